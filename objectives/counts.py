@@ -1,0 +1,132 @@
+"""Parameters, memory copies and FLOPs of an architecture, all from one list of matmuls.
+
+Not counted: norms, softmax, rotary positions, the residual additions and the embedding lookup
+(together under 1% of the FLOPs for d_model >= 256), and the optimizer's own traffic.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..space.architecture import Architecture
+
+Count = Any
+
+# A matmul's backward pass is two more matmuls over the same three operands.
+PASSES = 3
+
+
+class Matmul(NamedTuple):
+    """One kind of matmul, (m, k) x (k, n), and how often a forward pass runs it.
+
+    `has_weights` says whether its right-hand sides are parameters, one for each time it runs.
+    """
+
+    part: str
+    has_weights: bool
+    count: Count
+    m: Count
+    k: Count
+    n: Count
+
+    @property
+    def flops(self) -> Count:
+        """FLOPs of all of them, forward: 2mkn each."""
+        return 2 * self.count * self.m * self.k * self.n
+
+    @property
+    def memcpys(self) -> Count:
+        """Elements read and written by all of them, forward: mk + kn + mn each."""
+        return self.count * (self.m * self.k + self.k * self.n + self.m * self.n)
+
+    @property
+    def n_params(self) -> Count:
+        """Elements of their weights."""
+        return self.count * self.k * self.n if self.has_weights else 0
+
+
+def layer_matmuls(arch: Architecture) -> tuple[Matmul, ...]:
+    """The matmuls in the forward pass of one block.
+
+    Query, key and value are one matmul and so are up and gate where the paper has them so: the
+    former counts its input once, a gate counts as a second up-projection.
+    """
+    rows = arch.batch_size * arch.seq_len
+    heads = arch.batch_size * arch.n_heads
+    d_qkv = (arch.n_heads + 2 * arch.n_kv_heads) * arch.d_head
+    return (
+        Matmul("qkv", True, 1, rows, arch.d_model, d_qkv),
+        Matmul("scores", False, heads, arch.seq_len, arch.d_head, arch.seq_len),
+        Matmul("weighted_values", False, heads, arch.seq_len, arch.seq_len, arch.d_head),
+        Matmul("attention_output", True, 1, rows, arch.n_heads * arch.d_head, arch.d_model),
+        Matmul("mlp_up", True, 1 + arch.gated_mlp, rows, arch.d_model, arch.d_ff),
+        Matmul("mlp_down", True, 1, rows, arch.d_ff, arch.d_model),
+    )
+
+
+def logits_matmul(arch: Architecture) -> Matmul:
+    """The matmul from the last hidden state to the logits; tied, its weight is the embedding."""
+    rows = arch.batch_size * arch.seq_len
+    return Matmul("logits", True, 1, rows, arch.d_model, arch.vocab_size)
+
+
+def n_params_by_part(arch: Architecture) -> dict[str, Count]:
+    """Parameters of each part: the matmuls' weights, the norms' gains, the embedding."""
+    parts = {mm.part: arch.n_layers * mm.n_params for mm in layer_matmuls(arch) if mm.has_weights}
+    parts["norms"] = (2 * arch.n_layers + 1) * arch.d_model
+    parts["embedding"] = arch.vocab_size * arch.d_model
+    parts["logits"] = (1 - 1 * arch.tied_embeddings) * logits_matmul(arch).n_params
+    return parts
+
+
+def n_params(arch: Architecture) -> Count:
+    """All parameters; a tied embedding counts once."""
+    return sum(n_params_by_part(arch).values())
+
+
+def n_params_non_embedding(arch: Architecture) -> Count:
+    """Parameters without the vocabulary matrices (Kaplan et al. 2020, arXiv:2001.08361)."""
+    parts = n_params_by_part(arch)
+    return sum(value for part, value in parts.items() if part not in ("embedding", "logits"))
+
+
+def flops_by_part(arch: Architecture, *, remat: Count = False) -> dict[str, Count]:
+    """FLOPs of one optimizer step by part, forward and backward.
+
+    Args:
+        arch: the model or models.
+        remat: whether the backward pass runs every block's forward pass a second time.
+
+    Returns:
+        FLOPs, a count (not FLOP/s).
+
+    References:
+        Hoffmann et al. 2022, Appendix F, arXiv:2203.15556.
+    """
+    return _by_part(arch, remat, "flops")
+
+
+def memcpys_by_part(arch: Architecture, *, remat: Count = False) -> dict[str, Count]:
+    """Elements that one optimizer step's matmuls read and write, by part; `remat` as above.
+
+    References:
+        Inbar and Sernau 2024, arXiv:2406.18922.
+    """
+    return _by_part(arch, remat, "memcpys")
+
+
+def flops_per_step(arch: Architecture, *, remat: Count = False) -> Count:
+    """FLOPs of one optimizer step, the sum of `flops_by_part`."""
+    return sum(flops_by_part(arch, remat=remat).values())
+
+
+def memcpys_per_step(arch: Architecture, *, remat: Count = False) -> Count:
+    """Elements read and written in one optimizer step, the sum of `memcpys_by_part`."""
+    return sum(memcpys_by_part(arch, remat=remat).values())
+
+
+def _by_part(arch: Architecture, remat: Count, quantity: str) -> dict[str, Count]:
+    passes = PASSES + 1 * remat
+    parts = {mm.part: passes * arch.n_layers * getattr(mm, quantity) for mm in layer_matmuls(arch)}
+    parts["logits"] = PASSES * getattr(logits_matmul(arch), quantity)
+    return parts

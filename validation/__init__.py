@@ -1,0 +1,1 @@
+"""Training for real in JAX: data, model, clock, comparison, the loop back to search."""
