@@ -1,0 +1,190 @@
+"""Rows of CSV that survive a kill: what was trained, on what, for how long, what came out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import pydantic
+from pydantic import AwareDatetime, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from ..space.architecture import FIELDS, Architecture
+
+logger = logging.getLogger(__name__)
+
+
+class Row(pydantic.BaseModel):
+    """One row of a CSV file; its fields, in order, are the columns.
+
+    A field that may be None may be an empty cell. Numbers are finite.
+    """
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, str_min_length=1
+    )
+
+
+class ArchitectureRow(Row):
+    """The columns of any row about one architecture; derive from it and add what was measured."""
+
+    d_model: PositiveInt
+    n_layers: PositiveInt
+    n_heads: PositiveInt
+    n_kv_heads: PositiveInt
+    d_head: PositiveInt
+    d_ff: PositiveInt
+    gated_mlp: bool
+    vocab_size: PositiveInt
+    tied_embeddings: bool
+    seq_len: PositiveInt
+    batch_size: PositiveInt
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture that the row is about."""
+        return Architecture(**{name: getattr(self, name) for name in FIELDS})
+
+
+class Run(ArchitectureRow):
+    """One training run: build with `Run(**arch.as_dict(), seed=..., ...)`.
+
+    Attributes:
+        step_time_s: median seconds of an optimizer step.
+        step_time_spread: interquartile range of the step times over their median.
+        mfu: model FLOP/s over the device's measured matmul peak.
+        measured_loss: held-out, nats per token; None when the run diverged or had no memory.
+        started: when training began, with its time zone.
+        versions: of the packages that matter, as `name version` separated by semicolons.
+    """
+
+    corpus: str
+    corpus_fingerprint: str
+    seed: NonNegativeInt
+    device: str
+    recipe: str
+    learning_rate: PositiveFloat
+    time_budget_s: PositiveFloat
+    n_params: PositiveInt
+    n_params_non_embedding: PositiveInt
+    status: Literal["ok", "diverged", "out_of_memory"]
+    n_steps: NonNegativeInt
+    n_tokens: NonNegativeInt
+    step_time_s: PositiveFloat | None = None
+    step_time_spread: NonNegativeFloat | None = None
+    tokens_per_s: PositiveFloat | None = None
+    mfu: NonNegativeFloat | None = None
+    measured_loss: PositiveFloat | None = None
+    bits_per_byte: PositiveFloat | None = None
+    started: AwareDatetime
+    versions: str
+
+    @pydantic.model_validator(mode="after")
+    def _a_finished_run_has_a_loss(self) -> Run:
+        if self.status == "ok" and self.measured_loss is None:
+            raise ValueError("a run with status `ok` must have a measured_loss")
+        return self
+
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Add one row to a CSV file, made with its header when missing, and wait until it is on disk.
+
+    A kill leaves at most a torn last line: `read_rows` drops it and the next append removes it.
+    One process at a time may append.
+
+    Raises:
+        ValueError: the file has other columns, or a text has a line break in it.
+    """
+    columns = list(type(row).model_fields)
+    line = _csv_line(row.model_dump(mode="json").values())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        lines, n_bytes = _whole_lines(path)
+        file.truncate(n_bytes)
+        if lines:
+            _check_columns(path, lines, columns)
+        else:
+            line = _csv_line(columns) + line
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_rows(path: Path, row_type: type[AnyRow]) -> list[AnyRow]:
+    """All rows of a CSV file that `append_row` wrote, save a torn last line.
+
+    Raises:
+        ValueError: no such file, other columns, or a cell that makes no sense, with its line.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} must be a CSV file, but there is none")
+    columns = list(row_type.model_fields)
+    lines, _ = _whole_lines(path)
+    _check_columns(path, lines, columns)
+    rows = []
+    for number, cells in enumerate(csv.reader(lines[1:]), start=2):
+        if len(cells) != len(columns):
+            raise ValueError(
+                f"{path} must have {len(columns)} cells on every line, "
+                f"but line {number} has {len(cells)}"
+            )
+        # An empty cell stands for a field left at None.
+        known = {name: cell for name, cell in zip(columns, cells, strict=True) if cell}
+        try:
+            rows.append(row_type.model_validate(known))
+        except pydantic.ValidationError as error:
+            raise ValueError(f"{path}, line {number}: {_first_complaint(error)}") from error
+    return rows
+
+
+def finished(path: Path, row_type: type[Row], key_columns: Sequence[str]) -> set[tuple]:
+    """The keys of the rows that a file holds already, none when there is no file."""
+    rows = read_rows(path, row_type) if path.exists() else []
+    return {tuple(getattr(row, name) for name in key_columns) for row in rows}
+
+
+def _csv_line(cells: Iterable[Any]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    line = buffer.getvalue()
+    if len(line.splitlines()) > 1:
+        raise ValueError(f"a row must have no line break in it, but got {line!r}")
+    return line
+
+
+def _whole_lines(path: Path) -> tuple[list[str], int]:
+    """The lines that end in a line break, and the bytes up to there."""
+    content = path.read_bytes()
+    n_bytes = content.rfind(b"\n") + 1
+    if n_bytes < len(content):
+        logger.warning("%s ends in a torn line, which is dropped", path)
+    try:
+        return content[:n_bytes].decode().splitlines(), n_bytes
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be a CSV file, but it is not UTF-8 text") from error
+
+
+def _check_columns(path: Path, lines: list[str], columns: list[str]) -> None:
+    found = next(csv.reader(lines[:1]), [])
+    if found == columns:
+        return
+    missing = [name for name in columns if name not in found]
+    unknown = [name for name in found if name not in columns]
+    raise ValueError(
+        f"{path} must have the columns {','.join(columns)} in this order; "
+        f"missing: {missing}, unknown: {unknown}"
+    )
+
+
+def _first_complaint(error: pydantic.ValidationError) -> str:
+    first = error.errors()[0]
+    column = "".join(f"{name}: " for name in first["loc"])
+    got = f", but got {first['input']!r}" if first["type"] != "missing" and column else ""
+    return f"{column}{first['msg']}{got}"
