@@ -1,0 +1,90 @@
+"""What a machine can do: its datasheet and, once calibrated, its step-time model."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+
+from .step_time import StepTimeModel
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Device:
+    """One accelerator chip or CPU.
+
+    Attributes:
+        name: what `--device` calls it.
+        kind: `tpu`, `gpu` or `cpu`.
+        peak_flops_per_s: dense matmul peak in the compute dtype.
+        bandwidth_bytes_per_s: of its main memory.
+        memory_bytes: of its main memory.
+        dtype: the compute dtype, `bfloat16` or `float32`.
+        utilisation: the share of both datasheet rates that a step is assumed to reach as long as
+            the device is not calibrated.
+        source: where the numbers stand.
+        step_time: the step-time model, fitted (None: from the datasheet, see `step_time_model`).
+        basis: where the step time comes from, `datasheet`, `compiled` or `measured`.
+        calibration: how the fitted model came about: held-out error, versions, date.
+
+    Raises:
+        ValueError: a rate or size is not positive, or `basis` and `step_time` disagree.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: str
+    kind: Literal["tpu", "gpu", "cpu"]
+    peak_flops_per_s: float
+    bandwidth_bytes_per_s: float
+    memory_bytes: float
+    dtype: Literal["bfloat16", "float32"]
+    source: str
+    utilisation: float = 1.0
+    basis: Literal["datasheet", "compiled", "measured"] = "datasheet"
+    step_time: StepTimeModel | None = None
+    calibration: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("peak_flops_per_s", "bandwidth_bytes_per_s", "memory_bytes", "utilisation"):
+            if not (math.isfinite(value := getattr(self, name)) and value > 0):
+                raise ValueError(f"device {self.name!r}: `{name}` must be > 0, but got {value}")
+        if self.utilisation > 1:
+            raise ValueError(
+                f"device {self.name!r}: `utilisation` must be at most 1, but got {self.utilisation}"
+            )
+        if (self.step_time is None) != (self.basis == "datasheet"):
+            raise ValueError(
+                f"device {self.name!r}: `step_time` must be given unless `basis` is datasheet, "
+                f"but got basis={self.basis!r}"
+            )
+
+    @property
+    def bytes_per_element(self) -> int:
+        """Bytes of one element in the compute dtype."""
+        return {"bfloat16": 2, "float32": 4}[self.dtype]
+
+    @property
+    def step_time_model(self) -> StepTimeModel:
+        """The fitted model, or the paper's with coefficients from the datasheet.
+
+        Uncalibrated, an element moves at the bandwidth and a FLOP runs at the peak, both at
+        `utilisation`, one after the other; a step has no overhead.
+        """
+        return self.step_time or StepTimeModel(
+            name="paper",
+            seconds_per_unit={
+                "memcpys": self.bytes_per_element / (self.bandwidth_bytes_per_s * self.utilisation),
+                "flops": 1 / (self.peak_flops_per_s * self.utilisation),
+                "steps": 0.0,
+            },
+        )
+
+    @property
+    def label(self) -> str:
+        """The name with where its step time comes from, for a line of output."""
+        if self.basis == "datasheet":
+            return f"{self.name} (datasheet at {self.utilisation:.0%} utilisation, not calibrated)"
+        return f"{self.name} ({self.basis})"

@@ -1,0 +1,159 @@
+"""The objective: the loss that an architecture reaches in a time budget on a device."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+import numpy as np
+
+from ..space.architecture import Architecture
+from .counts import n_params, n_params_non_embedding
+from .device import Device
+from .loss_law import LossLaw
+from .memory import memory_bytes
+
+Remat = Literal["none", "layer", "auto"]
+
+# Tokens repeated lose their worth with this many repetitions as the scale (Muennighoff et al. 2023,
+# arXiv:2305.16264, equation 17).
+REPETITIONS_SCALE = 15.39
+FEW_STEPS = 1000
+MANY_EPOCHS = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What `LossAtTime` says of an architecture; scalars or arrays as the architecture's fields.
+
+    Attributes:
+        n_params: all parameters.
+        n_params_non_embedding: those outside the vocabulary matrices.
+        step_time_s: seconds of an optimizer step.
+        n_steps: whole steps in the budget.
+        n_tokens: tokens in those steps, repeated ones included.
+        memory_bytes: of training with the chosen rematerialisation.
+        remat: whether each block's forward pass is run again in the backward pass.
+        feasible: whether it fits in memory and makes at least one step.
+        predicted_loss: nats per token; where not feasible, that of a single step on memory that
+            is not there, to be masked by `feasible`.
+    """
+
+    n_params: Any
+    n_params_non_embedding: Any
+    step_time_s: Any
+    n_steps: Any
+    n_tokens: Any
+    memory_bytes: Any
+    remat: Any
+    feasible: Any
+    predicted_loss: Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LossAtTime:
+    """Loss after a time budget on a device under a law: counts, step time, tokens, loss.
+
+    Attributes:
+        device: gives step time and memory.
+        law: gives the loss.
+        time_budget_s: seconds of training.
+        remat: `none`, `layer` (run each block's forward pass again in the backward pass), or
+            `auto`, which does so where the model does not fit otherwise.
+        data_limit_tokens: unique tokens that there are; tokens beyond it are repetitions and count
+            for less (Muennighoff et al. 2023, equation 5). None: without limit.
+
+    Raises:
+        ValueError: the budget or the data limit is not positive and finite.
+    """
+
+    device: Device
+    law: LossLaw
+    time_budget_s: float
+    remat: Remat = "auto"
+    data_limit_tokens: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("time_budget_s", "data_limit_tokens"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"`{name}` must be a positive number, but got {value}")
+        if self.remat not in ("none", "layer", "auto"):
+            raise ValueError(f"`remat` must be none, layer or auto, but got {self.remat!r}")
+
+    def predict(self, arch: Architecture) -> Prediction:
+        """Predict for one architecture or an array of them."""
+        remat, bytes_needed = self._memory(arch)
+        step_time_s = self.device.step_time_model.step_time_s(arch, remat=remat)
+        n_steps = self.time_budget_s // step_time_s
+        total, non_embedding = n_params(arch), n_params_non_embedding(arch)
+        n_tokens = n_steps * arch.tokens_per_step
+        # A model without a whole step has no loss: it is scored as if it had one, and not feasible.
+        seen = np.maximum(n_steps, 1) * arch.tokens_per_step
+        counted = total if self.law.n_convention == "total" else non_embedding
+        return Prediction(
+            n_params=total,
+            n_params_non_embedding=non_embedding,
+            step_time_s=step_time_s,
+            n_steps=n_steps,
+            n_tokens=n_tokens,
+            memory_bytes=bytes_needed,
+            remat=remat,
+            feasible=(bytes_needed <= self.device.memory_bytes) & (n_steps >= 1),
+            predicted_loss=self.law.loss(counted, self.effective_tokens(seen)),
+        )
+
+    def effective_tokens(self, n_tokens: Any) -> Any:
+        """Unique tokens worth as much as `n_tokens` of which some are repetitions."""
+        if self.data_limit_tokens is None:
+            return n_tokens
+        repetitions = np.maximum(n_tokens / self.data_limit_tokens - 1, 0)
+        worth = REPETITIONS_SCALE * (1 - math.e ** (-repetitions / REPETITIONS_SCALE))
+        return np.minimum(n_tokens, self.data_limit_tokens) + self.data_limit_tokens * worth
+
+    def _memory(self, arch: Architecture) -> tuple[Any, Any]:
+        """Whether to rematerialise, and the bytes that training then needs."""
+        size = self.device.bytes_per_element
+        if self.remat != "auto":
+            remat = self.remat == "layer"
+            return remat, memory_bytes(arch, bytes_per_element=size, remat=remat)
+        without = memory_bytes(arch, bytes_per_element=size, remat=False)
+        remat = without > self.device.memory_bytes
+        with_remat = memory_bytes(arch, bytes_per_element=size, remat=True)
+        return remat, np.where(remat, with_remat, without)
+
+    def flags(self, arch: Architecture, prediction: Prediction) -> list[str]:
+        """What a reader must know before believing one model's prediction, a sentence each."""
+        law = self.law
+        counted = (
+            prediction.n_params
+            if law.n_convention == "total"
+            else prediction.n_params_non_embedding
+        )
+        flags = []
+        if prediction.memory_bytes > self.device.memory_bytes:
+            flags.append(
+                f"does not fit: {prediction.memory_bytes / 1e9:.1f} GB of "
+                f"{self.device.memory_bytes / 1e9:.1f} GB on {self.device.name}"
+            )
+        for what, value, limits in (
+            ("parameters", counted, law.n_params_range),
+            ("tokens", prediction.n_tokens, law.n_tokens_range),
+            ("d_model / n_layers", arch.aspect_ratio, law.aspect_ratio_range),
+        ):
+            if limits and not limits[0] <= value <= limits[1]:
+                flags.append(
+                    f"outside the law: {value:,.4g} {what}, but {law.name} was fitted on "
+                    f"{limits[0]:,.4g} to {limits[1]:,.4g}"
+                )
+        if prediction.n_steps < FEW_STEPS:
+            flags.append(
+                f"only {prediction.n_steps:.0f} optimizer steps (under {FEW_STEPS:,}): "
+                "warmup and decay take a large share, so the law is optimistic"
+            )
+        if self.data_limit_tokens:
+            epochs = prediction.n_tokens / self.data_limit_tokens
+            if epochs > MANY_EPOCHS:
+                flags.append(f"{epochs:.1f} epochs over the data (more than {MANY_EPOCHS})")
+        return flags

@@ -1,0 +1,68 @@
+"""Loss as a function of parameters and tokens, L(N, D) = E + A / N^alpha + B / D^beta."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+
+Range = tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LossLaw:
+    """A loss law with what it needs to be used honestly: its N, its data, its range.
+
+    Attributes:
+        name: what `--law` calls it.
+        E: loss of an infinite model on infinite data, nats per token.
+        A: scale of the model-size term, nats per token.
+        B: scale of the data term, nats per token.
+        alpha: exponent of the parameters.
+        beta: exponent of the tokens.
+        n_convention: the parameters that N counts, `total` or `non_embedding`.
+        corpus: the text whose loss it predicts; losses of different texts or vocabularies do not
+            compare.
+        source: where the numbers stand.
+        n_params_range: smallest and largest N behind the fit.
+        n_tokens_range: smallest and largest D behind the fit.
+        aspect_ratio_range: smallest and largest d_model / n_layers behind the fit; the law knows
+            nothing of shape, so it says nothing outside.
+
+    Raises:
+        ValueError: a number is not positive and finite (E may be 0), or a range is reversed.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: str
+    E: float
+    A: float
+    B: float
+    alpha: float
+    beta: float
+    n_convention: Literal["total", "non_embedding"]
+    corpus: str
+    source: str
+    n_params_range: Range
+    n_tokens_range: Range
+    aspect_ratio_range: Range | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("A", "B", "alpha", "beta"):
+            if not (math.isfinite(value := getattr(self, name)) and value > 0):
+                raise ValueError(f"law {self.name!r}: `{name}` must be > 0, but got {value}")
+        if not (math.isfinite(self.E) and self.E >= 0):
+            raise ValueError(f"law {self.name!r}: `E` must be >= 0, but got {self.E}")
+        for name in ("n_params_range", "n_tokens_range", "aspect_ratio_range"):
+            low, high = getattr(self, name) or (1, 1)
+            if not 0 < low <= high < math.inf:
+                raise ValueError(
+                    f"law {self.name!r}: `{name}` must be 0 < low <= high, but got [{low}, {high}]"
+                )
+
+    def loss(self, n_params: Any, n_tokens: Any) -> Any:
+        """Predicted loss, nats per token; `n_params` by the law's own convention."""
+        return self.E + self.A / n_params**self.alpha + self.B / n_tokens**self.beta

@@ -1,0 +1,262 @@
+"""Which models are allowed: ranges for every field, and the rules that tie them together.
+
+A space is, for each width, a product of a few lists: the attention shapes, MLP widths and depths
+that are valid at that width, and the fields that are free of it. Enumeration walks those products
+as open meshes; the sampler's coordinates pick one entry from each list. Both therefore see exactly
+the same models, and none that is invalid.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .architecture import BOOL_FIELDS, FIELDS, Architecture
+
+Axes = dict[str, list]
+Range = tuple[float, float]
+
+# One coordinate of a model inside its width's product; `attention` is (n_heads, n_kv_heads, d_head).
+COORDINATES = (
+    "d_model",
+    "batch_size",
+    "seq_len",
+    "vocab_size",
+    "tied_embeddings",
+    "gated_mlp",
+    "attention",
+    "n_layers",
+    "d_ff",
+)
+ATTENTION = ("n_heads", "n_kv_heads", "d_head")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """The allowed values of every field of `Architecture`, and the rules between fields.
+
+    Attributes:
+        d_model, ..., batch_size: allowed values, ascending.
+        heads_fill_width: whether `n_heads * d_head == d_model` must hold.
+        aspect_ratio: allowed `d_model / n_layers`, both ends included.
+        ff_ratio: allowed `d_ff / d_model`, both ends included.
+
+    Raises:
+        ValueError: a list is empty or not ascending, a rule is reversed, or no model is valid.
+    """
+
+    d_model: tuple[int, ...]
+    n_layers: tuple[int, ...]
+    n_heads: tuple[int, ...]
+    n_kv_heads: tuple[int, ...]
+    d_head: tuple[int, ...]
+    d_ff: tuple[int, ...]
+    gated_mlp: tuple[bool, ...]
+    vocab_size: tuple[int, ...]
+    tied_embeddings: tuple[bool, ...]
+    seq_len: tuple[int, ...]
+    batch_size: tuple[int, ...]
+    heads_fill_width: bool = True
+    aspect_ratio: Range = (0.0, math.inf)
+    ff_ratio: Range = (0.0, math.inf)
+
+    def __post_init__(self) -> None:
+        for name in FIELDS:
+            values = getattr(self, name)
+            if not values or list(values) != sorted(set(values)) or values[0] < 0:
+                raise ValueError(f"space: `{name}` must be ascending values, but got {values}")
+            if name not in BOOL_FIELDS and values[0] < 1:
+                raise ValueError(f"space: `{name}` must be at least 1, but got {values[0]}")
+        for name in ("aspect_ratio", "ff_ratio"):
+            low, high = getattr(self, name)
+            if not 0 <= low <= high:
+                raise ValueError(f"space: `{name}` must be low:high, but got {low:g}:{high:g}")
+        if not self.widths:
+            raise ValueError(f"space: no architecture is valid: {self._why_empty()}")
+
+    @functools.cached_property
+    def widths(self) -> dict[int, Axes]:
+        """For each width with at least one valid model, the lists whose product is its models."""
+        axes = {d_model: self._axes(d_model) for d_model in self.d_model}
+        return {d_model: lists for d_model, lists in axes.items() if all(lists.values())}
+
+    @property
+    def n_architectures(self) -> int:
+        """Number of valid architectures."""
+        return sum(math.prod(map(len, axes.values())) for axes in self.widths.values())
+
+    @property
+    def free_coordinates(self) -> tuple[str, ...]:
+        """The coordinates with anything to choose."""
+        free = [
+            name
+            for name in COORDINATES[1:]
+            if any(len(axes[name]) > 1 for axes in self.widths.values())
+        ]
+        return ("d_model", *free) if len(self.widths) > 1 else tuple(free)
+
+    def blocks(self, max_size: int = 1 << 18) -> Iterator[Architecture]:
+        """All valid architectures, as open meshes of at most about `max_size` models each."""
+        for d_model, axes in self.widths.items():
+            for part in _split(axes, max_size):
+                yield _mesh(d_model, part)
+
+    def neighbours(self, arch: Architecture, radius: int) -> Iterator[Architecture]:
+        """Open meshes of the models within `radius` list entries of one model, itself included.
+
+        A neighbouring width has other lists; there the neighbourhood lies around the same relative
+        positions.
+        """
+        widths = list(self.widths)
+        position = self.encode(arch)
+        centre = widths.index(arch.d_model)
+        for d_model in widths[max(centre - radius, 0) : centre + radius + 1]:
+            axes = self.widths[d_model]
+            near = {
+                name: values[max(_index(position[name], values) - radius, 0) :][: 2 * radius + 1]
+                for name, values in axes.items()
+            }
+            yield _mesh(d_model, near)
+
+    def decode(self, position: Mapping[str, float]) -> Architecture:
+        """The model at a position in the unit cube, one number in [0, 1] for each coordinate.
+
+        Coordinates left out must have a single value.
+        """
+        widths = list(self.widths)
+        d_model = widths[_index(position.get("d_model", 0.0), widths)]
+        chosen = {
+            name: values[_index(position.get(name, 0.0), values)]
+            for name, values in self.widths[d_model].items()
+        }
+        attention = dict(zip(ATTENTION, chosen.pop("attention"), strict=True))
+        return Architecture(d_model=d_model, **chosen, **attention)
+
+    def encode(self, arch: Architecture) -> dict[str, float]:
+        """A position that `decode` turns into this model: the middle of its cell.
+
+        Raises:
+            ValueError: the model is not in the space.
+        """
+        if arch.d_model not in self.widths:
+            raise ValueError(f"d_model={arch.d_model} is not in the space")
+        chosen = arch.as_dict() | {
+            "attention": tuple(getattr(arch, name) for name in ATTENTION),
+        }
+        position = {}
+        for name, values in ({"d_model": list(self.widths)} | self.widths[arch.d_model]).items():
+            if chosen[name] not in values:
+                raise ValueError(f"{name}={chosen[name]} is not in the space")
+            position[name] = (values.index(chosen[name]) + 0.5) / len(values)
+        return position
+
+    def __contains__(self, arch: Architecture) -> bool:
+        try:
+            self.encode(arch)
+        except ValueError:
+            return False
+        return True
+
+    def bounds(self, arch: Architecture) -> list[str]:
+        """A sentence for each searched field in which a model sits on a bound of the space."""
+        sentences = []
+        for name in FIELDS:
+            values, value = getattr(self, name), getattr(arch, name)
+            if name in BOOL_FIELDS or len(values) == 1 or value not in (values[0], values[-1]):
+                continue
+            side = "lower" if value == values[0] else "upper"
+            sentences.append(f"{name} = {value} is the {side} end of its range")
+        axes = self.widths[arch.d_model]
+        for rule, field, reverse in (("aspect_ratio", "n_layers", True), ("ff_ratio", "d_ff", False)):
+            values, low_high = axes[field], getattr(self, rule)
+            at_end = [getattr(arch, field) == values[end] for end in ((-1, 0) if reverse else (0, -1))]
+            for end, hit in enumerate(at_end):
+                if hit and len(values) > 1 and 0 < low_high[end] < math.inf:
+                    side = ("lower", "upper")[end]
+                    ratio = arch.aspect_ratio if rule == "aspect_ratio" else arch.d_ff / arch.d_model
+                    sentences.append(
+                        f"{rule} = {ratio:.3g} is as {('low', 'high')[end]} as the {side} limit "
+                        f"{low_high[end]:g} allows"
+                    )
+        return sentences
+
+    def _axes(self, d_model: int) -> Axes:
+        low_aspect, high_aspect = self.aspect_ratio
+        low_ff, high_ff = self.ff_ratio
+        attention = [
+            (n_heads, n_kv_heads, d_head)
+            for d_head in self.d_head
+            for n_heads in self._head_counts(d_model, d_head)
+            for n_kv_heads in self.n_kv_heads
+            if n_heads % n_kv_heads == 0
+        ]
+        return {
+            "batch_size": list(self.batch_size),
+            "seq_len": list(self.seq_len),
+            "vocab_size": list(self.vocab_size),
+            "tied_embeddings": list(self.tied_embeddings),
+            "gated_mlp": list(self.gated_mlp),
+            # Ordered by the width of keys and values, which parameters and time follow.
+            "attention": sorted(attention, key=lambda shape: (shape[1] * shape[2], shape)),
+            "n_layers": [n for n in self.n_layers if low_aspect * n <= d_model <= high_aspect * n],
+            "d_ff": [n for n in self.d_ff if low_ff * d_model <= n <= high_ff * d_model],
+        }
+
+    def _head_counts(self, d_model: int, d_head: int) -> tuple[int, ...]:
+        if not self.heads_fill_width:
+            return self.n_heads
+        return tuple(n_heads for n_heads in self.n_heads if n_heads * d_head == d_model)
+
+    def _why_empty(self) -> str:
+        rules = {
+            "attention": f"heads_fill_width={str(self.heads_fill_width).lower()} "
+            "and kv heads dividing heads",
+            "n_layers": "aspect_ratio={:g}:{:g}".format(*self.aspect_ratio),
+            "d_ff": "ff_ratio={:g}:{:g}".format(*self.ff_ratio),
+        }
+        axes = [self._axes(d_model) for d_model in self.d_model]
+        for name, rule in rules.items():
+            if not any(lists[name] for lists in axes):
+                return f"no {name} in the space satisfies {rule}; widen one or the other"
+        return f"no width satisfies {', '.join(rules.values())} all at once; widen one of them"
+
+
+def _index(position: float, values: list) -> int:
+    return min(int(position * len(values)), len(values) - 1)
+
+
+def _split(axes: Axes, max_size: int) -> Iterator[Axes]:
+    """The product of lists in parts of at most `max_size`, cut along the longest list."""
+    if math.prod(map(len, axes.values())) <= max_size:
+        yield axes
+        return
+    longest = max(axes, key=lambda name: len(axes[name]))
+    values = axes[longest]
+    if len(values) == 1:
+        yield axes
+        return
+    for part in (values[: len(values) // 2], values[len(values) // 2 :]):
+        yield from _split(axes | {longest: part}, max_size)
+
+
+def _mesh(d_model: int, axes: Axes) -> Architecture:
+    """The product of lists as one `Architecture` of broadcasting float64 arrays.
+
+    Floats, since counts of large models overflow int64; whole numbers stay exact up to 2**53.
+    """
+    fields: dict[str, Any] = {"d_model": np.float64(d_model)}
+    for axis, (name, values) in enumerate(axes.items()):
+        shape = [1] * len(axes)
+        shape[axis] = len(values)
+        if name == "attention":
+            columns = np.array(values, dtype=np.float64).T
+            fields |= {n: c.reshape(shape) for n, c in zip(ATTENTION, columns, strict=True)}
+        else:
+            dtype = np.bool_ if name in BOOL_FIELDS else np.float64
+            fields[name] = np.array(values, dtype=dtype).reshape(shape)
+    return Architecture(**fields)
