@@ -1,20 +1,16 @@
 """Devices and laws by name or file. The one module of this room that reads files.
 
 A preset is a TOML file in `devices/` or `laws/` beside this module; a user's own file has the same
-keys. What a file says is data: it is checked key by key and never evaluated.
+keys.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
+from ..space.files import build, did_you_mean, read_toml
 from .device import Device
 from .loss_law import LossLaw
 
@@ -62,51 +58,6 @@ def calibrated_device_path() -> Path:
     return Path(config) / "anybudget" / "device.toml"
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dict.
-
-    Raises:
-        ValueError: the file is missing, unreadable or not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ValueError(f"cannot read {path}: {reason}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not valid TOML: {error}") from None
-
-
-def build(cls: type[T], data: Any, where: str) -> T:
-    """An instance of a dataclass from plain data, each key checked.
-
-    Raises:
-        ValueError: one line naming `where`, the key, its value and what it must be; an unknown key
-            comes with the nearest known ones.
-    """
-    try:
-        return TypeAdapter(cls).validate_python(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            known = getattr(cls, "__dataclass_fields__", {})
-            raise ValueError(f"{where}: unknown key `{key}`{did_you_mean(key, known)}") from None
-        if first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
-            raise ValueError(f"{where}: `{key}` is missing") from None
-        reason = first["msg"].removeprefix("Value error, ")
-        at = f"`{key}`: " if key else ""
-        got = f" (got {first['input']!r})" if key else ""
-        raise ValueError(f"{where}: {at}{reason}{got}") from None
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A clause with the nearest known names, or all of them when none is near."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-    return f"; did you mean {' or '.join(near)}?" if near else f"; known: {', '.join(names)}"
-
-
 def _names(folder: str) -> list[str]:
     return sorted(path.stem for path in (HERE / folder).glob("*.toml"))
 
@@ -115,7 +66,7 @@ def _load(name_or_path: str, folder: str, cls: type[T]) -> T:
     path = HERE / folder / f"{name_or_path}.toml"
     if name_or_path not in _names(folder):
         path = Path(name_or_path)
-        if not path.suffix == ".toml":
+        if path.suffix != ".toml":
             kind = folder.removesuffix("s")
             near = did_you_mean(name_or_path, _names(folder))
             raise ValueError(

@@ -21,7 +21,7 @@ from .architecture import BOOL_FIELDS, FIELDS, Architecture
 Axes = dict[str, list]
 Range = tuple[float, float]
 
-# One coordinate of a model inside its width's product; `attention` is (n_heads, n_kv_heads, d_head).
+# Where a model lies in its width's product; `attention` is (n_heads, n_kv_heads, d_head).
 COORDINATES = (
     "d_model",
     "batch_size",
@@ -163,26 +163,23 @@ class SearchSpace:
         return True
 
     def bounds(self, arch: Architecture) -> list[str]:
-        """A sentence for each searched field in which a model sits on a bound of the space."""
+        """A sentence for each range and rule on whose bound a model of the space sits."""
         sentences = []
         for name in FIELDS:
             values, value = getattr(self, name), getattr(arch, name)
-            if name in BOOL_FIELDS or len(values) == 1 or value not in (values[0], values[-1]):
-                continue
-            side = "lower" if value == values[0] else "upper"
-            sentences.append(f"{name} = {value} is the {side} end of its range")
+            if len(values) > 1 and name not in BOOL_FIELDS and value in (values[0], values[-1]):
+                side = "lower" if value == values[0] else "upper"
+                sentences.append(f"{name} = {value} is the {side} end of its range")
         axes = self.widths[arch.d_model]
-        for rule, field, reverse in (("aspect_ratio", "n_layers", True), ("ff_ratio", "d_ff", False)):
-            values, low_high = axes[field], getattr(self, rule)
-            at_end = [getattr(arch, field) == values[end] for end in ((-1, 0) if reverse else (0, -1))]
-            for end, hit in enumerate(at_end):
-                if hit and len(values) > 1 and 0 < low_high[end] < math.inf:
-                    side = ("lower", "upper")[end]
-                    ratio = arch.aspect_ratio if rule == "aspect_ratio" else arch.d_ff / arch.d_model
-                    sentences.append(
-                        f"{rule} = {ratio:.3g} is as {('low', 'high')[end]} as the {side} limit "
-                        f"{low_high[end]:g} allows"
-                    )
+        # The entry of each list that lies at its rule's lower and upper limit.
+        for rule, ratio, field, entries in (
+            ("aspect_ratio", arch.aspect_ratio, "n_layers", (-1, 0)),
+            ("ff_ratio", arch.d_ff / arch.d_model, "d_ff", (0, -1)),
+        ):
+            ends = zip(entries, ("lower", "upper"), getattr(self, rule), strict=True)
+            for entry, side, limit in ends:
+                if getattr(arch, field) == axes[field][entry] != getattr(self, field)[entry]:
+                    sentences.append(f"{rule} = {ratio:.4g} is at its {side} limit, {limit:g}")
         return sentences
 
     def _axes(self, d_model: int) -> Axes:

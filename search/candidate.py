@@ -1,0 +1,84 @@
+"""A candidate: one architecture with its prediction, as it travels out of a search."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..objectives.loss_at_time import LossAtTime, Prediction
+from ..space.architecture import COUNT_FIELDS, FIELDS, Architecture
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One architecture and what the objective predicts for it, all plain Python numbers."""
+
+    arch: Architecture
+    prediction: Prediction
+
+    @classmethod
+    def of(cls, arch: Architecture, objective: LossAtTime) -> Candidate:
+        """The candidate of one architecture under an objective."""
+        return cls.at(arch, objective.predict(arch), ())
+
+    @classmethod
+    def at(cls, mesh: Architecture, predicted: Prediction, index: tuple) -> Candidate:
+        """The candidate at one index of an open mesh and its predictions."""
+        shape = np.shape(predicted.predicted_loss)
+
+        def pick(value: Any) -> Any:
+            return np.broadcast_to(value, shape)[index].item()
+
+        fields = {name: pick(value) for name, value in mesh.as_dict().items()}
+        fields |= {name: int(fields[name]) for name in COUNT_FIELDS}
+        values = {f.name: pick(getattr(predicted, f.name)) for f in dataclasses.fields(predicted)}
+        for name in ("n_params", "n_params_non_embedding", "n_steps", "n_tokens", "memory_bytes"):
+            values[name] = int(values[name])
+        return cls(arch=Architecture(**fields), prediction=Prediction(**values))
+
+    @property
+    def key(self) -> tuple:
+        """What makes two candidates the same architecture."""
+        return self.key_of(self.arch)
+
+    @staticmethod
+    def key_of(arch: Architecture) -> tuple:
+        """The fields of an architecture, to look it up by."""
+        return tuple(getattr(arch, name) for name in FIELDS)
+
+    @property
+    def loss(self) -> float:
+        """Predicted loss, nats per token."""
+        return self.prediction.predicted_loss
+
+    def beats(self, other: Candidate) -> bool:
+        """Whether it is feasible and the other is not, or has the lower loss of two feasible."""
+        if self.prediction.feasible != other.prediction.feasible:
+            return self.prediction.feasible
+        return self.prediction.feasible and self.loss < other.loss
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every quantity on the way from shape to loss, by the names of tables and JSON."""
+        return self.arch.as_dict() | {
+            "n_params": self.prediction.n_params,
+            "n_params_non_embedding": self.prediction.n_params_non_embedding,
+            "step_time_s": self.prediction.step_time_s,
+            "n_steps": self.prediction.n_steps,
+            "n_tokens": self.prediction.n_tokens,
+            "tokens_per_param": self.prediction.n_tokens / self.prediction.n_params,
+            "memory_bytes": self.prediction.memory_bytes,
+            "remat": "layer" if self.prediction.remat else "none",
+            "predicted_loss": self.loss,
+        }
+
+
+def to_frame(candidates: Sequence[Candidate]) -> pd.DataFrame:
+    """Candidates as a table, best first, with their loss behind the best."""
+    frame = pd.DataFrame([candidate.as_dict() for candidate in candidates])
+    if len(frame):
+        frame["loss_behind_best"] = frame["predicted_loss"] - frame["predicted_loss"].min()
+    return frame

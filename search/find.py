@@ -1,0 +1,148 @@
+"""The main job: the best architecture for a time budget, certified where the space allows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from ..objectives.loss_at_time import LossAtTime
+from ..space.search_space import SearchSpace
+from .candidate import Candidate, to_frame
+from .exhaustive import n_to_scan, scan
+from .study import explore
+
+# Enumeration certifies spaces up to this many architectures that may be feasible.
+MAX_CERTIFIED = 20_000_000
+DEFAULT_TRIALS = 300
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """The answer to one search.
+
+    Attributes:
+        space: what was searched.
+        objective: what was minimised.
+        candidates: the best distinct architectures, best first.
+        certified: whether every architecture was evaluated, so that the first is the optimum.
+        n_valid: valid architectures in the space; None where they were not enumerated.
+        optuna_regret: loss of Optuna's best, after its polish, above the certified optimum, nats
+            per token; None where nothing was certified.
+        n_trials: distinct architectures that Optuna evaluated.
+        warnings: what a reader must know before believing the answer.
+    """
+
+    space: SearchSpace
+    objective: LossAtTime
+    candidates: list[Candidate]
+    certified: bool
+    n_valid: int | None
+    optuna_regret: float | None
+    n_trials: int
+    warnings: list[str]
+
+    @property
+    def best(self) -> Candidate:
+        """The winner."""
+        return self.candidates[0]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The candidates as a table, with the loss of each behind the best."""
+        return to_frame(self.candidates)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer as one JSON object."""
+        return {
+            "time_budget_s": self.objective.time_budget_s,
+            "device": dataclasses.asdict(self.objective.device),
+            "law": dataclasses.asdict(self.objective.law),
+            "remat": self.objective.remat,
+            "data_limit_tokens": self.objective.data_limit_tokens,
+            "n_valid": self.n_valid,
+            "certified": self.certified,
+            "optuna_regret": self.optuna_regret,
+            "n_trials": self.n_trials,
+            "warnings": self.warnings,
+            "candidates": self.frame.to_dict(orient="records"),
+        }
+
+
+def find(
+    space: SearchSpace,
+    objective: LossAtTime,
+    *,
+    top: int = 10,
+    n_trials: int = DEFAULT_TRIALS,
+    sampler: str = "auto",
+    seed: int = 0,
+    storage: str | None = None,
+    study_name: str = "anybudget",
+    certify: bool = True,
+    on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> Found:
+    """Search a space with Optuna, then certify the answer by enumeration.
+
+    Args:
+        space: where to look.
+        objective: what to minimise.
+        top: candidates to return.
+        n_trials: distinct architectures for Optuna to evaluate.
+        sampler: see `explore`.
+        seed: see `explore`.
+        storage: see `explore`.
+        study_name: see `explore`.
+        certify: whether to enumerate spaces of up to `MAX_CERTIFIED` architectures.
+        on_progress: called with the stage, what is newly done in it, and the stage's total.
+
+    Raises:
+        ValueError: `top` or `n_trials` is not positive, or nothing in the space is feasible.
+    """
+    if top < 1:
+        raise ValueError(f"`top` must be at least 1, but got {top}")
+    explored = explore(
+        space,
+        objective,
+        n_trials=n_trials,
+        sampler=sampler,
+        seed=seed,
+        storage=storage,
+        study_name=study_name,
+        on_progress=lambda n: on_progress("Optuna", n, n_trials),
+    )
+    candidates, n_valid, regret = explored.candidates[:top], None, None
+    certified = certify and n_to_scan(space, objective) <= MAX_CERTIFIED
+    if certified:
+        total = space.n_architectures
+        scanned = scan(
+            space, objective, top=top, on_progress=lambda n: on_progress("certify", n, total)
+        )
+        candidates, n_valid = scanned.candidates, scanned.n_valid
+        regret = explored.best.loss - scanned.candidates[0].loss
+    return Found(
+        space=space,
+        objective=objective,
+        candidates=candidates,
+        certified=certified,
+        n_valid=n_valid,
+        optuna_regret=regret,
+        n_trials=explored.n_trials,
+        warnings=_warnings(space, objective, candidates[0], certified),
+    )
+
+
+def _warnings(
+    space: SearchSpace, objective: LossAtTime, best: Candidate, certified: bool
+) -> list[str]:
+    """Flags of the winner, and each bound it sits on."""
+    warnings = objective.flags(best.arch, best.prediction)
+    warnings += [
+        f"{bound}: the winner may lie beyond, and a law of N and D alone cannot say"
+        for bound in space.bounds(best.arch)
+    ]
+    if not certified:
+        warnings.append("not certified: the best that Optuna found, not proved to be the optimum")
+    return warnings

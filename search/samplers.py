@@ -1,0 +1,46 @@
+"""Optuna's samplers by the names that `--sampler` takes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import optuna
+
+SAMPLERS = ("auto", "tpe", "cma", "nsga2", "qmc", "random")
+
+
+def make_sampler(
+    name: str, *, seed: int, n_coordinates: int, start: Mapping[str, float] | None = None
+) -> optuna.samplers.BaseSampler:
+    """A seeded sampler over the unit cube.
+
+    Args:
+        name: one of `SAMPLERS`. `auto` is `cma` from two coordinates on (it needs two), else `tpe`.
+        seed: of its randomness.
+        n_coordinates: dimensions of the cube.
+        start: where `cma` centres its first generation; None: the middle.
+
+    Raises:
+        ValueError: the name is unknown, or `cma` has fewer than two coordinates to search.
+    """
+    if name not in SAMPLERS:
+        raise ValueError(f"a sampler is one of {', '.join(SAMPLERS)}, but got {name!r}")
+    if name == "auto":
+        name = "cma" if n_coordinates >= 2 else "tpe"
+    if name == "cma" and n_coordinates < 2:
+        raise ValueError("sampler cma needs at least two searched fields; use tpe or auto")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        match name:
+            case "cma":
+                return optuna.samplers.CmaEsSampler(
+                    seed=seed, x0=dict(start) if start else None, sigma0=0.2
+                )
+            case "nsga2":
+                return optuna.samplers.NSGAIISampler(seed=seed)
+            case "qmc":
+                return optuna.samplers.QMCSampler(seed=seed)
+            case "random":
+                return optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.TPESampler(seed=seed)

@@ -1,0 +1,80 @@
+"""An architecture from the `config.json` of a Hugging Face model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .architecture import Architecture
+from .files import did_you_mean, read_text
+
+# Families that are the decoder `Architecture` describes. What sets a family apart from it is said
+# in the note that comes with the answer.
+GATED = {"llama": "", "mistral": "", "qwen3": "two small norms on queries and keys are not counted"}
+GATED["qwen2"] = "biases of query, key and value are not counted"
+PLAIN = {
+    "gpt2": "biases, learned positions and the norms' shifts are not counted",
+    "gpt_neox": "biases and the norms' shifts are not counted",
+}
+GPT2_NAMES = {
+    "hidden_size": "n_embd",
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "intermediate_size": "n_inner",
+}
+# What `transformers` takes where a config does not say.
+TIED_BY_DEFAULT = {"gpt2": True}
+
+
+def architecture_from_hf(path: Path, **training_shape: int) -> tuple[Architecture, str]:
+    """The architecture of a Hugging Face config, and what it leaves out ("" where nothing).
+
+    Args:
+        path: a `config.json`.
+        training_shape: `seq_len` and `batch_size`, which a config does not say.
+
+    Raises:
+        ValueError: the file is not such a config, or of a family that does not fit.
+    """
+    config = _read_object(path)
+    family = config.get("model_type")
+    families = GATED | PLAIN
+    if family not in families:
+        near = did_you_mean(str(family), families)
+        raise ValueError(f"{path}: `model_type` {family!r} is not a known decoder{near}")
+    names = GPT2_NAMES if family == "gpt2" else {}
+
+    def whole(name: str, default: int | None = None) -> int:
+        value = config.get(names.get(name, name))
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"{path}: `{names.get(name, name)}` must be a whole number >= 1, but got {value!r}"
+            )
+        return value
+
+    d_model, n_heads = whole("hidden_size"), whole("num_attention_heads")
+    arch = Architecture(
+        d_model=d_model,
+        n_layers=whole("num_hidden_layers"),
+        n_heads=n_heads,
+        n_kv_heads=whole("num_key_value_heads", n_heads),
+        d_head=whole("head_dim", d_model // n_heads),
+        d_ff=whole("intermediate_size", 4 * d_model),
+        gated_mlp=family in GATED,
+        vocab_size=whole("vocab_size"),
+        tied_embeddings=bool(config.get("tie_word_embeddings", TIED_BY_DEFAULT.get(family, False))),
+        **training_shape,
+    )
+    return arch, families[family]
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} must hold a JSON object, but holds a {type(config).__name__}")
+    return config

@@ -1,0 +1,114 @@
+"""Reading a search space: the shipped default, a TOML file, and `field=values` on top."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .architecture import BOOL_FIELDS, FIELDS
+from .files import did_you_mean, read_toml
+from .search_space import Range, SearchSpace
+
+DEFAULT = Path(__file__).with_name("default.toml")
+RULES = ("aspect_ratio", "ff_ratio")
+KEYS = (*FIELDS, *RULES, "heads_fill_width")
+# Lists longer than this are a slip of the pen, such as a step left out of a wide range.
+MAX_VALUES = 100_000
+
+
+def load_space(
+    path: Path | None = None,
+    *,
+    settings: Iterable[str] = (),
+    aspect_ratio: Range | None = None,
+) -> SearchSpace:
+    """A search space from a file, the shipped default where there is none, and settings on top.
+
+    Args:
+        path: a TOML file with keys of `SearchSpace`; what it leaves out is as in the default.
+        settings: `field=values`, each replacing one key; values as in `parse_values`.
+        aspect_ratio: the law's range of d_model / n_layers, used where nothing else says.
+
+    Raises:
+        ValueError: a key is unknown, a value is not of its kind, or no model is valid.
+    """
+    data: dict[str, Any] = {}
+    for source in filter(None, (DEFAULT, path)):
+        for key, value in read_toml(source).items():
+            data[_known(key, str(source))] = (value, str(source))
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set must be field=values, but got {setting!r}")
+        data[_known(key.strip(), "--set")] = (value.strip(), "--set")
+    if aspect_ratio:
+        data.setdefault("aspect_ratio", ("{}:{}".format(*aspect_ratio), "the law"))
+    return SearchSpace(**{key: _parse(key, *value) for key, value in data.items()})
+
+
+def parse_values(value: Any) -> tuple[int, ...]:
+    """Ascending whole numbers from `7`, `[7, 8]`, `"7,8"`, `"low:high"`, `"low:high:step"`.
+
+    Both ends of a range are included; a list may hold ranges.
+
+    Raises:
+        ValueError: the text is none of these.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str | list):
+        raise ValueError("it must be whole numbers")
+    if isinstance(value, int):
+        return (value,)
+    parts = value.split(",") if isinstance(value, str) else value
+    if len(parts) != 1 or isinstance(value, list):
+        return tuple(sorted({n for part in parts for n in parse_values(part)}))
+    try:
+        low, *rest = (int(number) for number in value.split(":"))
+    except ValueError:
+        raise ValueError("it must be whole numbers, or low:high:step") from None
+    high = rest[0] if rest else low
+    step = rest[1] if len(rest) > 1 else 1
+    if len(rest) > 2 or step < 1 or high < low:
+        raise ValueError("a range must be low:high:step with low <= high and step >= 1")
+    if (high - low) // step >= MAX_VALUES:
+        raise ValueError(f"a range must hold at most {MAX_VALUES:,} values")
+    return tuple(range(low, high + 1, step))
+
+
+def _known(key: str, where: str) -> str:
+    if key not in KEYS:
+        raise ValueError(f"{where}: unknown key `{key}`{did_you_mean(key, KEYS)}")
+    return key
+
+
+def _parse(key: str, value: Any, where: str) -> Any:
+    try:
+        if key in BOOL_FIELDS:
+            return _parse_bools(value)
+        if key == "heads_fill_width":
+            (flag,) = _parse_bools(value)
+            return flag
+        return _parse_range(value) if key in RULES else parse_values(value)
+    except ValueError as error:
+        raise ValueError(f"{where}: `{key}`: {error} (got {value!r})") from None
+
+
+def _parse_bools(value: Any) -> tuple[bool, ...]:
+    words = {"true": True, "false": False, True: True, False: False}
+    parts = value.split(",") if isinstance(value, str) else value
+    parts = parts if isinstance(parts, list) else [parts]
+    if not parts or any(not isinstance(p, bool | str) or p not in words for p in parts):
+        raise ValueError("it must be true or false, or both")
+    return tuple(sorted({words[part] for part in parts}))
+
+
+def _parse_range(value: Any) -> Range:
+    text = value if isinstance(value, str) else ":".join(map(str, value)) if value else ""
+    try:
+        low, high = (float(number) for number in text.split(":"))
+    except ValueError:
+        raise ValueError("it must be low:high") from None
+    if not 0 <= low <= high or math.isinf(low):
+        raise ValueError("it must be low:high with 0 <= low <= high")
+    return low, high
