@@ -19,7 +19,7 @@ import sysconfig
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import zstandard
 
@@ -28,6 +28,10 @@ TEXT_FIELD = "text"
 # A Hugging Face dataset repository and its configuration, or a local copy of that repository.
 C4_SOURCE = ("allenai/c4", "en")
 
+
+# Folders inside the standard library's that are not installed everywhere or not part of it.
+_NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages"}
+_COMPRESSED = (".gz", ".xz", ".zst")
 _JSON_LINES = (".json", ".jsonl")
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 
@@ -104,7 +108,7 @@ def load_corpus(
     name, read = _source(str(name_or_path), max_bytes, cache_dir or default_cache_dir())
     documents = tuple(_up_to(map(Document.of, read()), max_bytes))
     if not documents:
-        limit = "" if max_bytes is None else f" in documents of at most max_bytes={max_bytes} bytes"
+        limit = "" if max_bytes is None else f" whose first document fits max_bytes={max_bytes}"
         raise ValueError(f"a corpus must hold text, but {name_or_path} has none{limit}")
     return Corpus(name=name, documents=documents, read=read)
 
@@ -124,9 +128,12 @@ def written_whole(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
-        # A folder cannot replace a folder: whoever was first has written the same.
-        if not path.is_dir():
+        try:
             os.replace(partial, path)
+        except OSError:
+            # A folder cannot replace a folder, but whoever was first has written the same.
+            if not path.is_dir():
+                raise
     finally:
         if partial.is_dir():
             shutil.rmtree(partial)
@@ -166,7 +173,7 @@ def _python_files() -> list[Path]:
     files = {
         path.relative_to(library).as_posix(): path
         for path in library.rglob("*.py")
-        if not {"test", "tests", "site-packages", "dist-packages"} & set(path.parts)
+        if not _NOT_LIBRARY & set(path.relative_to(library).parts)
     }
     for requirement in importlib.metadata.requires("anybudget") or []:
         if "extra ==" in requirement:
@@ -194,29 +201,38 @@ def _folder_documents(folder: Path) -> Iterator[str]:
 
 
 def _file_documents(path: Path) -> Iterator[str]:
-    suffixes = [suffix for suffix in path.suffixes if suffix not in (".gz", ".xz", ".zst")]
-    is_json_lines = bool(suffixes) and suffixes[-1] in _JSON_LINES
+    inner = path.with_suffix("") if path.suffix in _COMPRESSED else path
+    documents = _json_documents if inner.suffix in _JSON_LINES else _text_documents
     try:
         with _open_text(path) as lines:
-            yield from (
-                _json_documents(path, lines) if is_json_lines else _text_documents(path, lines)
-            )
+            yield from documents(path, lines)
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"a corpus must be UTF-8 text, but {path} is not: {error.reason}"
-        ) from error
+        raise ValueError(f"a corpus must be UTF-8 text, but {path} is not") from error
     except _DAMAGED as error:
-        raise ValueError(
-            f"{path} is damaged or not in the format of its suffix: {error}"
-        ) from error
+        raise ValueError(f"{path} is damaged, or not what its suffix says: {error}") from error
 
 
-def _open_text(path: Path) -> io.TextIOBase | Any:
+def _open_text(path: Path) -> TextIO:
     if path.suffix == ".zst":
+        _check_zstd_is_whole(path)
         raw = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True)
         return io.TextIOWrapper(raw, encoding="utf-8")
-    opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
+    opener: Any = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
     return opener(path, "rt", encoding="utf-8")
+
+
+def _check_zstd_is_whole(path: Path) -> None:
+    """Raise EOFError where a file is cut off, which zstandard's reader takes for its end."""
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 16):
+            while chunk:
+                if frame.eof:
+                    frame = zstandard.ZstdDecompressor().decompressobj()
+                frame.decompress(chunk)
+                chunk = frame.unused_data
+    if not frame.eof:
+        raise EOFError("it ends inside a frame")
 
 
 def _text_documents(path: Path, lines: Iterable[str]) -> Iterator[str]:
@@ -226,9 +242,10 @@ def _text_documents(path: Path, lines: Iterable[str]) -> Iterator[str]:
             raise ValueError(f"a corpus must be text, but {path} has NUL bytes: it is binary data")
         if line.strip() != DOCUMENT_SEPARATOR:
             document.append(line)
-        elif text := "".join(document).strip():
+            continue
+        if text := "".join(document).strip():
             yield text
-            document = []
+        document = []
 
 
 def _json_documents(path: Path, lines: Iterable[str]) -> Iterator[str]:
@@ -251,10 +268,9 @@ def _c4_file(max_bytes: int | None, cache_dir: Path) -> Path:
         raise ValueError("`c4` holds 300 GB: give max_bytes, the bytes of text to download")
     path = cache_dir / "corpora" / f"c4-{max_bytes}.jsonl.zst"
     if not path.exists():
-        texts = _c4_documents()
         with written_whole(path) as partial, zstandard.open(partial, "wt", encoding="utf-8") as out:
             n_bytes = 0
-            for text in texts:
+            for text in _c4_documents():
                 n_bytes += len(text.encode())
                 if n_bytes > max_bytes:
                     break
@@ -267,8 +283,13 @@ def _c4_documents() -> Iterator[str]:
         from datasets import load_dataset
     except ImportError as error:
         raise ValueError("`c4` needs the package datasets: pip install 'anybudget[c4]'") from error
-    rows = load_dataset(*C4_SOURCE, split="train", streaming=True)
-    return (row[TEXT_FIELD] for row in rows)
+    try:
+        for row in load_dataset(*C4_SOURCE, split="train", streaming=True):
+            yield row[TEXT_FIELD]
+    except OSError as error:
+        raise ValueError(
+            f"`c4` could not be downloaded: {error}; a folder of its .json.gz files will do instead"
+        ) from error
 
 
 def _path_hash(relative_path: str) -> bytes:

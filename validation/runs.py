@@ -49,6 +49,11 @@ class ArchitectureRow(Row):
         """The architecture that the row is about."""
         return Architecture(**{name: getattr(self, name) for name in FIELDS})
 
+    @pydantic.model_validator(mode="after")
+    def _the_architecture_can_be(self) -> ArchitectureRow:
+        self.architecture  # noqa: B018
+        return self
+
 
 class Run(ArchitectureRow):
     """One training run: build with `Run(**arch.as_dict(), seed=..., ...)`.
@@ -127,6 +132,8 @@ def read_rows(path: Path, row_type: type[AnyRow]) -> list[AnyRow]:
         raise ValueError(f"{path} must be a CSV file, but there is none")
     columns = list(row_type.model_fields)
     lines, _ = _whole_lines(path)
+    if not lines:
+        return []
     _check_columns(path, lines, columns)
     rows = []
     for number, cells in enumerate(csv.reader(lines[1:]), start=2):
