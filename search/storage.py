@@ -10,13 +10,16 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 # A lock older than this is a dead process's: a batch is written in milliseconds.
 LOCK_GRACE_S = 10
+# How every line of Optuna's journal begins.
+LINE_START = b'{"op_code"'
 
 
 def open_storage(url_or_path: str) -> optuna.storages.BaseStorage:
     """A storage by URL (`sqlite:///study.db`, ...) or by the path of a journal file.
 
     Raises:
-        ValueError: the URL is not one, its driver is missing, or the path cannot be written.
+        ValueError: the URL is not one, its driver is missing, the path cannot be written, or the
+            file there is not a journal (it is left as it was).
     """
     if "://" in url_or_path:
         return _open_database(url_or_path)
@@ -30,6 +33,7 @@ def open_storage(url_or_path: str) -> optuna.storages.BaseStorage:
         # Absolute, since the lock is a link to the path as it is given here.
         lock = JournalFileSymlinkLock(str(path), grace_period=LOCK_GRACE_S)
         backend = JournalFileBackend(str(path), lock_obj=lock)
+        _check_journal(path)
         _drop_torn_line(path, lock)
         return optuna.storages.JournalStorage(backend)
     except OSError as error:
@@ -43,9 +47,17 @@ def _open_database(url: str) -> optuna.storages.BaseStorage:
 
     try:
         return optuna.storages.RDBStorage(url)
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"cannot open the storage {url!r}: {reason}") from None
+
+
+def _check_journal(path: Path) -> None:
+    """Refuse a file of another kind before anything is cut from it or added to it."""
+    with path.open("rb") as file:
+        start = file.read(len(LINE_START))
+    if start != LINE_START[: len(start)]:
+        raise ValueError("not a journal")
 
 
 def _drop_torn_line(path: Path, lock: JournalFileSymlinkLock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
+
+UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
 
 
 def read_text(path: Path) -> str:
@@ -40,18 +43,21 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def build(cls: type[T], data: Any, where: str) -> T:
-    """An instance of a dataclass from plain data, each key checked.
+    """An instance of a dataclass from plain data, each key checked and nothing converted.
 
     Raises:
         ValueError: one line naming `where`, the key, its value and what it must be; an unknown key
             comes with the nearest known ones.
     """
     try:
-        return TypeAdapter(cls).validate_python(data)
+        # Strict by way of JSON, which has lists where the class has tuples: a quoted number is a
+        # mistake, and so is `true` for 1.
+        return TypeAdapter(cls).validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is unknown and leaves another missing: the spelling is the mistake.
+        first = min(error.errors(), key=lambda found: found["type"] not in UNKNOWN_KEY)
         key = ".".join(str(part) for part in first["loc"])
-        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        if first["type"] in UNKNOWN_KEY:
             known = getattr(cls, "__dataclass_fields__", {})
             raise ValueError(f"{where}: unknown key `{key}`{did_you_mean(key, known)}") from None
         if first["type"].startswith("missing"):

@@ -40,7 +40,7 @@ def architecture_from_hf(path: Path, **training_shape: int) -> tuple[Architectur
     config = _read_object(path)
     family = config.get("model_type")
     families = GATED | PLAIN
-    if family not in families:
+    if not isinstance(family, str) or family not in families:
         near = did_you_mean(str(family), families)
         raise ValueError(f"{path}: `model_type` {family!r} is not a known decoder{near}")
     names = GPT2_NAMES if family == "gpt2" else {}
@@ -55,6 +55,14 @@ def architecture_from_hf(path: Path, **training_shape: int) -> tuple[Architectur
         return value
 
     d_model, n_heads = whole("hidden_size"), whole("num_attention_heads")
+    if config.get("head_dim") is None and d_model % n_heads:
+        raise ValueError(
+            f"{path}: without `head_dim`, heads must divide the width, "
+            f"but got {n_heads} heads and a width of {d_model}"
+        )
+    tied = config.get("tie_word_embeddings", TIED_BY_DEFAULT.get(family, False))
+    if not isinstance(tied, bool):
+        raise ValueError(f"{path}: `tie_word_embeddings` must be true or false, but got {tied!r}")
     arch = Architecture(
         d_model=d_model,
         n_layers=whole("num_hidden_layers"),
@@ -64,7 +72,7 @@ def architecture_from_hf(path: Path, **training_shape: int) -> tuple[Architectur
         d_ff=whole("intermediate_size", 4 * d_model),
         gated_mlp=family in GATED,
         vocab_size=whole("vocab_size"),
-        tied_embeddings=bool(config.get("tie_word_embeddings", TIED_BY_DEFAULT.get(family, False))),
+        tied_embeddings=tied,
         **training_shape,
     )
     return arch, families[family]

@@ -87,7 +87,9 @@ def _parse(key: str, value: Any, where: str) -> Any:
         if key in BOOL_FIELDS:
             return _parse_bools(value)
         if key == "heads_fill_width":
-            (flag,) = _parse_bools(value)
+            flag, *more = _parse_bools(value)
+            if more:
+                raise ValueError("it must be true or false, one of them")
             return flag
         return _parse_range(value) if key in RULES else parse_values(value)
     except ValueError as error:
@@ -104,7 +106,7 @@ def _parse_bools(value: Any) -> tuple[bool, ...]:
 
 
 def _parse_range(value: Any) -> Range:
-    text = value if isinstance(value, str) else ":".join(map(str, value)) if value else ""
+    text = ":".join(map(str, value)) if isinstance(value, list) else str(value)
     try:
         low, high = (float(number) for number in text.split(":"))
     except ValueError:
