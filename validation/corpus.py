@@ -28,7 +28,6 @@ TEXT_FIELD = "text"
 # A Hugging Face dataset repository and its configuration, or a local copy of that repository.
 C4_SOURCE = ("allenai/c4", "en")
 
-
 # Folders inside the standard library's that are not installed everywhere or not part of it.
 _NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages"}
 _COMPRESSED = (".gz", ".xz", ".zst")

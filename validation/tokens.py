@@ -23,10 +23,10 @@ N_BASE_TOKENS = 256 + 1  # every byte, and the end of a document
 
 # Enough for 50k merges, and a few seconds of one core.
 TOKENIZER_SAMPLE_BYTES = 20_000_000
-# Documents are encoded in pieces of this length, so that one document may have any length; a cut
-# costs a token or two.
-PIECE_CHARS = 1 << 16
-PIECES_AT_ONCE = 32
+# Documents are cut into short pieces to encode them: a fifth faster than whole, in little memory
+# however long they are, for 0.03% more tokens (measured on `python`).
+PIECE_CHARS = 1 << 13
+PIECES_AT_ONCE = 128
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
