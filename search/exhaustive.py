@@ -94,7 +94,9 @@ def _merge(
     limit = best[-1][0] if len(best) == top else np.inf
     better = np.flatnonzero(flat < limit)
     if len(better) > top:
-        better = better[np.argpartition(flat[better], top - 1)[:top]]
+        worst = np.partition(flat[better], top - 1)[top - 1]
+        better = better[flat[better] <= worst]
+    better = better[np.argsort(flat[better], kind="stable")[:top]]
     # The second entry only breaks ties, in the order of the scan.
     found = [
         (
@@ -102,7 +104,7 @@ def _merge(
             len(best) + order,
             Candidate.at(mesh, predicted, np.unravel_index(i, losses.shape)),
         )
-        for order, i in enumerate(np.sort(better))
+        for order, i in enumerate(better)
     ]
     merged = heapq.nsmallest(top, [*best, *found], key=lambda row: row[:2])
     return [(loss, rank, candidate) for rank, (loss, _, candidate) in enumerate(merged)]

@@ -1,0 +1,197 @@
+"""The objective: time to steps, steps to tokens, tokens to loss, and what it warns of."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from anybudget.objectives.counts import flops_per_step, memcpys_per_step, n_params
+from anybudget.objectives.memory import memory_bytes
+from anybudget.space.architecture import Architecture
+
+ARCH = Architecture.from_shape(d_model=128, n_layers=4, vocab_size=1000, seq_len=64, batch_size=4)
+
+
+def step_time_s(remat=False):
+    """On the toy device: float32 at 1e10 bytes/s, then 1e12 FLOP/s."""
+    moving = 4 * memcpys_per_step(ARCH, remat=remat) / 1e10
+    return moving + flops_per_step(ARCH, remat=remat) / 1e12
+
+
+@pytest.fixture
+def roomy(objective):
+    """The toy device with memory enough for anything here."""
+    device = dataclasses.replace(objective.device, memory_bytes=1e12)
+    return dataclasses.replace(objective, device=device)
+
+
+def test_the_chain_from_time_to_loss(roomy):
+    predicted = roomy.predict(ARCH)
+    steps = math.floor(600 / step_time_s())
+    assert predicted.step_time_s == pytest.approx(step_time_s(), rel=1e-12)
+    assert predicted.n_steps == steps
+    assert predicted.n_tokens == steps * 4 * 64
+    assert predicted.n_params == n_params(ARCH)
+    expected = 1.8 + 480 / n_params(ARCH) ** 0.35 + 2000 / (steps * 256) ** 0.37
+    assert predicted.predicted_loss == pytest.approx(expected, rel=1e-12)
+    assert predicted.feasible
+
+
+@pytest.mark.parametrize(("share", "steps"), [(0.99, 0), (1.01, 1), (1.99, 1), (7.5, 7)])
+def test_only_whole_steps_count(roomy, share, steps):
+    budget = dataclasses.replace(roomy, time_budget_s=share * step_time_s())
+    predicted = budget.predict(ARCH)
+    assert (predicted.n_steps, predicted.n_tokens) == (steps, steps * 256)
+    assert bool(predicted.feasible) == (steps > 0)
+
+
+def test_without_a_whole_step_the_loss_is_that_of_one(roomy):
+    none, one = (
+        dataclasses.replace(roomy, time_budget_s=share * step_time_s()).predict(ARCH)
+        for share in (0.5, 1.5)
+    )
+    assert none.predicted_loss == one.predicted_loss
+    assert not none.feasible
+
+
+def test_the_law_counts_parameters_its_own_way(roomy):
+    law = dataclasses.replace(roomy.law, n_convention="non_embedding")
+    predicted = dataclasses.replace(roomy, law=law).predict(ARCH)
+    without = n_params(ARCH) - 1000 * 128
+    assert predicted.n_params_non_embedding == without
+    assert predicted.predicted_loss == pytest.approx(
+        1.8 + 480 / without**0.35 + 2000 / predicted.n_tokens**0.37, rel=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    ("epochs", "worth"),
+    [
+        (0.5, 0.5),
+        (1, 1),
+        # Muennighoff et al. 2023, equation 5: U + U R* (1 - exp(-R / R*)), R* = 15.39.
+        (2, 1 + 15.39 * (1 - math.exp(-1 / 15.39))),
+        (16.39, 1 + 15.39 * (1 - 1 / math.e)),
+        (1e6, 16.39),
+    ],
+)
+def test_repeated_tokens_are_worth_less(roomy, epochs, worth):
+    limited = dataclasses.replace(roomy, data_limit_tokens=1e6)
+    assert limited.effective_tokens(epochs * 1e6) == pytest.approx(worth * 1e6, rel=1e-12)
+
+
+def test_a_data_limit_raises_the_loss_and_leaves_the_tokens(roomy):
+    free = roomy.predict(ARCH)
+    enough = dataclasses.replace(roomy, data_limit_tokens=float(free.n_tokens)).predict(ARCH)
+    scarce = dataclasses.replace(roomy, data_limit_tokens=free.n_tokens / 10).predict(ARCH)
+    assert enough.predicted_loss == pytest.approx(free.predicted_loss, rel=1e-12)
+    assert scarce.n_tokens == free.n_tokens
+    worth = free.n_tokens / 10 * (1 + 15.39 * (1 - math.exp(-9 / 15.39)))
+    expected = 1.8 + 480 / n_params(ARCH) ** 0.35 + 2000 / worth**0.37
+    assert scarce.predicted_loss == pytest.approx(expected, rel=1e-12)
+
+
+def test_auto_runs_blocks_again_only_where_nothing_else_fits(roomy):
+    without, with_remat = (
+        memory_bytes(ARCH, bytes_per_element=4, remat=remat) for remat in (False, True)
+    )
+    assert with_remat < without
+    cases = [(without, False, True), (without - 1, True, True), (with_remat - 1, True, False)]
+    for room, remat, feasible in cases:
+        device = dataclasses.replace(roomy.device, memory_bytes=float(room))
+        predicted = dataclasses.replace(roomy, device=device).predict(ARCH)
+        assert (bool(predicted.remat), bool(predicted.feasible)) == (remat, feasible)
+        assert predicted.memory_bytes == (with_remat if remat else without)
+        assert predicted.step_time_s == pytest.approx(step_time_s(remat), rel=1e-12)
+
+
+@pytest.mark.parametrize(("name", "remat"), [("none", False), ("layer", True)])
+def test_remat_as_asked(objective, name, remat):
+    predicted = dataclasses.replace(objective, remat=name).predict(ARCH)
+    assert predicted.remat == remat
+    assert predicted.memory_bytes == memory_bytes(ARCH, bytes_per_element=4, remat=remat)
+
+
+def test_a_mesh_holds_the_scalars(objective):
+    depths, gates, batches = (1, 2, 4, 40), (False, True), (1, 64)
+    limited = dataclasses.replace(objective, data_limit_tokens=1e6, time_budget_s=5.0)
+    mesh = Architecture(
+        **ARCH.as_dict()
+        | {
+            "n_layers": np.array(depths, dtype=float).reshape(4, 1, 1),
+            "gated_mlp": np.array(gates).reshape(1, 2, 1),
+            "batch_size": np.array(batches, dtype=float),
+        }
+    )
+    predicted = limited.predict(mesh)
+    assert 0 < np.count_nonzero(predicted.feasible) < predicted.feasible.size
+    assert 0 < np.count_nonzero(predicted.remat) < predicted.remat.size
+    for i, j, k in np.ndindex(4, 2, 2):
+        changed = {"n_layers": depths[i], "gated_mlp": gates[j], "batch_size": batches[k]}
+        one = limited.predict(Architecture(**(ARCH.as_dict() | changed)))
+        for field in dataclasses.fields(one):
+            many = np.broadcast_to(getattr(predicted, field.name), (4, 2, 2))
+            # Powers of arrays and of scalars may differ in the last place.
+            np.testing.assert_allclose(many[i, j, k], getattr(one, field.name), rtol=1e-14)
+
+
+def flags(objective, **changes):
+    changed = dataclasses.replace(objective, **changes)
+    return changed.flags(ARCH, changed.predict(ARCH))
+
+
+def test_a_plain_case_has_no_flags(roomy):
+    assert flags(roomy) == []
+
+
+def test_flag_does_not_fit(objective):
+    (flag,) = flags(objective, device=dataclasses.replace(objective.device, memory_bytes=2e6))
+    assert flag.startswith("does not fit: ")
+    assert flag.endswith(" of 0.0 GB on toy")
+
+
+@pytest.mark.parametrize(
+    ("limits", "what"),
+    [
+        ({"n_params_range": (1e7, 1e9)}, "parameters"),
+        ({"n_params_range": (1e3, 1e4)}, "parameters"),
+        ({"n_tokens_range": (1e10, 1e12)}, "tokens"),
+        ({"aspect_ratio_range": (40.0, 109.0)}, "d_model / n_layers"),
+    ],
+)
+def test_flag_outside_the_law(roomy, limits, what):
+    (flag,) = flags(roomy, law=dataclasses.replace(roomy.law, **limits))
+    assert flag.startswith("outside the law: ")
+    assert f" {what}, but toy-law was fitted on " in flag
+
+
+def test_flag_few_steps(roomy):
+    law = dataclasses.replace(roomy.law, n_tokens_range=(1.0, 1e10))
+    short = dataclasses.replace(roomy, law=law)
+    assert flags(short, time_budget_s=1000.5 * step_time_s()) == []
+    (flag,) = flags(short, time_budget_s=999.5 * step_time_s())
+    assert flag.startswith("only 999 optimizer steps (under 1,000)")
+
+
+def test_flag_many_epochs(roomy):
+    tokens = float(roomy.predict(ARCH).n_tokens)
+    assert flags(roomy, data_limit_tokens=tokens / 4) == []
+    assert flags(roomy, data_limit_tokens=tokens / 4.5) == [
+        "4.5 epochs over the data (more than 4)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"time_budget_s": 0.0}, "`time_budget_s` must be a positive number, but got 0"),
+        ({"time_budget_s": math.inf}, "`time_budget_s` must be a positive number, but got inf"),
+        ({"data_limit_tokens": -5.0}, "`data_limit_tokens` must be a positive number"),
+        ({"data_limit_tokens": math.nan}, "`data_limit_tokens` must be a positive number"),
+        ({"remat": "block"}, "`remat` must be none, layer or auto, but got 'block'"),
+    ],
+)
+def test_refused(objective, change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(objective, **change)
