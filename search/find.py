@@ -139,10 +139,13 @@ def _warnings(
 ) -> list[str]:
     """Flags of the winner, and each bound it sits on."""
     warnings = objective.flags(best.arch, best.prediction)
-    warnings += [
-        f"{bound}: the winner may lie beyond, and a law of N and D alone cannot say"
-        for bound in space.bounds(best.arch)
-    ]
+    bounds = space.bounds(best.arch)
+    warnings += [f"on a bound: {bound}" for bound in bounds]
+    if bounds:
+        warnings.append(
+            f"{objective.law.name} sees only parameters and tokens, not shape: it cannot say "
+            "whether the winner would gain beyond a bound, or loses before it; train to confirm"
+        )
     if not certified:
         warnings.append("not certified: the best that Optuna found, not proved to be the optimum")
     return warnings

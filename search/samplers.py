@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 
 import optuna
 
 SAMPLERS = ("auto", "tpe", "cma", "nsga2", "qmc", "random")
 
 
-def make_sampler(
-    name: str, *, seed: int, n_coordinates: int, start: Mapping[str, float] | None = None
-) -> optuna.samplers.BaseSampler:
+# Those that use constraints set on a trial; the others see a penalty in its value only.
+CONSTRAINED = (optuna.samplers.TPESampler, optuna.samplers.NSGAIISampler)
+
+
+def make_sampler(name: str, *, seed: int, n_coordinates: int) -> optuna.samplers.BaseSampler:
     """A seeded sampler over the unit cube.
 
     Args:
         name: one of `SAMPLERS`. `auto` is `cma` from two coordinates on (it needs two), else `tpe`.
         seed: of its randomness.
         n_coordinates: dimensions of the cube.
-        start: where `cma` centres its first generation; None: the middle.
 
     Raises:
         ValueError: the name is unknown, or `cma` has fewer than two coordinates to search.
@@ -34,9 +34,7 @@ def make_sampler(
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match name:
             case "cma":
-                return optuna.samplers.CmaEsSampler(
-                    seed=seed, x0=dict(start) if start else None, sigma0=0.2
-                )
+                return optuna.samplers.CmaEsSampler(seed=seed)
             case "nsga2":
                 return optuna.samplers.NSGAIISampler(seed=seed)
             case "qmc":

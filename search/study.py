@@ -31,13 +31,13 @@ from ..space.architecture import BOOL_FIELDS, FIELDS, Architecture
 from ..space.search_space import SearchSpace
 from .candidate import Candidate
 from .polish import polish
-from .samplers import make_sampler
+from .samplers import CONSTRAINED, make_sampler
 from .storage import open_storage
 
 # Trials between two writes to the storage; a kill loses at most these.
 BATCH = 64
-# Random models that `auto` starts from.
-N_START = 64
+# Random models that `auto` starts from, fewer than a batch.
+N_START = 60
 # Suggestions of models seen before, in a row, after which one is drawn at random instead.
 MAX_REPEATS = 32
 # Added to the loss of a model that does not fit, more the less it fits.
@@ -78,8 +78,8 @@ def explore(
         space: where to look.
         objective: what to minimise.
         n_trials: distinct architectures to evaluate; with a storage, those kept there count.
-        sampler: one of `SAMPLERS`; `auto` polishes the best of a few random models, then runs
-            CMA-ES from there.
+        sampler: one of `SAMPLERS`; `auto` polishes the best of a few random models, then looks
+            for better ones with CMA-ES.
         seed: of all randomness; the same seed without a storage gives the same search.
         storage: where trials are kept, a URL or the path of a journal file; None: nowhere.
         study_name: under which name.
@@ -91,7 +91,7 @@ def explore(
     """
     if n_trials < 1:
         raise ValueError(f"`n_trials` must be at least 1, but got {n_trials}")
-    with _quiet_optuna():
+    with quiet_optuna():
         search = _Search(space, objective, sampler, seed)
         if storage:
             search.keep_in(storage, study_name)
@@ -173,24 +173,16 @@ class _Search:
         )
 
     def _start(self, size: int) -> list[Candidate]:
-        """Open the sampler's study; `auto` opens it around the polished best of a random few."""
-        start, fresh = None, []
+        """Open the sampler's study; `auto` first polishes the best of a random few."""
+        fresh = []
         if self.sampler == "auto" and not self.seen:
             fresh = [self._random() for _ in range(min(N_START, size))]
             best = polish(min(fresh, key=self._score), self.space, self.objective)
             if best.key not in self.seen and len(fresh) < size:
                 fresh.append(self._note(best))
-        if self.sampler == "auto" and self.seen:
-            best = min(self.seen.values(), key=self._score)
-            start = {name: self.space.encode(best.arch)[name] for name in self.cube}
-        self.study = optuna.create_study(
-            sampler=make_sampler(
-                self.sampler,
-                seed=int(self.rng.integers(2**31)),
-                n_coordinates=len(self.cube),
-                start=start,
-            )
-        )
+        seed = int(self.rng.integers(2**31))
+        sampler = make_sampler(self.sampler, seed=seed, n_coordinates=len(self.cube))
+        self.study = optuna.create_study(sampler=sampler)
         self.study.add_trials([self._cube_trial(candidate) for candidate in self.seen.values()])
         return fresh
 
@@ -206,7 +198,8 @@ class _Search:
         arch = self.space.decode(trial.params)
         seen = self.seen.get(Candidate.key_of(arch))
         candidate = seen or self._note(Candidate.of(arch, self.objective))
-        trial.set_constraint("memory", self._excess(candidate))
+        if isinstance(self.study.sampler, CONSTRAINED):
+            trial.set_constraint("feasible", self._excess(candidate))
         self.study.tell(trial, self._score(candidate))
         self.n_repeats += seen is not None
         self.repeats_in_a_row = self.repeats_in_a_row + 1 if seen else 0
@@ -244,7 +237,7 @@ class _Search:
             value=self._score(candidate),
             params={name: position[name] for name in self.cube},
             distributions=self.cube,
-            constraints={"memory": self._excess(candidate)},
+            constraints={"feasible": self._excess(candidate)},
         )
 
     def _kept_trial(self, candidate: Candidate) -> FrozenTrial:
@@ -254,7 +247,7 @@ class _Search:
             value=candidate.loss,
             params={name: row[name] for name in searched},
             distributions=searched,
-            constraints={"memory": self._excess(candidate)},
+            constraints={"feasible": self._excess(candidate)},
             user_attrs={name: row[name] for name in row if name not in FIELDS},
         )
 
@@ -299,7 +292,7 @@ def _native_distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
 
 
 @contextlib.contextmanager
-def _quiet_optuna() -> Iterator[None]:
+def quiet_optuna() -> Iterator[None]:
     """Without Optuna's line for every study."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

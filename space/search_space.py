@@ -20,6 +20,8 @@ from .architecture import BOOL_FIELDS, FIELDS, Architecture
 
 Axes = dict[str, list]
 Range = tuple[float, float]
+# No limit, but a number, for JSON has no infinity.
+ANY_RATIO = (0.0, 1e9)
 
 # Where a model lies in its width's product; `attention` is (n_heads, n_kv_heads, d_head).
 COORDINATES = (
@@ -62,8 +64,8 @@ class SearchSpace:
     seq_len: tuple[int, ...]
     batch_size: tuple[int, ...]
     heads_fill_width: bool = True
-    aspect_ratio: Range = (0.0, math.inf)
-    ff_ratio: Range = (0.0, math.inf)
+    aspect_ratio: Range = ANY_RATIO
+    ff_ratio: Range = ANY_RATIO
 
     def __post_init__(self) -> None:
         for name in FIELDS:

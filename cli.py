@@ -1,0 +1,286 @@
+"""The command line: parse, call one function, print."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from .objectives.loss_at_time import LossAtTime
+
+MISTAKE, INTERRUPTED = 2, 130
+# A pipe has no width: nothing is cut there.
+PIPE_WIDTH = 200
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="The best decoder-only transformer for a time budget on a given machine.",
+)
+
+Budget = Annotated[str, typer.Argument(help="Training time: 90s, 15m, 3h, 1h30m, 2d.")]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="A name of `anybudget devices`, or a TOML file.")
+]
+LawOption = Annotated[
+    str | None, typer.Option("--law", help="A name of `anybudget laws`, or a TOML file.")
+]
+SeedOption = Annotated[int, typer.Option(help="Of all randomness.", min=0)]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Folder for results, tables and figures.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+RematOption = Annotated[
+    str, typer.Option(help="Run blocks again in the backward pass: none, layer, or auto.")
+]
+DataOption = Annotated[
+    float | None, typer.Option(help="Unique tokens that there are; repeated ones count for less.")
+]
+
+
+@app.command()
+def find(
+    budget: Budget,
+    device: DeviceOption = None,
+    law: LawOption = None,
+    space: Annotated[Path | None, typer.Option(help="A TOML file with a search space.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One field of the space, as d_model=256:4096:128. Repeatable."),
+    ] = None,
+    top: Annotated[int, typer.Option(help="Candidates to show.")] = 10,
+    trials: Annotated[int, typer.Option(help="Distinct architectures for Optuna to try.")] = 300,
+    sampler: Annotated[str, typer.Option(help="auto, tpe, cma, nsga2, qmc or random.")] = "auto",
+    storage: Annotated[
+        str | None, typer.Option(help="Keep the study: a journal file, or a database's URL.")
+    ] = None,
+    study: Annotated[str, typer.Option(help="Name of the kept study.")] = "anybudget",
+    certify: Annotated[bool, typer.Option(help="Prove the optimum by enumeration.")] = True,
+    remat: RematOption = "auto",
+    data_limit_tokens: DataOption = None,
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the architecture with the lowest predicted loss for a time budget."""
+    from .search.find import find
+    from .space.load import load_space
+
+    objective = _objective(budget, device, law, remat, data_limit_tokens)
+    aspect_ratio = objective.law.aspect_ratio_range
+    models = load_space(space, settings=settings or (), aspect_ratio=aspect_ratio)
+    folder = _writable(out)
+    with _progress() as report:
+        found = find(
+            models,
+            objective,
+            top=top,
+            n_trials=trials,
+            sampler=sampler,
+            seed=seed,
+            storage=storage,
+            study_name=study,
+            certify=certify,
+            on_progress=report,
+        )
+    if folder:
+        from .search.save import save
+
+        save(found, folder, command=" ".join(["anybudget", *sys.argv[1:]]), seed=seed)
+    if as_json:
+        print(json.dumps(found.as_dict()))
+        return
+    from .search.show import show_found
+
+    _print(show_found(found))
+    if folder:
+        _print(
+            [f"\nWritten to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}"]
+        )
+
+
+@app.command()
+def front(
+    budget: Budget,
+    against: Annotated[str, typer.Argument(help="time or memory.")],
+    device: DeviceOption = None,
+    law: LawOption = None,
+    space: Annotated[Path | None, typer.Option(help="A TOML file with a search space.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="One field of the space. Repeatable.")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Architectures to try.")] = 2000,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Trade predicted loss against training time or memory: a Pareto front."""
+    from .search.pareto import explore_front
+    from .search.show import show_front
+    from .space.load import load_space
+
+    objective = _objective(budget, device, law, "auto", None)
+    aspect_ratio = objective.law.aspect_ratio_range
+    models = load_space(space, settings=settings or (), aspect_ratio=aspect_ratio)
+    frame = explore_front(models, objective, against=against, n_trials=trials, seed=seed)  # type: ignore[arg-type]
+    if as_json:
+        print(frame.to_json(orient="records"))
+    else:
+        _print(show_front(frame, objective))
+
+
+@app.command()
+def predict(
+    budget: Budget,
+    d_model: Annotated[int | None, typer.Option(help="Width.")] = None,
+    n_layers: Annotated[int | None, typer.Option(help="Depth.")] = None,
+    n_heads: Annotated[int | None, typer.Option(help="Query heads; default d_model / 64.")] = None,
+    n_kv_heads: Annotated[int | None, typer.Option(help="Default n_heads.")] = None,
+    d_head: Annotated[int | None, typer.Option(help="Default 64.")] = None,
+    d_ff: Annotated[int | None, typer.Option(help="Default 4 d_model.")] = None,
+    gated_mlp: Annotated[bool | None, typer.Option(help="Gated MLP; default plain.")] = None,
+    tied_embeddings: Annotated[bool | None, typer.Option(help="Default tied.")] = None,
+    vocab_size: Annotated[int | None, typer.Option(help="Default 32000.")] = None,
+    seq_len: Annotated[int | None, typer.Option(help="Default 1024.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Sequences a step; default 8.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A Hugging Face config.json.")] = None,
+    device: DeviceOption = None,
+    law: LawOption = None,
+    remat: RematOption = "auto",
+    data_limit_tokens: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict step time, tokens and loss of one architecture, part by part."""
+    given = {name: value for name, value in locals().items() if value is not None}
+    from .search.predict import predict_one
+    from .space.architecture import FIELDS
+
+    objective = _objective(budget, device, law, remat, data_limit_tokens)
+    fields = {name: given[name] for name in FIELDS if name in given}
+    answer = predict_one(objective, fields, config)
+    if as_json:
+        print(json.dumps(answer))
+        return
+    from .search.show import show_prediction
+
+    _print(show_prediction(answer, objective))
+
+
+@app.command()
+def devices(as_json: JsonOption = False) -> None:
+    """List the devices, each with where its numbers come from."""
+    from .objectives.presets import device_names, load_device
+    from .search.show import show_devices
+
+    rows = [load_device(name) for name in device_names()]
+    if as_json:
+        print(json.dumps([dataclasses.asdict(row) for row in rows]))
+    else:
+        _print(show_devices(rows))
+
+
+@app.command()
+def laws(as_json: JsonOption = False) -> None:
+    """List the loss laws, each with its convention, range and source."""
+    from .objectives.presets import law_names, load_law
+    from .search.show import show_laws
+
+    rows = [load_law(name) for name in law_names()]
+    if as_json:
+        print(json.dumps([dataclasses.asdict(row) for row in rows]))
+    else:
+        _print(show_laws(rows))
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        print("anybudget: interrupted; finished work is kept", file=sys.stderr)
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, which is its right
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except ValueError as error:
+        code = _mistake(str(error))
+    except Exception as error:
+        # The parser's own complaints: an unknown option, a missing argument, a bad number.
+        message = getattr(error, "format_message", None)
+        if message is None:
+            raise
+        code = _mistake(message())
+    sys.exit(code)
+
+
+def _mistake(message: str) -> int:
+    print(f"anybudget: {' '.join(message.split())}", file=sys.stderr)
+    return MISTAKE
+
+
+def _objective(
+    budget: str, device: str | None, law: str | None, remat: str, data_limit_tokens: float | None
+) -> LossAtTime:
+    from .objectives.budget import parse_budget
+    from .objectives.loss_at_time import LossAtTime
+    from .objectives.presets import DEFAULT_LAW, load_device, load_law
+
+    return LossAtTime(
+        device=load_device(device),
+        law=load_law(law or DEFAULT_LAW),
+        time_budget_s=parse_budget(budget),
+        remat=remat,  # type: ignore[arg-type]
+        data_limit_tokens=data_limit_tokens,
+    )
+
+
+def _writable(folder: Path | None) -> Path | None:
+    """The folder, made where it is missing, or a refusal before any work is done."""
+    if folder is None:
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"--out {folder} cannot be written: {error.strerror}; name another folder"
+        ) from None
+    return folder
+
+
+def _print(lines: Iterable[Any]) -> None:
+    terminal = sys.stdout.isatty()
+    console = Console(highlight=False, width=None if terminal else PIPE_WIDTH)
+    for line in lines:
+        console.print(line, soft_wrap=not terminal)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar for each stage on a terminal's stderr, nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield lambda stage, done, total: None
+        return
+    from rich.progress import BarColumn, Progress, TimeRemainingColumn
+
+    columns = ("{task.description}", BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.advance(tasks[stage], done)
+
+        yield report

@@ -1,0 +1,179 @@
+"""Figures of a search: the landscape of shapes, loss against time, loss against memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from ..objectives.budget import format_budget
+from ..objectives.loss_at_time import LossAtTime
+from ..space.architecture import Architecture
+from ..space.search_space import SearchSpace
+from .candidate import Candidate
+from .landscape import Landscape
+from .polish import polish
+
+ACCENT, SECOND = "#c2410c", "#1d4ed8"
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "font.size": 10,
+    "savefig.dpi": 150,
+}
+# Budgets of the time figure, as shares of the one that was asked for.
+SHARES = 2.0 ** np.arange(-6, 4)
+
+
+def save_figures(
+    land: Landscape, space: SearchSpace, objective: LossAtTime, folder: Path
+) -> list[Path]:
+    """Draw all three into a folder as PNG files; return their paths."""
+    with matplotlib.rc_context(STYLE):
+        drawings = {
+            "landscape": draw_landscape(land, objective),
+            "loss_against_time": draw_loss_against_time(land.shapes[0], space, objective),
+            "loss_against_memory": draw_memory_front(land, objective),
+        }
+        paths = []
+        for name, figure in drawings.items():
+            paths.append(folder / f"{name}.png")
+            figure.savefig(paths[-1])
+    return paths
+
+
+def draw_landscape(land: Landscape, objective: LossAtTime) -> Figure:
+    """Predicted loss over width and depth, with lines of equal step time."""
+    figure, axes = _figure()
+    widths = np.array([c.arch.d_model for c in land.shapes])
+    depths = np.array([c.arch.n_layers for c in land.shapes])
+    behind = np.array([c.loss for c in land.shapes]) - land.shapes[0].loss
+    dots = axes.scatter(
+        widths,
+        depths,
+        c=np.clip(behind, 1e-3, None),
+        norm="log",
+        cmap="viridis_r",
+        marker="s",
+        s=16,
+        linewidths=0,
+    )
+    figure.colorbar(dots, label="loss behind the best, nats per token")
+    _draw_step_times(axes, widths, depths, land.shapes[0].arch, objective)
+    axes.plot(widths[0], depths[0], "*", color=ACCENT, markersize=15, markeredgecolor="white")
+    axes.annotate(
+        f"{widths[0]} × {depths[0]}",
+        (widths[0], depths[0]),
+        (8, -12),
+        textcoords="offset points",
+        color=ACCENT,
+        weight="bold",
+    )
+    axes.set(xlabel="d_model", ylabel="n_layers")
+    axes.set_title(
+        f"Best of each shape in {format_budget(objective.time_budget_s)} on "
+        f"{objective.device.name}; lines: equal step time"
+    )
+    return figure
+
+
+def _draw_step_times(
+    axes: Axes, widths: np.ndarray, depths: np.ndarray, like: Architecture, objective: LossAtTime
+) -> None:
+    """Lines of equal step time of models with heads of 64 and d_ff = 4 d_model."""
+    mesh_widths = np.arange(64, widths.max() + 64, 64.0)
+    mesh_depths = np.arange(1.0, depths.max() + 1)[:, None]
+    heads = mesh_widths / 64
+    mesh = dataclasses.replace(
+        like,
+        d_model=mesh_widths,
+        n_layers=mesh_depths,
+        n_heads=heads,
+        n_kv_heads=heads,
+        d_head=64,
+        d_ff=4 * mesh_widths,
+    )
+    times_ms = 1e3 * objective.device.step_time_model.step_time_s(mesh)
+    grid = np.broadcast_arrays(mesh_widths, mesh_depths, times_ms)
+    levels = [m * 10.0**e for e in range(-3, 6) for m in (1, 2, 5)]
+    lines = axes.contour(*grid, levels=levels, colors="0.35", linewidths=0.7)
+    axes.clabel(lines, fmt=lambda ms: f"{ms:g} ms", fontsize=8)
+
+
+def draw_loss_against_time(best: Candidate, space: SearchSpace, objective: LossAtTime) -> Figure:
+    """Loss of the winner, and of the best architecture of each budget, against the budget."""
+    figure, axes = _figure()
+    budgets = SHARES * objective.time_budget_s
+    winner, envelope, shapes = [], [], []
+    start = best
+    for budget in budgets:
+        at_budget = dataclasses.replace(objective, time_budget_s=float(budget))
+        winner.append(Candidate.of(best.arch, at_budget))
+        start = polish(Candidate.of(start.arch, at_budget), space, at_budget)
+        envelope.append(start)
+    axes.plot(budgets, _feasible_losses(winner), "o-", color=SECOND, markersize=4)
+    axes.plot(budgets, _feasible_losses(envelope), "o-", color=ACCENT, markersize=4)
+    axes.axvline(objective.time_budget_s, color="0.6", linewidth=0.8, linestyle=":")
+    shapes = [f"{c.arch.d_model}×{c.arch.n_layers}" for c in envelope]
+    for at, (x, text) in enumerate(zip(budgets, shapes, strict=True)):
+        if at % 2 == 0:
+            axes.annotate(
+                text,
+                (x, envelope[at].loss),
+                (0, -14),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                color=ACCENT,
+            )
+    end = f"the winner of {format_budget(objective.time_budget_s)}"
+    axes.annotate(
+        end, (budgets[0], winner[0].loss), (12, 2), textcoords="offset points", color=SECOND
+    )
+    axes.set(xscale="log", xlabel="time budget", ylabel="predicted loss, nats per token")
+    axes.set_xticks(budgets[::2], [format_budget(float(budget)) for budget in budgets[::2]])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(y=0.15)
+    axes.set_title(f"The best shape of each budget on {objective.device.name}", color=ACCENT)
+    return figure
+
+
+def draw_memory_front(land: Landscape, objective: LossAtTime) -> Figure:
+    """The Pareto front of predicted loss and memory."""
+    figure, axes = _figure()
+    memory = [c.prediction.memory_bytes for c in land.memory_front]
+    axes.step(memory, [c.loss for c in land.memory_front], where="post", color=SECOND)
+    best = land.memory_front[-1]
+    axes.plot(best.prediction.memory_bytes, best.loss, "*", color=ACCENT, markersize=13)
+    axes.annotate(
+        f"{best.arch.d_model} × {best.arch.n_layers}",
+        (best.prediction.memory_bytes, best.loss),
+        (-8, 10),
+        textcoords="offset points",
+        ha="right",
+        color=ACCENT,
+        weight="bold",
+    )
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1e9:g} GB"))
+    axes.set(xlabel="memory of training", ylabel="predicted loss, nats per token")
+    axes.set_title(
+        f"No model has both less memory and a lower loss "
+        f"({format_budget(objective.time_budget_s)} on {objective.device.name})"
+    )
+    return figure
+
+
+def _figure() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _feasible_losses(candidates: list[Candidate]) -> list[float]:
+    return [c.loss if c.prediction.feasible else float("nan") for c in candidates]

@@ -1,0 +1,74 @@
+"""Two-objective search with Optuna's NSGA-II: loss against training time, or against memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import optuna
+import pandas as pd
+from optuna.distributions import FloatDistribution
+
+from ..objectives.loss_at_time import LossAtTime
+from ..space.search_space import SearchSpace
+from .candidate import Candidate
+from .study import quiet_optuna
+
+Against = Literal["time", "memory"]
+# A front against time reaches down to this share of the budget.
+LEAST_SHARE = 1 / 64
+
+
+def explore_front(
+    space: SearchSpace,
+    objective: LossAtTime,
+    *,
+    against: Against,
+    n_trials: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The Pareto front of predicted loss and one cost.
+
+    Args:
+        space: where to look.
+        objective: gives the loss; its budget is the longest time.
+        against: `time` (the training time, down to 1/64 of the budget, is searched with the
+            architecture) or `memory` (bytes of training).
+        n_trials: architectures to evaluate.
+        seed: of NSGA-II.
+
+    Returns:
+        Candidates with their `time_budget_s`, ascending in the cost, none beaten in both.
+
+    Raises:
+        ValueError: `against` is unknown, or nothing evaluated is feasible.
+    """
+    if against not in ("time", "memory"):
+        raise ValueError(f"a front is against time or memory, but got {against!r}")
+    cube = {name: FloatDistribution(0, 1) for name in space.free_coordinates}
+    with quiet_optuna():
+        study = optuna.create_study(
+            directions=["minimize", "minimize"], sampler=optuna.samplers.NSGAIISampler(seed=seed)
+        )
+        rows = []
+        for _ in range(n_trials):
+            extra = {"time_share": FloatDistribution(LEAST_SHARE, 1, log=True)}
+            trial = study.ask(cube | (extra if against == "time" else {}))
+            share = trial.params.get("time_share", 1.0)
+            at_share = dataclasses.replace(objective, time_budget_s=share * objective.time_budget_s)
+            candidate = Candidate.of(space.decode(trial.params), at_share)
+            trial.set_constraint("feasible", 0.0 if candidate.prediction.feasible else 1.0)
+            cost = {"time": at_share.time_budget_s, "memory": candidate.prediction.memory_bytes}
+            study.tell(trial, [candidate.loss, cost[against]])
+            rows.append({"time_budget_s": at_share.time_budget_s} | candidate.as_dict())
+        # Without a feasible trial, Optuna's front is the least infeasible.
+        front = [trial for trial in study.best_trials if not any(_violations(trial))]
+    if not front:
+        raise ValueError(f"none of {n_trials} architectures fits {objective.device.name}")
+    cost_column = {"time": "time_budget_s", "memory": "memory_bytes"}[against]
+    frame = pd.DataFrame([rows[trial.number] for trial in front])
+    return frame.sort_values(cost_column).drop_duplicates(ignore_index=True)
+
+
+def _violations(trial: optuna.trial.FrozenTrial) -> list[bool]:
+    return [value > 0 for value in trial.constraints.values()]

@@ -1,0 +1,80 @@
+"""One architecture's prediction with its breakdown, as `predict` prints it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..objectives.counts import flops_by_part, memcpys_by_part, n_params_by_part
+from ..objectives.loss_at_time import LossAtTime
+from ..space.architecture import Architecture
+from ..space.hf_config import architecture_from_hf
+from .candidate import Candidate
+
+# In the order in which a token meets them.
+PARTS = (
+    "embedding",
+    "qkv",
+    "scores",
+    "weighted_values",
+    "attention_output",
+    "mlp_up",
+    "mlp_down",
+    "norms",
+    "logits",
+    "optimizer",
+    "overhead",
+)
+TRAINING_SHAPE = {"seq_len": 1024, "batch_size": 8}
+
+
+def predict_one(
+    objective: LossAtTime, fields: dict[str, Any], config: Path | None = None
+) -> dict[str, Any]:
+    """Predict one architecture: a candidate's keys, `warnings`, and `parts`.
+
+    Args:
+        objective: what to predict under.
+        fields: the architecture's fields; what is left out is customary (`from_shape`).
+        config: a Hugging Face `config.json` instead; then only the training shape may be given.
+
+    Raises:
+        ValueError: the architecture is incomplete, contradictory or not valid.
+    """
+    fields = TRAINING_SHAPE | fields
+    note = ""
+    if config:
+        if clash := sorted(set(fields) - set(TRAINING_SHAPE)):
+            raise ValueError(f"--config already says `{clash[0]}`; leave one of them out")
+        arch, note = architecture_from_hf(config, **fields)
+    else:
+        for name in ("d_model", "n_layers"):
+            if name not in fields:
+                option = name.replace("_", "-")
+                raise ValueError(f"`{name}` is missing; give --{option}, or --config config.json")
+        arch = Architecture.from_shape(**fields)
+    candidate = Candidate.of(arch, objective)
+    warnings = objective.flags(arch, candidate.prediction)
+    return candidate.as_dict() | {
+        "time_budget_s": objective.time_budget_s,
+        "device": objective.device.name,
+        "law": objective.law.name,
+        "warnings": warnings + ([f"{config}: {note}"] if note else []),
+        "parts": breakdown(candidate, objective),
+    }
+
+
+def breakdown(candidate: Candidate, objective: LossAtTime) -> dict[str, dict[str, Any]]:
+    """Parameters, memory copies, FLOPs and seconds of a step, for each part of a model."""
+    arch, remat = candidate.arch, candidate.prediction.remat
+    quantities = {
+        "n_params": n_params_by_part(arch),
+        "memcpys": memcpys_by_part(arch, remat=remat),
+        "flops": flops_by_part(arch, remat=remat),
+        "step_time_s": objective.device.step_time_model.step_time_by_part(arch, remat=remat),
+    }
+    return {
+        part: {name: values.get(part, 0) for name, values in quantities.items()}
+        for part in PARTS
+        if any(values.get(part, 0) for values in quantities.values())
+    }

@@ -1,0 +1,46 @@
+"""A search's result on disk: result.json, candidates.csv, shapes.csv and the figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+from pathlib import Path
+
+from .. import __version__
+from .find import Found
+from .landscape import landscape
+
+
+def save(found: Found, folder: Path, *, command: str, seed: int) -> None:
+    """Write everything needed to reproduce the search and to train its candidates.
+
+    Args:
+        found: the result.
+        folder: an existing folder.
+        command: the command line that made it.
+        seed: of the search.
+    """
+    provenance = {
+        "command": command,
+        "seed": seed,
+        "anybudget": __version__,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    document = provenance | found.as_dict() | {"space": dataclasses.asdict(found.space)}
+    write_whole(folder / "result.json", json.dumps(document, indent=2) + "\n")
+    write_whole(folder / "candidates.csv", found.frame.to_csv(index=False))
+    if found.certified:
+        from .figures import save_figures
+
+        land = landscape(found.space, found.objective)
+        write_whole(folder / "shapes.csv", land.frame.to_csv(index=False))
+        save_figures(land, found.space, found.objective, folder)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a kill leaves the old one or the new one, never half of one."""
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)

@@ -1,0 +1,171 @@
+"""A search's answers as text for a terminal: sentences and tables, for the face to print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from ..objectives.budget import format_budget
+from ..objectives.device import Device
+from ..objectives.loss_at_time import LossAtTime
+from ..objectives.loss_law import LossLaw
+from .find import Found
+
+Lines = Iterator[str | Table]
+
+
+def show_found(found: Found) -> Lines:
+    """The answer: what it rests on, the winner, the candidates, the certificate, the warnings."""
+    objective, best = found.objective, found.best
+    arch, predicted = best.arch, best.prediction
+    yield _assumptions(objective)
+    yield (
+        f"In {format_budget(objective.time_budget_s)} train "
+        f"[bold]d_model {arch.d_model} × {arch.n_layers} layers[/], {arch.n_heads} heads of "
+        f"{arch.d_head}, d_ff {arch.d_ff}{' gated' if arch.gated_mlp else ''}:\n"
+        f"{predicted.n_params / 1e6:,.1f}M parameters, {predicted.n_tokens / 1e9:,.3g}B tokens, "
+        f"predicted loss [bold]{predicted.predicted_loss:.4f}[/] nats per token.\n"
+    )
+    rows = found.frame.to_dict(orient="records")
+    yield _candidates(rows)
+    yield _marks(rows)
+    if found.certified:
+        yield (
+            f"Certified: the lowest predicted loss of all {found.n_valid:,} valid architectures.\n"
+            f"Optuna, in {found.n_trials} trials and a polish, ended {found.optuna_regret:.2g} "
+            "above it.\n"
+        )
+    yield from show_warnings(found.warnings)
+
+
+def show_prediction(answer: dict[str, Any], objective: LossAtTime) -> Lines:
+    """One architecture's prediction: where its step goes, and what comes of it."""
+    yield _assumptions(objective)
+    table = plain_table("part", "parameters", "memory copies", "FLOPs", "step ms", "share")
+    for part, row in answer["parts"].items():
+        table.add_row(
+            part,
+            f"{row['n_params']:,}",
+            f"{row['memcpys']:.3g}",
+            f"{row['flops']:.3g}",
+            f"{row['step_time_s'] * 1e3:.2f}",
+            f"{row['step_time_s'] / answer['step_time_s']:.1%}",
+        )
+    yield table
+    yield (
+        f"\n{answer['n_params']:,} parameters ({answer['n_params_non_embedding']:,} outside the "
+        f"vocabulary), {answer['memory_bytes'] / 1e9:.2f} GB, remat {answer['remat']}\n"
+        f"{answer['step_time_s'] * 1e3:.2f} ms a step × {answer['n_steps']:,} steps = "
+        f"{answer['n_tokens']:,} tokens ({answer['tokens_per_param']:.1f} per parameter)\n"
+        f"predicted loss [bold]{answer['predicted_loss']:.4f}[/] nats per token\n"
+    )
+    yield from show_warnings(answer["warnings"])
+
+
+def show_front(frame: pd.DataFrame, objective: LossAtTime, most: int = 20) -> Lines:
+    """A Pareto front, thinned to `most` rows spread over it."""
+    yield _assumptions(objective)
+    table = plain_table("time", "memory GB", "shape", "heads", "d_ff", "params", "tokens", "loss")
+    kept = np.unique(np.linspace(0, len(frame) - 1, most).round().astype(int))
+    for row in frame.iloc[kept].to_dict(orient="records"):
+        table.add_row(
+            format_budget(row["time_budget_s"]),
+            f"{row['memory_bytes'] / 1e9:.2f}",
+            f"{row['d_model']}×{row['n_layers']}",
+            f"{row['n_heads']}×{row['d_head']}",
+            str(row["d_ff"]) + ("g" if row["gated_mlp"] else ""),
+            f"{row['n_params'] / 1e6:,.1f}M",
+            f"{row['n_tokens'] / 1e9:,.3g}B",
+            f"{row['predicted_loss']:.4f}",
+        )
+    yield table
+    yield f"\n{len(frame)} models that no other tried beats in both; {len(kept)} shown."
+
+
+def show_warnings(warnings: list[str]) -> Lines:
+    """One marked line for each."""
+    for warning in warnings:
+        yield f"[yellow]![/] {warning}"
+
+
+def show_devices(devices: list[Device]) -> Lines:
+    """A table of devices and where their numbers come from."""
+    table = plain_table("device", "kind", "peak TFLOP/s", "GB/s", "memory GB", "step time")
+    for device in devices:
+        table.add_row(
+            device.name,
+            device.kind,
+            f"{device.peak_flops_per_s / 1e12:.4g}",
+            f"{device.bandwidth_bytes_per_s / 1e9:.4g}",
+            f"{device.memory_bytes / 1e9:.4g}",
+            device.basis,
+        )
+    yield table
+    yield from _sources(devices)
+
+
+def show_laws(laws: list[LossLaw]) -> Lines:
+    """A table of laws and where their numbers come from."""
+    table = plain_table("law", "E", "A", "alpha", "B", "beta", "N counts", "N", "D")
+    for law in laws:
+        table.add_row(
+            law.name,
+            *(f"{n:.4g}" for n in (law.E, law.A, law.alpha, law.B, law.beta)),
+            law.n_convention,
+            *("{:.2g}..{:.2g}".format(*ends) for ends in (law.n_params_range, law.n_tokens_range)),
+        )
+    yield "L(N, D) = E + A / N^alpha + B / D^beta, nats per token\n"
+    yield table
+    yield from _sources(laws)
+
+
+def plain_table(*columns: str) -> Table:
+    """A table without lines, the first column to the left, the numbers to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    for at, name in enumerate(columns):
+        table.add_column(name, justify="right" if at else "left", no_wrap=True)
+    return table
+
+
+def _assumptions(objective: LossAtTime) -> str:
+    return f"Device {objective.device.label}; law {objective.law.name}.\n"
+
+
+def _sources(rows: list[Any]) -> Lines:
+    yield "\n[dim]Sources[/]"
+    for row in rows:
+        yield f"{row.name}: {row.source}"
+
+
+def _candidates(rows: list[dict[str, Any]]) -> Table:
+    table = plain_table(
+        "shape", "heads", "kv", "d_ff", "params", "step ms", "tokens", "tok/par", "GB", "loss",
+        "behind",
+    )  # fmt: skip
+    for row in rows:
+        table.add_row(
+            f"{row['d_model']}×{row['n_layers']}",
+            f"{row['n_heads']}×{row['d_head']}",
+            str(row["n_kv_heads"]),
+            str(row["d_ff"]) + ("g" if row["gated_mlp"] else ""),
+            f"{row['n_params'] / 1e6:,.1f}M",
+            f"{row['step_time_s'] * 1e3:,.3g}",
+            f"{row['n_tokens'] / 1e9:,.3g}B",
+            f"{row['tokens_per_param']:.1f}",
+            f"{row['memory_bytes'] / 1e9:.1f}" + ("r" if row["remat"] == "layer" else ""),
+            f"{row['predicted_loss']:.4f}",
+            f"{row['loss_behind_best']:.4f}",
+        )
+    return table
+
+
+def _marks(rows: list[dict[str, Any]]) -> str:
+    gated = "g: gated MLP" if any(row["gated_mlp"] for row in rows) else ""
+    remat = "r: runs blocks again in the backward pass"
+    remat = remat if any(row["remat"] == "layer" for row in rows) else ""
+    marks = "; ".join(filter(None, [gated, remat]))
+    return f"[dim]{marks}[/]\n" if marks else ""
