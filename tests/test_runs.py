@@ -103,6 +103,7 @@ def test_finished_holds_the_keys_of_the_rows(tmp_path: Path):
         ("name,repeat,seconds\n,0,1\n", "line 2: name: Field required"),
         (b"\xff\xfe\n", "not UTF-8"),
         ("just text\n", "must have the columns name,repeat,seconds"),
+        ("just text", "must have the columns name,repeat,seconds"),
     ],
 )
 def test_nonsense_is_one_line_that_names_the_file(
@@ -122,6 +123,11 @@ def test_other_columns_are_not_appended_to(tmp_path: Path):
     with pytest.raises(ValueError, match="must have the columns"):
         append_row(path, make_run())
     assert read_rows(path, Timing) == [Timing(name="a", repeat=0)]
+    for others in ("one line", "two\nlines"):
+        (tmp_path / "others.txt").write_text(others)
+        with pytest.raises(ValueError, match="must have the columns"):
+            append_row(tmp_path / "others.txt", Timing(name="a", repeat=0))
+        assert (tmp_path / "others.txt").read_text() == others
     with pytest.raises(ValueError, match="line break"):
         append_row(path, Timing(name="a\nb", repeat=0))
     with pytest.raises(ValueError, match="there is none"):

@@ -107,17 +107,12 @@ def append_row(path: Path, row: Row) -> None:
     Raises:
         ValueError: the file has other columns, or a text has a line break in it.
     """
-    columns = list(type(row).model_fields)
     line = _csv_line(row.model_dump(mode="json").values())
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        lines, n_bytes = _whole_lines(path)
+    with path.open("ab") as file:
+        lines, n_bytes = _whole_lines(path, type(row))
         file.truncate(n_bytes)
-        if lines:
-            _check_columns(path, lines, columns)
-        else:
-            line = _csv_line(columns) + line
-        file.write(line.encode())
+        file.write((line if lines else _csv_line(type(row).model_fields) + line).encode())
         file.flush()
         os.fsync(file.fileno())
 
@@ -131,10 +126,7 @@ def read_rows(path: Path, row_type: type[AnyRow]) -> list[AnyRow]:
     if not path.is_file():
         raise ValueError(f"{path} must be a CSV file, but there is none")
     columns = list(row_type.model_fields)
-    lines, _ = _whole_lines(path)
-    if not lines:
-        return []
-    _check_columns(path, lines, columns)
+    lines, _ = _whole_lines(path, row_type)
     rows = []
     for number, cells in enumerate(csv.reader(lines[1:]), start=2):
         if len(cells) != len(columns):
@@ -166,28 +158,29 @@ def _csv_line(cells: Iterable[Any]) -> str:
     return line
 
 
-def _whole_lines(path: Path) -> tuple[list[str], int]:
-    """The lines that end in a line break, and the bytes up to there."""
+def _whole_lines(path: Path, row_type: type[Row]) -> tuple[list[str], int]:
+    """The lines that end in a line break, the header first, and the bytes up to there.
+
+    There are none in an empty file and in one with a torn header.
+    """
     content = path.read_bytes()
     n_bytes = content.rfind(b"\n") + 1
-    if n_bytes < len(content):
-        logger.warning("%s ends in a torn line, which is dropped", path)
     try:
-        return content[:n_bytes].decode().splitlines(), n_bytes
+        lines = content[:n_bytes].decode().splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} must be a CSV file, but it is not UTF-8 text") from error
-
-
-def _check_columns(path: Path, lines: list[str], columns: list[str]) -> None:
-    found = next(csv.reader(lines[:1]), [])
-    if found == columns:
-        return
-    missing = [name for name in columns if name not in found]
-    unknown = [name for name in found if name not in columns]
-    raise ValueError(
-        f"{path} must have the columns {','.join(columns)} in this order; "
-        f"missing: {missing}, unknown: {unknown}"
-    )
+    columns = list(row_type.model_fields)
+    if not _csv_line(columns).encode().startswith(content):
+        found = next(csv.reader(lines[:1]), [])
+        if found != columns:
+            raise ValueError(
+                f"{path} must have the columns {','.join(columns)} in this order; "
+                f"missing: {[name for name in columns if name not in found]}, "
+                f"unknown: {[name for name in found if name not in columns]}"
+            )
+    if n_bytes < len(content):
+        logger.warning("%s ends in a torn line, which is dropped", path)
+    return lines, n_bytes
 
 
 def _first_complaint(error: pydantic.ValidationError) -> str:
