@@ -35,6 +35,10 @@ DeviceOption = Annotated[
 LawOption = Annotated[
     str | None, typer.Option("--law", help="A name of `anybudget laws`, or a TOML file.")
 ]
+SpaceOption = Annotated[
+    str | None,
+    typer.Option("--space", help="default, cpu (the default on a CPU), or a TOML file."),
+]
 SeedOption = Annotated[int, typer.Option(help="Of all randomness.", min=0)]
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Folder for results, tables and figures.")
@@ -53,7 +57,7 @@ def find(
     budget: Budget,
     device: DeviceOption = None,
     law: LawOption = None,
-    space: Annotated[Path | None, typer.Option(help="A TOML file with a search space.")] = None,
+    space: SpaceOption = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="One field of the space, as d_model=256:4096:128. Repeatable."),
@@ -78,6 +82,7 @@ def find(
 
     objective = _objective(budget, device, law, remat, data_limit_tokens)
     aspect_ratio = objective.law.aspect_ratio_range
+    space = space or _default_space(objective)
     models = load_space(space, settings=settings or (), aspect_ratio=aspect_ratio)
     folder = _writable(out)
     with _progress() as report:
@@ -102,6 +107,7 @@ def find(
         return
     from .search.show import show_found
 
+    _print([f"Space {space}: {models.n_architectures:,} architectures."])
     _print(show_found(found))
     if folder:
         _print(
@@ -115,7 +121,7 @@ def front(
     against: Annotated[str, typer.Argument(help="time or memory.")],
     device: DeviceOption = None,
     law: LawOption = None,
-    space: Annotated[Path | None, typer.Option(help="A TOML file with a search space.")] = None,
+    space: SpaceOption = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="One field of the space. Repeatable.")
     ] = None,
@@ -130,6 +136,7 @@ def front(
 
     objective = _objective(budget, device, law, "auto", None)
     aspect_ratio = objective.law.aspect_ratio_range
+    space = space or _default_space(objective)
     models = load_space(space, settings=settings or (), aspect_ratio=aspect_ratio)
     frame = explore_front(models, objective, against=against, n_trials=trials, seed=seed)  # type: ignore[arg-type]
     if as_json:
@@ -241,6 +248,11 @@ def _objective(
         remat=remat,  # type: ignore[arg-type]
         data_limit_tokens=data_limit_tokens,
     )
+
+
+def _default_space(objective: LossAtTime) -> str:
+    """The shipped space of a device's kind."""
+    return "cpu" if objective.device.kind == "cpu" else "default"
 
 
 def _writable(folder: Path | None) -> Path | None:

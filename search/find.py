@@ -67,6 +67,7 @@ class Found:
             "optuna_regret": self.optuna_regret,
             "n_trials": self.n_trials,
             "warnings": self.warnings,
+            "space": dataclasses.asdict(self.space),
             "candidates": self.frame.to_dict(orient="records"),
         }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 import os
@@ -28,7 +27,7 @@ def save(found: Found, folder: Path, *, command: str, seed: int) -> None:
         "anybudget": __version__,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    document = provenance | found.as_dict() | {"space": dataclasses.asdict(found.space)}
+    document = provenance | found.as_dict()
     write_whole(folder / "result.json", json.dumps(document, indent=2) + "\n")
     write_whole(folder / "candidates.csv", found.frame.to_csv(index=False))
     if found.certified:

@@ -11,31 +11,39 @@ from .architecture import BOOL_FIELDS, FIELDS
 from .files import did_you_mean, read_toml
 from .search_space import Range, SearchSpace
 
-DEFAULT = Path(__file__).with_name("default.toml")
+HERE = Path(__file__).parent
+DEFAULT = "default"
 RULES = ("aspect_ratio", "ff_ratio")
 KEYS = (*FIELDS, *RULES, "heads_fill_width")
 # Lists longer than this are a slip of the pen, such as a step left out of a wide range.
 MAX_VALUES = 100_000
 
 
+def space_names() -> list[str]:
+    """Names of the shipped spaces."""
+    return sorted(path.stem for path in HERE.glob("*.toml"))
+
+
 def load_space(
-    path: Path | None = None,
+    name_or_path: str | Path = DEFAULT,
     *,
     settings: Iterable[str] = (),
     aspect_ratio: Range | None = None,
 ) -> SearchSpace:
-    """A search space from a file, the shipped default where there is none, and settings on top.
+    """A search space by name or from a file, and settings on top.
 
     Args:
-        path: a TOML file with keys of `SearchSpace`; what it leaves out is as in the default.
+        name_or_path: one of `space_names()`, or a TOML file with keys of `SearchSpace`; what it
+            leaves out is as in the default.
         settings: `field=values`, each replacing one key; values as in `parse_values`.
         aspect_ratio: the law's range of d_model / n_layers, used where nothing else says.
 
     Raises:
-        ValueError: a key is unknown, a value is not of its kind, or no model is valid.
+        ValueError: no such name or file, a key is unknown, a value is not of its kind, or no model
+            is valid.
     """
     data: dict[str, Any] = {}
-    for source in filter(None, (DEFAULT, path)):
+    for source in (HERE / f"{DEFAULT}.toml", _path(name_or_path)):
         for key, value in read_toml(source).items():
             data[_known(key, str(source))] = (value, str(source))
     for setting in settings:
@@ -74,6 +82,19 @@ def parse_values(value: Any) -> tuple[int, ...]:
     if (high - low) // step >= MAX_VALUES:
         raise ValueError(f"a range must hold at most {MAX_VALUES:,} values")
     return tuple(range(low, high + 1, step))
+
+
+def _path(name_or_path: str | Path) -> Path:
+    names = space_names()
+    if name_or_path in names:
+        return HERE / f"{name_or_path}.toml"
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        raise ValueError(
+            f"no space is called {str(name_or_path)!r}{did_you_mean(str(name_or_path), names)} "
+            "(a file of your own ends in .toml)"
+        )
+    return path
 
 
 def _known(key: str, where: str) -> str:

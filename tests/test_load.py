@@ -2,7 +2,7 @@
 
 import pytest
 
-from anybudget.space.load import load_space, parse_values
+from anybudget.space.load import load_space, parse_values, space_names
 
 
 @pytest.mark.parametrize(
@@ -113,3 +113,17 @@ def test_rules_in_a_file_may_be_lists_or_text(tmp_path):
     space = load_space(path, settings=["d_model=512", "n_heads=8"])
     assert (space.aspect_ratio, space.ff_ratio) == ((40.0, 109.5), (2.0, 3.0))
     assert space.heads_fill_width is False
+
+
+def test_a_space_by_name_lies_on_the_default():
+    assert space_names() == ["cpu", "default"]
+    assert load_space("default") == load_space()
+    small = load_space("cpu", settings=["n_layers=3"], aspect_ratio=(40.0, 109.0))
+    assert (small.vocab_size, small.n_layers) == ((2048,), (3,))
+    assert small.aspect_ratio == (12.0, 128.0)
+    assert small.ff_ratio == load_space().ff_ratio
+
+
+def test_a_name_that_no_space_has():
+    with pytest.raises(ValueError, match=r"no space is called 'cpi'; did you mean cpu\? \(a file"):
+        load_space("cpi")
