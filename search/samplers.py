@@ -38,7 +38,7 @@ def make_sampler(name: str, *, seed: int, n_coordinates: int) -> optuna.samplers
             case "nsga2":
                 return optuna.samplers.NSGAIISampler(seed=seed)
             case "qmc":
-                return optuna.samplers.QMCSampler(seed=seed)
+                return optuna.samplers.QMCSampler(seed=seed, scramble=True)
             case "random":
                 return optuna.samplers.RandomSampler(seed=seed)
     return optuna.samplers.TPESampler(seed=seed)
