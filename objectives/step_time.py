@@ -1,7 +1,7 @@
 """Time of one optimizer step as a linear model of countable work.
 
-TIME = sum over features of (seconds per unit) x (units in a step). The paper's model has memory
-copies, FLOPs and a constant; a richer model is another choice of features.
+TIME = sum over features of (seconds per unit) x (units in a step), nothing negative. The paper's
+model has memory copies, FLOPs and a constant; a richer model is another choice of features.
 """
 
 from __future__ import annotations
@@ -11,24 +11,110 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from pydantic import ConfigDict
 
 from ..space.architecture import Architecture
-from .counts import flops_by_part, memcpys_by_part
+from .counts import (
+    PASSES,
+    flops_by_part,
+    layer_matmuls,
+    logits_matmul,
+    memcpys_by_part,
+    n_params_by_part,
+)
 
 Parts = dict[str, Any]
+
+# Matmuls of two activations, one small one for each head of each sequence.
+ATTENTION_PARTS = ("scores", "weighted_values")
+
+
+def roofline_by_part(arch: Architecture, *, remat: Any, ridge: float) -> Parts:
+    """FLOPs, or the FLOPs that a matmul's memory copies last as long as, whichever is more.
+
+    Args:
+        arch: the model or models.
+        remat: whether blocks run a second time.
+        ridge: FLOPs in the time of one memory copy (element).
+
+    References:
+        Williams, Waterman and Patterson 2009, Roofline, doi:10.1145/1498765.1498785.
+    """
+    passes = PASSES + 1 * remat
+    parts = {
+        mm.part: passes * arch.n_layers * np.maximum(mm.flops, ridge * mm.memcpys)
+        for mm in layer_matmuls(arch)
+    }
+    last = logits_matmul(arch)
+    return parts | {"logits": PASSES * np.maximum(last.flops, ridge * last.memcpys)}
+
+
+def activations_by_part(arch: Architecture, *, remat: Any) -> Parts:
+    """Elements that elementwise work reads and writes: norms, residuals, the MLP's nonlinearity."""
+    rows = (PASSES + 1 * remat) * arch.n_layers * arch.batch_size * arch.seq_len
+    d_qk = (arch.n_heads + arch.n_kv_heads) * arch.d_head
+    return {
+        "norms": 6 * rows * arch.d_model,
+        "qkv": 2 * rows * d_qk,
+        "mlp_up": rows * arch.d_ff * (2 + arch.gated_mlp),
+    }
+
+
+def softmax_by_part(arch: Architecture, *, remat: Any) -> Parts:
+    """Attention scores that pass through softmax."""
+    passes = PASSES + 1 * remat
+    scores = arch.batch_size * arch.n_heads * arch.seq_len * arch.seq_len
+    return {"scores": passes * arch.n_layers * scores}
+
+
+def loss_by_part(arch: Architecture, *, remat: Any) -> Parts:
+    """Logits that pass through the loss."""
+    return {"logits": PASSES * arch.batch_size * arch.seq_len * arch.vocab_size}
+
+
+def optimizer_by_part(arch: Architecture, *, remat: Any) -> Parts:
+    """Parameters that the optimizer updates, once a step."""
+    return n_params_by_part(arch)
+
+
+def attention_flops_by_part(arch: Architecture, *, remat: Any) -> Parts:
+    """FLOPs of the attention's own matmuls: many small ones, which run slower than large ones."""
+    parts = flops_by_part(arch, remat=remat)
+    return {part: parts[part] for part in ATTENTION_PARTS}
+
 
 # Every feature splits its units by part, so that a step's time splits too.
 FEATURES: dict[str, Callable[..., Parts]] = {
     "memcpys": memcpys_by_part,
     "flops": flops_by_part,
+    "attention_flops": attention_flops_by_part,
+    "activations": activations_by_part,
+    "softmax": softmax_by_part,
+    "loss": loss_by_part,
+    "params": optimizer_by_part,
+    "layers": lambda arch, *, remat: {"overhead": (PASSES + 1 * remat) * arch.n_layers},
     "steps": lambda arch, *, remat: {"overhead": 1},
 }
+ROOFLINE = "roofline_flops"
+# What a step does once, however many forward and backward passes it accumulates gradients over.
+ONCE_A_STEP = ("params", "steps")
 
-# Which features each named model has.
+# Which features each named model has; `flops` and `memcpys` are there to be compared with.
 MODELS: dict[str, tuple[str, ...]] = {
+    "flops": ("flops", "steps"),
+    "memcpys": ("memcpys", "steps"),
     "paper": ("memcpys", "flops", "steps"),
-}
+    "overhead": ("memcpys", "flops", "layers", "steps"),
+    "traffic": (
+        "memcpys", "flops", "attention_flops", "activations", "softmax", "loss", "params",
+        "layers", "steps",
+    ),
+    "roofline": (
+        "roofline_flops", "attention_flops", "activations", "softmax", "loss", "params", "layers",
+        "steps",
+    ),
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,10 +123,13 @@ class StepTimeModel:
 
     Attributes:
         name: the model, a key of `MODELS`.
-        seconds_per_unit: feature -> seconds per memory copy (element), FLOP or step.
+        seconds_per_unit: feature -> seconds per memory copy (element), FLOP, element, layer or
+            step.
+        ridge: FLOPs in the time of one memory copy, for a model with a roofline; else 0.
 
     Raises:
-        ValueError: the name or a feature is unknown, or a coefficient is negative or not finite.
+        ValueError: the name or a feature is unknown, a number is negative or not finite, or a
+            roofline has no ridge.
 
     References:
         Inbar and Sernau 2024, arXiv:2406.18922, for `paper`.
@@ -50,6 +139,7 @@ class StepTimeModel:
 
     name: str
     seconds_per_unit: dict[str, float]
+    ridge: float = 0.0
 
     def __post_init__(self) -> None:
         if self.name not in MODELS:
@@ -64,16 +154,28 @@ class StepTimeModel:
                 raise ValueError(f"seconds per unit of {feature!r} must be >= 0, but got {value}")
         if not any(self.seconds_per_unit.values()):
             raise ValueError("a step must take time, but every coefficient is 0")
+        if not math.isfinite(self.ridge) or (self.ridge > 0) != (ROOFLINE in MODELS[self.name]):
+            raise ValueError(
+                "`ridge` must be > 0 in a model with a roofline and 0 in any other, "
+                f"but got {self.ridge} in {self.name!r}"
+            )
 
     def step_time_by_part(self, arch: Architecture, *, remat: Any = False) -> Parts:
         """Seconds of one optimizer step by part; they add up to `step_time_s`."""
         parts: Parts = {}
         for feature, seconds in self.seconds_per_unit.items():
             if seconds:
-                for part, units in FEATURES[feature](arch, remat=remat).items():
+                for part, units in units_by_part(feature, arch, remat, self.ridge).items():
                     parts[part] = parts.get(part, 0) + seconds * units
         return parts
 
     def step_time_s(self, arch: Architecture, *, remat: Any = False) -> Any:
         """Seconds of one optimizer step."""
         return sum(self.step_time_by_part(arch, remat=remat).values())
+
+
+def units_by_part(feature: str, arch: Architecture, remat: Any, ridge: float) -> Parts:
+    """Units of a feature in one optimizer step, by part."""
+    if feature == ROOFLINE:
+        return roofline_by_part(arch, remat=remat, ridge=ridge)
+    return FEATURES[feature](arch, remat=remat)
