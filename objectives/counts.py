@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..space.architecture import Architecture
 
 Count = Any
@@ -79,15 +81,23 @@ def n_params_by_part(arch: Architecture) -> dict[str, Count]:
     return parts
 
 
+def total(parts: dict[str, Count]) -> Count:
+    """The sum of parts; parts of one shape first, so that an open mesh stays small for longest."""
+    by_shape: dict[tuple, Count] = {}
+    for value in parts.values():
+        by_shape[np.shape(value)] = by_shape.get(np.shape(value), 0) + value
+    return sum(sorted(by_shape.values(), key=np.size))
+
+
 def n_params(arch: Architecture) -> Count:
     """All parameters; a tied embedding counts once."""
-    return sum(n_params_by_part(arch).values())
+    return total(n_params_by_part(arch))
 
 
 def n_params_non_embedding(arch: Architecture) -> Count:
     """Parameters without the vocabulary matrices (Kaplan et al. 2020, arXiv:2001.08361)."""
     parts = n_params_by_part(arch)
-    return sum(value for part, value in parts.items() if part not in ("embedding", "logits"))
+    return total({part: parts[part] for part in parts if part not in ("embedding", "logits")})
 
 
 def flops_by_part(arch: Architecture, *, remat: Count = False) -> dict[str, Count]:
@@ -117,12 +127,12 @@ def memcpys_by_part(arch: Architecture, *, remat: Count = False) -> dict[str, Co
 
 def flops_per_step(arch: Architecture, *, remat: Count = False) -> Count:
     """FLOPs of one optimizer step, the sum of `flops_by_part`."""
-    return sum(flops_by_part(arch, remat=remat).values())
+    return total(flops_by_part(arch, remat=remat))
 
 
 def memcpys_per_step(arch: Architecture, *, remat: Count = False) -> Count:
     """Elements read and written in one optimizer step, the sum of `memcpys_by_part`."""
-    return sum(memcpys_by_part(arch, remat=remat).values())
+    return total(memcpys_by_part(arch, remat=remat))
 
 
 def _by_part(arch: Architecture, remat: Count, quantity: str) -> dict[str, Count]:

@@ -85,19 +85,18 @@ class LossAtTime:
     def predict(self, arch: Architecture) -> Prediction:
         """Predict for one architecture or an array of them."""
         remat, bytes_needed = self._memory(arch)
-        step_time_s = self.device.step_time_model.step_time_s(arch, remat=remat)
-        n_steps = self.time_budget_s // step_time_s
-        total, non_embedding = n_params(arch), n_params_non_embedding(arch)
-        n_tokens = n_steps * arch.tokens_per_step
+        step_time_s = self._step_time_s(arch, remat)
+        n_steps = np.floor(self.time_budget_s / step_time_s)
+        params, non_embedding = n_params(arch), n_params_non_embedding(arch)
         # A model without a whole step has no loss: it is scored as if it had one, and not feasible.
         seen = np.maximum(n_steps, 1) * arch.tokens_per_step
-        counted = total if self.law.n_convention == "total" else non_embedding
+        counted = params if self.law.n_convention == "total" else non_embedding
         return Prediction(
-            n_params=total,
+            n_params=params,
             n_params_non_embedding=non_embedding,
             step_time_s=step_time_s,
             n_steps=n_steps,
-            n_tokens=n_tokens,
+            n_tokens=n_steps * arch.tokens_per_step,
             memory_bytes=bytes_needed,
             remat=remat,
             feasible=(bytes_needed <= self.device.memory_bytes) & (n_steps >= 1),
@@ -120,8 +119,20 @@ class LossAtTime:
             return remat, memory_bytes(arch, bytes_per_element=size, remat=remat)
         without = memory_bytes(arch, bytes_per_element=size, remat=False)
         remat = without > self.device.memory_bytes
-        with_remat = memory_bytes(arch, bytes_per_element=size, remat=True)
-        return remat, np.where(remat, with_remat, without)
+        if not np.any(remat):
+            return False, without
+        return remat, np.where(
+            remat, memory_bytes(arch, bytes_per_element=size, remat=True), without
+        )
+
+    def _step_time_s(self, arch: Architecture, remat: Any) -> Any:
+        model = self.device.step_time_model
+        if np.ndim(remat) == 0:
+            return model.step_time_s(arch, remat=bool(remat))
+        # Two open meshes cost less than one of the full size of `remat`.
+        return np.where(
+            remat, model.step_time_s(arch, remat=True), model.step_time_s(arch, remat=False)
+        )
 
     def flags(self, arch: Architecture, prediction: Prediction) -> list[str]:
         """What a reader must know before believing one model's prediction, a sentence each."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from ..space.architecture import Architecture
-from .counts import n_params
+from .counts import n_params, total
 
-# Master weights and gradients in float32, and Adam's two moments.
-WEIGHT_BYTES, GRADIENT_BYTES, OPTIMIZER_BYTES = 4, 4, 8
+Parts = dict[str, Any]
+
+# Of each parameter: the master weight and its gradient in float32, and Adam's two moments.
+BYTES_PER_PARAM = {"weights": 4, "gradients": 4, "optimizer": 8}
 # Logits and their gradient in float32, the dtype in which the loss is taken.
 LOGIT_BYTES = 4 + 4
 
 
-def memory_by_part(arch: Architecture, *, bytes_per_element: int, remat: Any = False) -> dict:
+def memory_by_part(arch: Architecture, *, bytes_per_element: int, remat: bool = False) -> Parts:
     """Bytes of one training step by part.
 
     Args:
@@ -23,36 +25,36 @@ def memory_by_part(arch: Architecture, *, bytes_per_element: int, remat: Any = F
             input only, and one block's activations while that block is run again.
 
     Returns:
-        Bytes of `weights` (with the working copy), `gradients`, `optimizer`, `activations` and
-        `logits`. Attention keeps its seq_len x seq_len probabilities. Compiler temporaries and
-        fragmentation are not counted.
+        Bytes of `weights`, their `working_copy`, `gradients`, `optimizer`, the activations of the
+        `residual` stream and norms, of `attention` and `mlp`, of the `logits`, and with `remat` of
+        the `block_inputs`. Attention keeps its seq_len x seq_len probabilities. Compiler temporaries are not counted.
     """
     params = n_params(arch)
-    rows = arch.batch_size * arch.seq_len
-    per_layer = _activations_per_row(arch)
-    kept = (arch.n_layers * arch.d_model + per_layer) * remat + arch.n_layers * per_layer * (
-        1 - 1 * remat
-    )
-    copy_bytes = bytes_per_element if bytes_per_element < WEIGHT_BYTES else 0
-    return {
-        "weights": (WEIGHT_BYTES + copy_bytes) * params,
-        "gradients": GRADIENT_BYTES * params,
-        "optimizer": OPTIMIZER_BYTES * params,
-        "activations": bytes_per_element * rows * kept,
-        "logits": LOGIT_BYTES * rows * arch.vocab_size,
-    }
+    parts = {part: size * params for part, size in BYTES_PER_PARAM.items()}
+    if bytes_per_element < BYTES_PER_PARAM["weights"]:
+        parts["working_copy"] = bytes_per_element * params
+    return parts | _activation_bytes(arch, bytes_per_element, remat)
 
 
-def memory_bytes(arch: Architecture, *, bytes_per_element: int, remat: Any = False) -> Any:
+def memory_bytes(arch: Architecture, *, bytes_per_element: int, remat: bool = False) -> Any:
     """Bytes of one training step, the sum of `memory_by_part`."""
-    parts = memory_by_part(arch, bytes_per_element=bytes_per_element, remat=remat)
-    return sum(parts.values())
+    copy = bytes_per_element if bytes_per_element < BYTES_PER_PARAM["weights"] else 0
+    per_param = sum(BYTES_PER_PARAM.values()) + copy
+    return per_param * n_params(arch) + total(_activation_bytes(arch, bytes_per_element, remat))
 
 
-def _activations_per_row(arch: Architecture) -> Any:
-    """Elements that one block keeps for one token: what its matmuls and norms read going back."""
-    norms = 4 * arch.d_model
+def _activation_bytes(arch: Architecture, bytes_per_element: int, remat: bool) -> Parts:
+    """What the backward pass of the matmuls and norms reads, and the logits."""
+    rows = arch.batch_size * arch.seq_len
     d_qkv = (arch.n_heads + 2 * arch.n_kv_heads) * arch.d_head
-    attention = d_qkv + arch.n_heads * arch.seq_len + arch.n_heads * arch.d_head
-    mlp = arch.d_ff * (2 + arch.gated_mlp)
-    return norms + attention + mlp
+    per_row = {
+        "residual": 4 * arch.d_model,
+        "attention": d_qkv + arch.n_heads * arch.seq_len + arch.n_heads * arch.d_head,
+        "mlp": arch.d_ff * (2 + arch.gated_mlp),
+    }
+    n_kept = 1 if remat else arch.n_layers
+    parts = {part: bytes_per_element * rows * n_kept * n for part, n in per_row.items()}
+    parts["logits"] = LOGIT_BYTES * rows * arch.vocab_size
+    if remat:
+        parts["block_inputs"] = bytes_per_element * rows * arch.n_layers * arch.d_model
+    return parts

@@ -102,7 +102,7 @@ class SearchSpace:
         ]
         return ("d_model", *free) if len(self.widths) > 1 else tuple(free)
 
-    def blocks(self, max_size: int = 1 << 18) -> Iterator[Architecture]:
+    def blocks(self, max_size: int = 1 << 17) -> Iterator[Architecture]:
         """All valid architectures, as open meshes of at most about `max_size` models each."""
         for d_model, axes in self.widths.items():
             for part in _split(axes, max_size):
