@@ -38,7 +38,7 @@ def open_storage(url_or_path: str) -> optuna.storages.BaseStorage:
         return optuna.storages.JournalStorage(backend)
     except OSError as error:
         raise ValueError(f"cannot keep a study in {path}: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, KeyError):
         raise ValueError(f"{path} is not a study's journal; choose another file") from None
 
 

@@ -124,19 +124,18 @@ class _Search:
 
     def keep_in(self, storage: str, study_name: str) -> None:
         """Take up what a storage holds of this question, and write to it from now on."""
-        try:
-            study = optuna.create_study(
-                storage=open_storage(storage), study_name=study_name, load_if_exists=True
-            )
-        except KeyError:  # a journal of some other kind of record
-            raise ValueError(f"{storage} is not a study's journal; choose another file") from None
+        study = optuna.create_study(
+            storage=open_storage(storage), study_name=study_name, load_if_exists=True
+        )
         question = fingerprint(self.space, self.objective)
-        if study.user_attrs.setdefault("question", question) != question:
+        asked = study.user_attrs.get("question")
+        if asked is None and not study.get_trials(deepcopy=False):
+            study.set_user_attr("question", question)
+        elif asked != question:
             raise ValueError(
                 f"study {study_name!r} in {storage} searched another space, budget, device or law; "
                 "give it another --study name"
             )
-        study.set_user_attr("question", question)
         self.kept = study
         self._read_kept()
 
