@@ -63,6 +63,9 @@ def find(
         typer.Option("--set", help="One field of the space, as d_model=256:4096:128. Repeatable."),
     ] = None,
     top: Annotated[int, typer.Option(help="Candidates to show.")] = 10,
+    distinct: Annotated[
+        str, typer.Option(help="Candidates differ in `shape` (width, depth) or `architecture`.")
+    ] = "shape",
     trials: Annotated[int, typer.Option(help="Distinct architectures for Optuna to try.")] = 300,
     sampler: Annotated[str, typer.Option(help="auto, tpe, cma, nsga2, qmc or random.")] = "auto",
     storage: Annotated[
@@ -90,6 +93,7 @@ def find(
             models,
             objective,
             top=top,
+            distinct=distinct,  # type: ignore[arg-type]
             n_trials=trials,
             sampler=sampler,
             seed=seed,
@@ -206,6 +210,61 @@ def laws(as_json: JsonOption = False) -> None:
         print(json.dumps([dataclasses.asdict(row) for row in rows]))
     else:
         _print(show_laws(rows))
+
+
+@app.command()
+def confirm(
+    result: Annotated[
+        Path | None, typer.Argument(help="DIR of `find --out DIR`, or its result.json.")
+    ] = None,
+    device: DeviceOption = None,
+    top: Annotated[int, typer.Option(help="Candidates of the result to train.")] = 3,
+    contrast: Annotated[int, typer.Option(help="Others, spread over predicted loss.")] = 5,
+    seeds: Annotated[int, typer.Option(help="Runs of each model.")] = 1,
+    scale: Annotated[float, typer.Option(help="Share of the result's time budget.")] = 1.0,
+    corpus: Annotated[
+        str, typer.Option(help="python, c4, or a file or folder of text.")
+    ] = "python",
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the best of a result, and contrast, and set measured beside predicted."""
+    from .objectives.presets import load_device
+    from .search.result_file import load_result
+    from .validation.host import keep_freed_memory
+    from .validation.machine import pin_cores
+
+    if result is None:
+        raise ValueError("confirm takes a result: `find BUDGET --out DIR`, then `confirm DIR`")
+    found = load_result(result)
+    chip = load_device(device) if device else found.objective.device
+    folder = _writable(out or (result if result.is_dir() else result.parent) / "confirm")
+    keep_freed_memory()
+    pin_cores(chip.calibration.get("n_cores"))
+    from .validation.confirm import confirm
+    from .validation.show import show_confirmation
+    from .validation.train import train
+
+    confirmation = confirm(
+        found,
+        folder,
+        train=train,
+        n_seeds=seeds,
+        corpus=corpus,
+        on_progress=lambda line: print(line, file=sys.stderr, flush=True),
+        device=chip,
+        top=top,
+        contrast=contrast,
+        scale=scale,
+        seed=seed,
+    )
+    confirmation.save(folder, command=" ".join(["anybudget", *sys.argv[1:]]))
+    if as_json:
+        print(json.dumps(confirmation.as_dict()))
+        return
+    _print(show_confirmation(confirmation))
+    _print([f"\nWritten to {folder}: confirm.json, confirm.png, models.csv, runs.csv"])
 
 
 def main() -> None:

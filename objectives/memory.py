@@ -27,7 +27,8 @@ def memory_by_part(arch: Architecture, *, bytes_per_element: int, remat: bool = 
     Returns:
         Bytes of `weights`, their `working_copy`, `gradients`, `optimizer`, the activations of the
         `residual` stream and norms, of `attention` and `mlp`, of the `logits`, and with `remat` of
-        the `block_inputs`. Attention keeps its seq_len x seq_len probabilities. Compiler temporaries are not counted.
+        the `block_inputs`. Attention keeps its seq_len x seq_len probabilities. Compiler
+        temporaries are not counted.
     """
     params = n_params(arch)
     parts = {part: size * params for part, size in BYTES_PER_PARAM.items()}

@@ -51,6 +51,11 @@ class Candidate:
         return tuple(getattr(arch, name) for name in FIELDS)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Width and depth, (d_model, n_layers)."""
+        return self.arch.d_model, self.arch.n_layers
+
+    @property
     def loss(self) -> float:
         """Predicted loss, nats per token."""
         return self.prediction.predicted_loss

@@ -16,7 +16,8 @@ from ..objectives.loss_at_time import LossAtTime
 from ..space.architecture import Architecture
 from ..space.search_space import SearchSpace
 from .candidate import Candidate
-from .landscape import Landscape
+from .find import Found
+from .pareto import memory_front
 from .polish import polish
 
 ACCENT, SECOND = "#c2410c", "#1d4ed8"
@@ -32,29 +33,25 @@ STYLE = {
 SHARES = 2.0 ** np.arange(-6, 4)
 
 
-def save_figures(
-    land: Landscape, space: SearchSpace, objective: LossAtTime, folder: Path
-) -> list[Path]:
-    """Draw all three into a folder as PNG files; return their paths."""
+def save_figures(found: Found, folder: Path) -> None:
+    """Draw all three into a folder as PNG files."""
+    shapes, space, objective = found.shapes, found.space, found.objective
     with matplotlib.rc_context(STYLE):
         drawings = {
-            "landscape": draw_landscape(land, objective),
-            "loss_against_time": draw_loss_against_time(land.shapes[0], space, objective),
-            "loss_against_memory": draw_memory_front(land, objective),
+            "landscape": draw_landscape(shapes, objective),
+            "loss_against_time": draw_loss_against_time(shapes[0], space, objective),
+            "loss_against_memory": draw_memory_front(memory_front(space, objective), objective),
         }
-        paths = []
         for name, figure in drawings.items():
-            paths.append(folder / f"{name}.png")
-            figure.savefig(paths[-1])
-    return paths
+            figure.savefig(folder / f"{name}.png")
 
 
-def draw_landscape(land: Landscape, objective: LossAtTime) -> Figure:
+def draw_landscape(shapes: list[Candidate], objective: LossAtTime) -> Figure:
     """Predicted loss over width and depth, with lines of equal step time."""
     figure, axes = _figure()
-    widths = np.array([c.arch.d_model for c in land.shapes])
-    depths = np.array([c.arch.n_layers for c in land.shapes])
-    behind = np.array([c.loss for c in land.shapes]) - land.shapes[0].loss
+    widths = np.array([c.arch.d_model for c in shapes])
+    depths = np.array([c.arch.n_layers for c in shapes])
+    behind = np.array([c.loss for c in shapes]) - shapes[0].loss
     dots = axes.scatter(
         widths,
         depths,
@@ -66,7 +63,7 @@ def draw_landscape(land: Landscape, objective: LossAtTime) -> Figure:
         linewidths=0,
     )
     figure.colorbar(dots, label="loss behind the best, nats per token")
-    _draw_step_times(axes, widths, depths, land.shapes[0].arch, objective)
+    _draw_step_times(axes, widths, depths, shapes[0].arch, objective)
     axes.plot(widths[0], depths[0], "*", color=ACCENT, markersize=15, markeredgecolor="white")
     axes.annotate(
         f"{widths[0]} × {depths[0]}",
@@ -111,7 +108,7 @@ def draw_loss_against_time(best: Candidate, space: SearchSpace, objective: LossA
     """Loss of the winner, and of the best architecture of each budget, against the budget."""
     figure, axes = _figure()
     budgets = SHARES * objective.time_budget_s
-    winner, envelope, shapes = [], [], []
+    winner, envelope = [], []
     start = best
     for budget in budgets:
         at_budget = dataclasses.replace(objective, time_budget_s=float(budget))
@@ -121,8 +118,8 @@ def draw_loss_against_time(best: Candidate, space: SearchSpace, objective: LossA
     axes.plot(budgets, _feasible_losses(winner), "o-", color=SECOND, markersize=4)
     axes.plot(budgets, _feasible_losses(envelope), "o-", color=ACCENT, markersize=4)
     axes.axvline(objective.time_budget_s, color="0.6", linewidth=0.8, linestyle=":")
-    shapes = [f"{c.arch.d_model}×{c.arch.n_layers}" for c in envelope]
-    for at, (x, text) in enumerate(zip(budgets, shapes, strict=True)):
+    labels = [f"{c.arch.d_model}×{c.arch.n_layers}" for c in envelope]
+    for at, (x, text) in enumerate(zip(budgets, labels, strict=True)):
         if at % 2 == 0:
             axes.annotate(
                 text,
@@ -145,12 +142,12 @@ def draw_loss_against_time(best: Candidate, space: SearchSpace, objective: LossA
     return figure
 
 
-def draw_memory_front(land: Landscape, objective: LossAtTime) -> Figure:
+def draw_memory_front(front: list[Candidate], objective: LossAtTime) -> Figure:
     """The Pareto front of predicted loss and memory."""
     figure, axes = _figure()
-    memory = [c.prediction.memory_bytes for c in land.memory_front]
-    axes.step(memory, [c.loss for c in land.memory_front], where="post", color=SECOND)
-    best = land.memory_front[-1]
+    memory = [c.prediction.memory_bytes for c in front]
+    axes.step(memory, [c.loss for c in front], where="post", color=SECOND)
+    best = front[-1]
     axes.plot(best.prediction.memory_bytes, best.loss, "*", color=ACCENT, markersize=13)
     axes.annotate(
         f"{best.arch.d_model} × {best.arch.n_layers}",

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from ..objectives.loss_at_time import LossAtTime
 from ..space.search_space import SearchSpace
 from .candidate import Candidate, to_frame
-from .exhaustive import n_to_scan, scan
+from .exhaustive import best_of_each_shape, n_to_scan, scan
 from .study import explore
 
 # Enumeration certifies spaces up to this many architectures that may be feasible.
 MAX_CERTIFIED = 20_000_000
 DEFAULT_TRIALS = 300
+
+Distinct = Literal["shape", "architecture"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,9 @@ class Found:
     Attributes:
         space: what was searched.
         objective: what was minimised.
-        candidates: the best distinct architectures, best first.
+        candidates: the best distinct architectures, best first; distinct in width and depth
+            unless `find` was asked for every architecture.
+        shapes: the best of each width and depth found, best first.
         certified: whether every architecture was evaluated, so that the first is the optimum.
         n_valid: valid architectures in the space; None where they were not enumerated.
         optuna_regret: loss of Optuna's best, after its polish, above the certified optimum, nats
@@ -38,6 +42,7 @@ class Found:
     space: SearchSpace
     objective: LossAtTime
     candidates: list[Candidate]
+    shapes: list[Candidate]
     certified: bool
     n_valid: int | None
     optuna_regret: float | None
@@ -77,6 +82,7 @@ def find(
     objective: LossAtTime,
     *,
     top: int = 10,
+    distinct: Distinct = "shape",
     n_trials: int = DEFAULT_TRIALS,
     sampler: str = "auto",
     seed: int = 0,
@@ -91,6 +97,8 @@ def find(
         space: where to look.
         objective: what to minimise.
         top: candidates to return.
+        distinct: in what candidates must differ: `shape`, the width or the depth, or any field of
+            the `architecture`; the best of these differ by little more than a few units of d_ff.
         n_trials: distinct architectures for Optuna to evaluate.
         sampler: see `explore`.
         seed: see `explore`.
@@ -104,6 +112,8 @@ def find(
     """
     if top < 1:
         raise ValueError(f"`top` must be at least 1, but got {top}")
+    if distinct not in ("shape", "architecture"):
+        raise ValueError(f"`distinct` must be shape or architecture, but got {distinct!r}")
     explored = explore(
         space,
         objective,
@@ -114,19 +124,21 @@ def find(
         study_name=study_name,
         on_progress=lambda n: on_progress("Optuna", n, n_trials),
     )
-    candidates, n_valid, regret = explored.candidates[:top], None, None
+    candidates, shapes = explored.candidates[:top], best_of_each_shape(explored.candidates)
+    n_valid = regret = None
     certified = certify and n_to_scan(space, objective) <= MAX_CERTIFIED
     if certified:
         total = space.n_architectures
         scanned = scan(
             space, objective, top=top, on_progress=lambda n: on_progress("certify", n, total)
         )
-        candidates, n_valid = scanned.candidates, scanned.n_valid
-        regret = explored.best.loss - scanned.candidates[0].loss
+        candidates, shapes, n_valid = scanned.candidates, scanned.shapes, scanned.n_valid
+        regret = explored.best.loss - candidates[0].loss
     return Found(
         space=space,
         objective=objective,
-        candidates=candidates,
+        candidates=shapes[:top] if distinct == "shape" else candidates,
+        shapes=shapes,
         certified=certified,
         n_valid=n_valid,
         optuna_regret=regret,

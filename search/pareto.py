@@ -1,10 +1,11 @@
-"""Two-objective search with Optuna's NSGA-II: loss against training time, or against memory."""
+"""Loss against training time or memory: Optuna's NSGA-II, and the exact memory front."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Literal
 
+import numpy as np
 import optuna
 import pandas as pd
 from optuna.distributions import FloatDistribution
@@ -12,6 +13,7 @@ from optuna.distributions import FloatDistribution
 from ..objectives.loss_at_time import LossAtTime
 from ..space.search_space import SearchSpace
 from .candidate import Candidate
+from .exhaustive import evaluate, feasible_losses
 from .study import quiet_optuna
 
 Against = Literal["time", "memory"]
@@ -72,3 +74,30 @@ def explore_front(
 
 def _violations(trial: optuna.trial.FrozenTrial) -> list[bool]:
     return [value > 0 for value in trial.constraints.values()]
+
+
+def memory_front(space: SearchSpace, objective: LossAtTime) -> list[Candidate]:
+    """By enumeration: the candidates that none has less memory than at as low a loss, by memory."""
+    front: list[Candidate] = []
+    for mesh, predicted, _ in evaluate(space.blocks(), objective):
+        if predicted is None:
+            continue
+        losses = feasible_losses(predicted)
+        memory = np.broadcast_to(predicted.memory_bytes, losses.shape)
+        front += [
+            Candidate.at(mesh, predicted, np.unravel_index(i, losses.shape))
+            for i in unbeaten(memory.ravel(), losses.ravel())
+        ]
+        costs, losses = np.array([(c.prediction.memory_bytes, c.loss) for c in front]).T
+        front = [front[i] for i in unbeaten(costs, losses)]
+    return front
+
+
+def unbeaten(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Indices of the points that no other point beats in both, ascending in `first`.
+
+    Points whose second value is infinite are left out; of equal points one stays.
+    """
+    order = np.lexsort((second, first))
+    lowest = np.minimum.accumulate(np.concatenate([[np.inf], second[order][:-1]]))
+    return order[second[order] < lowest]

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 
 from .. import __version__
+from .candidate import to_frame
 from .find import Found
-from .landscape import landscape
 
 
 def save(found: Found, folder: Path, *, command: str, seed: int) -> None:
@@ -33,9 +33,8 @@ def save(found: Found, folder: Path, *, command: str, seed: int) -> None:
     if found.certified:
         from .figures import save_figures
 
-        land = landscape(found.space, found.objective)
-        write_whole(folder / "shapes.csv", land.frame.to_csv(index=False))
-        save_figures(land, found.space, found.objective, folder)
+        write_whole(folder / "shapes.csv", to_frame(found.shapes).to_csv(index=False))
+        save_figures(found, folder)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -150,7 +150,7 @@ class _Search:
                 fresh.append(candidate)
         if self.kept:
             self.kept.add_trials([self._kept_trial(candidate) for candidate in fresh])
-            self._read_kept()
+            self._read_kept(n_own=len(fresh))
 
     def finish(self) -> Exploration:
         """Polish the best and sum up."""
@@ -250,19 +250,21 @@ class _Search:
             user_attrs={name: row[name] for name in row if name not in FIELDS},
         )
 
-    def _read_kept(self) -> None:
-        """Note the trials that the storage holds and this process does not know of."""
+    def _read_kept(self, n_own: int = 0) -> None:
+        """Note the trials that the storage holds beyond those read before; `n_own` are ours."""
         assert self.kept is not None
         trials = self.kept.get_trials(deepcopy=False)
+        new = trials[self.n_kept :]
         fixed = {name: getattr(self.space, name)[0] for name in FIELDS}
         theirs = [
             self._note(candidate)
-            for trial in trials[self.n_kept :]
+            for trial in new
             for candidate in [Candidate.of(Architecture(**(fixed | trial.params)), self.objective)]
             if candidate.key not in self.seen
         ]
         self.n_kept = len(trials)
-        if theirs and self.study:  # another process is at work, perhaps with the same seed
+        if self.study and len(new) > n_own:
+            # Another process is at work, perhaps with this seed and so with these very trials.
             self.study.add_trials([self._cube_trial(candidate) for candidate in theirs])
             self.study.sampler.reseed_rng()
             self.rng = np.random.default_rng()
