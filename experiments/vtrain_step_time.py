@@ -16,7 +16,6 @@ Megatron has them.
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from anybudget.objectives.fit_step_time import (
@@ -57,18 +56,21 @@ def main() -> None:
     rows, steps = load()
     fits = compare_step_times(steps)
     table = pd.DataFrame(
-        {"model": f.model.name, "r2": f.r2, "mape": f.mape, **f.model.seconds_per_unit}
-        for f in fits
+        {"model": fit.model.name, "r2": fit.r2, "mape": fit.mape, **fit.model.seconds_per_unit}
+        for fit in fits
     )
     table.to_csv(OUT, index=False, float_format="%.4g")
     print(f"{len(rows)} steps, each (hidden size, layers) held out in turn:\n")
-    print(table[["model", "r2", "mape"]].to_string(index=False, float_format="{:.3f}".format))
+    print(table[["model", "r2", "mape"]].round(3).to_string(index=False))
     alone = variance_explained_alone(steps)
-    print("\nshare of variance explained alone:", {k: round(v, 3) for k, v in alone.items()})
+    print(
+        "\nshare of variance explained alone:", {name: round(r2, 3) for name, r2 in alone.items()}
+    )
     print(f"\nheld-out predicted / measured of {fits[0].model.name!r}, minus 1, mean by group:")
-    error = pd.Series(fits[0].heldout_s / steps.measured_s - 1)
+    rows["error"] = fits[0].heldout_s / steps.measured_s - 1
     for column in ("# GPUs", "micro batch", "hidden size", "# layers"):
-        print(error.groupby(rows[column]).mean().round(3).to_frame(column).T.to_string())
+        means = rows.pivot_table(values="error", columns=column)
+        print(means.round(3).to_string(index=False))
     by_name = {fit.model.name: fit for fit in fits}
     better = by_name["memcpys"].mape < by_name["flops"].mape
     print(f"\nMemory copies {'beat' if better else 'do not beat'} FLOPs as the only count.")
