@@ -87,21 +87,27 @@ class LossAtTime:
         remat, bytes_needed = self._memory(arch)
         step_time_s = self._step_time_s(arch, remat)
         n_steps = np.floor(self.time_budget_s / step_time_s)
-        params, non_embedding = n_params(arch), n_params_non_embedding(arch)
+        counts = {"total": n_params(arch), "non_embedding": n_params_non_embedding(arch)}
         # A model without a whole step has no loss: it is scored as if it had one, and not feasible.
         seen = np.maximum(n_steps, 1) * arch.tokens_per_step
-        counted = params if self.law.n_convention == "total" else non_embedding
         return Prediction(
-            n_params=params,
-            n_params_non_embedding=non_embedding,
+            n_params=counts["total"],
+            n_params_non_embedding=counts["non_embedding"],
             step_time_s=step_time_s,
             n_steps=n_steps,
             n_tokens=n_steps * arch.tokens_per_step,
             memory_bytes=bytes_needed,
             remat=remat,
             feasible=(bytes_needed <= self.device.memory_bytes) & (n_steps >= 1),
-            predicted_loss=self.law.loss(counted, self.effective_tokens(seen)),
+            predicted_loss=self.law.loss(
+                counts[self.law.n_convention], self.effective_tokens(seen)
+            ),
         )
+
+    def counted_params(self, prediction: Prediction) -> Any:
+        """The parameters that the law's N counts."""
+        non_embedding = self.law.n_convention == "non_embedding"
+        return prediction.n_params_non_embedding if non_embedding else prediction.n_params
 
     def effective_tokens(self, n_tokens: Any) -> Any:
         """Unique tokens worth as much as `n_tokens` of which some are repetitions."""
@@ -137,11 +143,6 @@ class LossAtTime:
     def flags(self, arch: Architecture, prediction: Prediction) -> list[str]:
         """What a reader must know before believing one model's prediction, a sentence each."""
         law = self.law
-        counted = (
-            prediction.n_params
-            if law.n_convention == "total"
-            else prediction.n_params_non_embedding
-        )
         flags = []
         if prediction.memory_bytes > self.device.memory_bytes:
             flags.append(
@@ -149,7 +150,7 @@ class LossAtTime:
                 f"{self.device.memory_bytes / 1e9:.1f} GB on {self.device.name}"
             )
         for what, value, limits in (
-            ("parameters", counted, law.n_params_range),
+            ("parameters", self.counted_params(prediction), law.n_params_range),
             ("tokens", prediction.n_tokens, law.n_tokens_range),
             ("d_model / n_layers", arch.aspect_ratio, law.aspect_ratio_range),
         ):

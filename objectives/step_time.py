@@ -22,6 +22,7 @@ from .counts import (
     logits_matmul,
     memcpys_by_part,
     n_params_by_part,
+    total,
 )
 
 Parts = dict[str, Any]
@@ -169,9 +170,15 @@ class StepTimeModel:
                     parts[part] = parts.get(part, 0) + seconds * units
         return parts
 
+    def units(self, arch: Architecture, *, remat: Any = False) -> list[Any]:
+        """Units of each feature in one optimizer step, in the order of `MODELS`."""
+        return [
+            total(units_by_part(feature, arch, remat, self.ridge)) for feature in MODELS[self.name]
+        ]
+
     def step_time_s(self, arch: Architecture, *, remat: Any = False) -> Any:
         """Seconds of one optimizer step."""
-        return sum(self.step_time_by_part(arch, remat=remat).values())
+        return total(self.step_time_by_part(arch, remat=remat))
 
 
 def units_by_part(feature: str, arch: Architecture, remat: Any, ridge: float) -> Parts:

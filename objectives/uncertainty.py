@@ -1,0 +1,141 @@
+"""How sure a ranking is: joint draws of law and step-time model, carried to every candidate.
+
+Uncertainty lies in parameters that all candidates share, so a draw moves them together and the
+differences between them are far tighter than their levels. What a fit leaves unexplained belongs to
+each candidate alone and is drawn apart for each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..space.architecture import Architecture
+from .loss_at_time import LossAtTime, Prediction
+
+# Width of all intervals, and the chance to beat the winner below which a candidate is behind it.
+COVERAGE = 0.95
+BEATS_AT_LEAST = (1 - COVERAGE) / 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Draws:
+    """What is not known of law and step time, as equally likely values.
+
+    Attributes:
+        laws: E, A, B, alpha, beta of each draw, (draws, 5).
+        law_residual: relative standard deviation of a run's loss about the law.
+        seconds_per_unit: of each feature of the step-time model, (draws, features).
+        time_residual: relative standard deviation of a shape's step time about the model.
+
+    Raises:
+        ValueError: an array is empty, not of two dimensions, or holds what is not finite.
+    """
+
+    laws: np.ndarray
+    law_residual: float
+    seconds_per_unit: np.ndarray
+    time_residual: float
+
+    def __post_init__(self) -> None:
+        for name in ("laws", "seconds_per_unit"):
+            array = getattr(self, name)
+            if array.ndim != 2 or not array.size or not np.all(np.isfinite(array)):
+                raise ValueError(f"`{name}` must be a table of finite numbers, but is not")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How one candidate stands among the others of its set.
+
+    Attributes:
+        loss_low: 2.5% of the draws have a lower loss, nats per token.
+        loss_high: 2.5% of the draws have a higher one.
+        behind_low: as `loss_low`, of its loss behind the first candidate's in the same draw.
+        behind_high: as `loss_high`.
+        p_best: share of the draws in which it is the best of the set.
+        tied: whether it beats the first candidate in at least 2.5% of the draws.
+    """
+
+    loss_low: float
+    loss_high: float
+    behind_low: float
+    behind_high: float
+    p_best: float
+    tied: bool
+
+
+def rank(
+    objective: LossAtTime,
+    archs: Sequence[Architecture],
+    predictions: Sequence[Prediction],
+    draws: Draws,
+    *,
+    seed: int = 0,
+) -> list[Standing]:
+    """How each candidate stands among its set under joint draws.
+
+    Args:
+        objective: gives budget, step-time model and convention of N.
+        archs: the candidates, the predicted best first.
+        predictions: of each, under `objective`.
+        draws: of law and step time; of unequal numbers, they are paired at random.
+        seed: of pairing and residuals.
+    """
+    losses = draw_losses(objective, archs, predictions, draws, seed=seed)
+    behind = losses - losses[:, :1]
+    best = np.argmin(losses, axis=1)
+    quantiles = (BEATS_AT_LEAST, 1 - BEATS_AT_LEAST)
+    (low, high), (behind_low, behind_high) = (
+        np.quantile(values, quantiles, axis=0) for values in (losses, behind)
+    )
+    return [
+        Standing(
+            loss_low=float(low[i]),
+            loss_high=float(high[i]),
+            behind_low=float(behind_low[i]),
+            behind_high=float(behind_high[i]),
+            p_best=float(np.mean(best == i)),
+            tied=bool(i == 0 or np.mean(behind[:, i] < 0) >= BEATS_AT_LEAST),
+        )
+        for i in range(len(archs))
+    ]
+
+
+def draw_losses(
+    objective: LossAtTime,
+    archs: Sequence[Architecture],
+    predictions: Sequence[Prediction],
+    draws: Draws,
+    *,
+    seed: int = 0,
+) -> np.ndarray:
+    """Loss of each candidate in each draw, (draws, candidates), nats per token."""
+    rng = np.random.default_rng(seed)
+    n_draws = max(len(draws.laws), len(draws.seconds_per_unit))
+    laws, seconds = (
+        _resized(table, n_draws, rng) for table in (draws.laws, draws.seconds_per_unit)
+    )
+    model = objective.device.step_time_model
+    units = np.array(
+        [model.units(arch, remat=bool(p.remat)) for arch, p in zip(archs, predictions, strict=True)]
+    )
+    step_time_s = seconds @ units.T * _residuals(rng, draws.time_residual, n_draws, len(archs))
+    n_steps = np.maximum(np.floor(objective.time_budget_s / step_time_s), 1)
+    n_tokens = objective.effective_tokens(n_steps * [arch.tokens_per_step for arch in archs])
+    counted = np.array([objective.counted_params(p) for p in predictions], dtype=float)
+    E, A, B, alpha, beta = laws.T[:, :, None]  # noqa: N806
+    losses = E + A / counted**alpha + B / n_tokens**beta
+    return losses * _residuals(rng, draws.law_residual, n_draws, len(archs))
+
+
+def _resized(table: np.ndarray, n_draws: int, rng: np.random.Generator) -> np.ndarray:
+    """As many rows as there are draws, in random order."""
+    return table[rng.permutation(np.arange(n_draws) % len(table))]
+
+
+def _residuals(rng: np.random.Generator, std: float, *shape: int) -> np.ndarray:
+    """Factors about 1 with a relative standard deviation."""
+    return np.exp(std * rng.standard_normal(shape))
