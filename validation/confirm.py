@@ -43,7 +43,7 @@ MIN_STEPS = 10
 # Contrast makes more, since a prediction may be off, and so few say nothing of a loss.
 MIN_CONTRAST_STEPS = 30
 # Shapes drawn from the space for contrast to be chosen from.
-N_DRAWN = 2000
+N_DRAWN = 500
 # Text is prepared for more tokens than any model is predicted to see, at this many bytes each
 # (measured: 3.0 to 3.9 with vocabularies of 2,048 to 32,000 on `python`).
 BYTES_PER_TOKEN = 6

@@ -1,0 +1,190 @@
+"""Choosing what to train, training it once, and surviving a kill, with a cheap trainer."""
+
+import dataclasses
+import datetime
+import random
+
+import pytest
+
+from anybudget.objectives.counts import n_params, n_params_non_embedding
+from anybudget.search.candidate import Candidate
+from anybudget.search.find import find
+from anybudget.search.result_file import Result
+from anybudget.validation.confirm import MIN_CONTRAST_STEPS, choose, confirm
+from anybudget.validation.runs import Run, read_rows
+
+
+@pytest.fixture
+def result(small_space, objective):
+    space = dataclasses.replace(small_space, vocab_size=(512,), batch_size=(4,))
+    quick = dataclasses.replace(objective, time_budget_s=4.0)
+    found = find(space, quick, top=4, n_trials=1)
+    return Result(space=space, objective=quick, candidates=found.candidates)
+
+
+@pytest.fixture
+def text(tmp_path):
+    """Some 400 documents of random words, enough for 512 tokens."""
+    rng = random.Random(0)
+    words = ["".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 7))) for _ in range(400)]
+    path = tmp_path / "words.txt"
+    path.write_text("\n<|doc|>\n".join(" ".join(rng.choices(words, k=80)) for _ in range(400)))
+    return path
+
+
+class Trainer:
+    """Answers at once: a tenth slower than predicted, and a nat better."""
+
+    def __init__(self, objective, dies_after=None):
+        self.objective, self.dies_after, self.calls = objective, dies_after, []
+
+    def __call__(self, arch, tokens, *, time_budget_s, seed, **settings):
+        if len(self.calls) == self.dies_after:
+            raise KeyboardInterrupt
+        self.calls.append((arch, seed))
+        settings["checkpoint_dir"].mkdir(parents=True)
+        at_time = dataclasses.replace(self.objective, time_budget_s=time_budget_s)
+        predicted = Candidate.of(arch, at_time).prediction
+        return Run(
+            **arch.as_dict(),
+            corpus=tokens.corpus,
+            corpus_fingerprint=tokens.corpus_fingerprint,
+            seed=seed,
+            device="toy",
+            recipe="none",
+            learning_rate=1e-3,
+            time_budget_s=time_budget_s,
+            n_params=n_params(arch),
+            n_params_non_embedding=n_params_non_embedding(arch),
+            status="ok",
+            n_steps=predicted.n_steps,
+            n_tokens=predicted.n_tokens,
+            step_time_s=1.1 * predicted.step_time_s,
+            measured_loss=predicted.predicted_loss - 1 + 0.001 * seed,
+            started=datetime.datetime.now(datetime.UTC),
+            versions="none",
+        )
+
+
+def test_the_choice(result):
+    objective, entries = choose(result, top=3, contrast=5)
+    assert objective == result.objective
+    assert [entry.role for entry in entries] == ["top"] * 3 + ["contrast"] * 5
+    assert [e.candidate.arch for e in entries[:3]] == [c.arch for c in result.candidates[:3]]
+    contrast = [entry.candidate for entry in entries[3:]]
+    shapes = {c.shape for c in contrast}
+    assert len(shapes) == 5
+    assert not shapes & {c.shape for c in result.candidates[:3]}
+    assert all(c.arch in result.space and c.prediction.feasible for c in contrast)
+    assert all(c.prediction.n_steps >= MIN_CONTRAST_STEPS for c in contrast)
+    losses = [c.loss for c in contrast]
+    assert losses == sorted(losses)
+    assert losses[0] > result.candidates[0].loss
+    assert choose(result, top=3, contrast=5)[1] == entries
+    assert choose(result, top=3, contrast=5, seed=1)[1] != entries
+
+
+def test_less_time_is_predicted_anew(result):
+    objective, entries = choose(result, top=2, contrast=1, scale=0.25)
+    assert objective.time_budget_s == 1.0
+    for entry in entries:
+        assert entry.candidate == Candidate.of(entry.candidate.arch, objective)
+    best = find(result.space, objective, top=1, n_trials=1).candidates[0]
+    assert best.arch != result.candidates[0].arch
+    assert [e.role for e in entries] == ["top", "top", "best now", "contrast"]
+    assert entries[2].candidate.arch == best.arch
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"top": 0}, "`top` must be at least 1, but got 0"),
+        ({"contrast": -1}, "`contrast` must be at least 0, but got -1"),
+        ({"scale": 0}, "`scale` must be above 0 and at most 1, but got 0"),
+        ({"scale": float("nan")}, "`scale` must be above 0"),
+        ({"scale": 1e-3}, r"at least 10 steps, but 0.004s hold \d of .* take more time"),
+    ],
+)
+def test_a_choice_that_cannot_be(result, choice, message):
+    with pytest.raises(ValueError, match=message):
+        choose(result, **choice)
+
+
+def test_losses_of_different_texts_are_not_compared(result):
+    arch = dataclasses.replace(result.candidates[1].arch, seq_len=128)
+    candidates = [result.candidates[0], Candidate.of(arch, result.objective)]
+    mixed = dataclasses.replace(result, candidates=candidates)
+    assert choose(mixed, top=1)[1][0].candidate == candidates[0]
+    with pytest.raises(ValueError, match=r"one `seq_len`, but the result's best have \[64, 128\]"):
+        choose(mixed, top=2)
+
+
+def run(result, text, tmp_path, train, **settings):
+    return confirm(
+        result, tmp_path / "out", train=train, corpus=str(text), cache_dir=tmp_path, **settings
+    )
+
+
+def test_predicted_and_measured_meet(result, text, tmp_path):
+    lines = []
+    train = Trainer(result.objective)
+    confirmation = run(
+        result, text, tmp_path, train, n_seeds=2, top=2, contrast=3, on_progress=lines.append
+    )
+    comparison = confirmation.comparison
+    assert comparison.regret_nats == 0
+    assert comparison.seed_noise_nats == pytest.approx(0.001 / 2**0.5)
+    assert comparison.loss.spearman == pytest.approx(1.0)
+    assert comparison.loss.mean_error == pytest.approx(0.9995)
+    assert comparison.log_step_time.r_squared_of_line == pytest.approx(1.0)
+    assert "the ranking held (Spearman 1.00 over 5 models)" in confirmation.verdict
+    assert "the law is of none and training was on words.txt" in confirmation.verdict
+    rows = read_rows(tmp_path / "out/runs.csv", Run)
+    assert [(row.architecture, row.seed) for row in rows] == train.calls
+    assert [seed for _, seed in train.calls] == [0] * 5 + [1] * 5
+    assert [line[:6] for line in lines if line.startswith("[")] == [
+        f"[{n}/10]"[:6] for n in range(1, 11)
+    ]
+    assert not list((tmp_path / "out").glob("checkpoints/*"))
+
+
+def test_what_is_done_is_not_done_again(result, text, tmp_path):
+    killed = Trainer(result.objective, dies_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(result, text, tmp_path, killed, top=2, contrast=2)
+    again = Trainer(result.objective)
+    confirmation = run(result, text, tmp_path, again, top=2, contrast=2)
+    assert len(killed.calls) == len(again.calls) == 2
+    assert not set(killed.calls) & set(again.calls)
+    assert len(confirmation.comparison.models) == 4
+    assert all(len(model.runs) == 1 for model in confirmation.comparison.models)
+    more = Trainer(result.objective)
+    run(result, text, tmp_path, more, top=2, contrast=2, n_seeds=2)
+    assert [seed for _, seed in more.calls] == [1] * 4
+    assert len(read_rows(tmp_path / "out/runs.csv", Run)) == 8
+
+
+def test_another_time_is_another_run(result, text, tmp_path):
+    first, second = Trainer(result.objective), Trainer(result.objective)
+    run(result, text, tmp_path, first, top=1, contrast=0)
+    run(result, text, tmp_path, second, top=1, contrast=0, scale=0.5)
+    assert len(second.calls) == 2
+
+
+def test_the_files(result, text, tmp_path):
+    confirmation = run(result, text, tmp_path, Trainer(result.objective), top=2, contrast=2)
+    confirmation.save(tmp_path / "out", command="anybudget confirm")
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"runs.csv", "models.csv", "confirm.json", "confirm.png"} <= written
+    assert (tmp_path / "out/confirm.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_another_kind_of_machine(result, text, tmp_path):
+    tpu = dataclasses.replace(result.objective.device, kind="tpu")
+    with pytest.raises(ValueError, match="toy is a tpu, but JAX finds a cpu on this machine; run"):
+        run(result, text, tmp_path, Trainer(result.objective), device=tpu)
+
+
+def test_no_seeds(result, text, tmp_path):
+    with pytest.raises(ValueError, match="`seeds` must be at least 1, but got 0"):
+        run(result, text, tmp_path, Trainer(result.objective), n_seeds=0)
