@@ -1,13 +1,30 @@
-"""The step-time model: a linear model of memory copies, FLOPs and a constant."""
+"""Step-time models: the paper's of memory copies, FLOPs and a constant, and richer ones."""
+
+import dataclasses
+import tomllib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tomli_w
 
-from anybudget.objectives.counts import flops_per_step, memcpys_per_step
-from anybudget.objectives.step_time import StepTimeModel
+from anybudget.objectives.counts import (
+    flops_by_part,
+    flops_per_step,
+    memcpys_by_part,
+    memcpys_per_step,
+)
+from anybudget.objectives.step_time import (
+    MODELS,
+    ROOFLINE,
+    StepTimeModel,
+    roofline_by_part,
+    units_by_part,
+)
+from anybudget.search.predict import PARTS
 from anybudget.space.architecture import COUNT_FIELDS, Architecture
+from anybudget.space.files import build
 
 ARCH = Architecture.from_shape(d_model=256, n_layers=4, seq_len=128, batch_size=2)
 SECONDS = {"memcpys": 3e-11, "flops": 2e-14, "steps": 0.01}
@@ -67,3 +84,83 @@ def test_one_formula_for_scalars_meshes_and_jax_arrays():
 def test_refused(name, seconds, message):
     with pytest.raises(ValueError, match=message):
         StepTimeModel(name=name, seconds_per_unit=seconds)
+
+
+def model_of(name, ridge=16.0):
+    """A named model in which every feature costs something."""
+    seconds = {feature: 1e-12 * (i + 1) for i, feature in enumerate(MODELS[name])}
+    return StepTimeModel(
+        name=name, seconds_per_unit=seconds, ridge=ridge if ROOFLINE in MODELS[name] else 0.0
+    )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_splits_by_known_parts_and_takes_meshes(name):
+    model = model_of(name)
+    parts = model.step_time_by_part(ARCH, remat=True)
+    assert set(parts) <= set(PARTS)
+    assert sum(parts.values()) == model.step_time_s(ARCH, remat=True)
+    widths = np.array([128.0, 256.0, 512.0])
+    mesh = Architecture(**(ARCH.as_dict() | {"d_model": widths}))
+    scalars = [
+        model.step_time_s(Architecture(**(ARCH.as_dict() | {"d_model": width}))) for width in widths
+    ]
+    np.testing.assert_allclose(model.step_time_s(mesh), scalars, rtol=1e-14)
+
+
+def test_a_roofline_is_flops_below_every_ridge_and_memcpys_above():
+    low = roofline_by_part(ARCH, remat=False, ridge=1e-6)
+    high = roofline_by_part(ARCH, remat=False, ridge=1e6)
+    assert low == flops_by_part(ARCH)
+    assert high == {part: 1e6 * units for part, units in memcpys_by_part(ARCH).items()}
+
+
+def test_a_roofline_takes_the_larger_of_both_for_each_matmul():
+    flops, memcpys = flops_by_part(ARCH), memcpys_by_part(ARCH)
+    ridge = flops["qkv"] / memcpys["qkv"]
+    parts = roofline_by_part(ARCH, remat=False, ridge=ridge)
+    # 128 x 64 x 128 works less on each element than 256 x 256 x 768 does, 256 x 1024 x 256 more.
+    assert parts["scores"] == ridge * memcpys["scores"] > flops["scores"]
+    assert parts["mlp_down"] == flops["mlp_down"] > ridge * memcpys["mlp_down"]
+
+
+def test_units_by_hand():
+    arch = Architecture(
+        d_model=8, n_layers=3, n_heads=2, n_kv_heads=1, d_head=4, d_ff=16, gated_mlp=True,
+        vocab_size=50, seq_len=10, batch_size=2,
+    )  # fmt: skip
+    units = {
+        feature: sum(units_by_part(feature, arch, False, 0.0).values())
+        for feature in ("activations", "softmax", "loss", "layers", "steps", "attention_flops")
+    }
+    assert units == {
+        "activations": 3 * 3 * 20 * (6 * 8 + 2 * (2 + 1) * 4 + 3 * 16),
+        "softmax": 3 * 3 * 2 * 2 * 10 * 10,
+        "loss": 3 * 20 * 50,
+        "layers": 3 * 3,
+        "steps": 1,
+        "attention_flops": 3 * 3 * 2 * (2 * 2) * (2 * 10 * 4 * 10),
+    }
+
+
+@pytest.mark.parametrize("feature", sorted({f for names in MODELS.values() for f in names}))
+def test_remat_runs_the_blocks_once_more_and_nothing_else(feature):
+    plain = units_by_part(feature, ARCH, False, 16.0)
+    again = units_by_part(feature, ARCH, True, 16.0)
+    for part, units in plain.items():
+        in_blocks = feature not in ("params", "steps", "loss") and part != "logits"
+        assert 3 * again[part] == (4 if in_blocks else 3) * units
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_the_same_after_a_file(name):
+    model = model_of(name)
+    text = tomli_w.dumps(dataclasses.asdict(model))
+    assert build(StepTimeModel, tomllib.loads(text), "a file") == model
+
+
+@pytest.mark.parametrize(("name", "ridge"), [("paper", 3.0), ("roofline", 0.0)])
+def test_only_a_roofline_has_a_ridge(name, ridge):
+    seconds = dict.fromkeys(MODELS[name], 1.0)
+    with pytest.raises(ValueError, match="`ridge` must be > 0 in a model with a roofline"):
+        StepTimeModel(name=name, seconds_per_unit=seconds, ridge=ridge)
