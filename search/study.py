@@ -39,7 +39,7 @@ BATCH = 64
 # Random models that `auto` starts from, fewer than a batch.
 N_START = 60
 # Suggestions of models seen before, in a row, after which one is drawn at random instead.
-MAX_REPEATS = 32
+MAX_REPEATS = 16
 # Added to the loss of a model that does not fit, more the less it fits.
 PENALTY = 10.0
 
@@ -49,16 +49,19 @@ class Exploration:
     """What Optuna found.
 
     Attributes:
-        best: the best candidate after the polish.
-        candidates: every feasible architecture evaluated, best first.
+        candidates: every feasible architecture evaluated, best first, the polished best included.
         n_trials: distinct architectures evaluated, kept ones from earlier sessions included.
         n_repeats: suggestions that had been evaluated before; they count for nothing.
     """
 
-    best: Candidate
     candidates: list[Candidate]
     n_trials: int
     n_repeats: int
+
+    @property
+    def best(self) -> Candidate:
+        """The best candidate after the polish, where anything tried was feasible."""
+        return self.candidates[0]
 
 
 def explore(
@@ -86,8 +89,7 @@ def explore(
         on_progress: called with the number of new trials since the last call.
 
     Raises:
-        ValueError: `n_trials` is not positive, nothing in the space is feasible, or the kept study
-            asked another question.
+        ValueError: `n_trials` is not positive, or the kept study asked another question.
     """
     if n_trials < 1:
         raise ValueError(f"`n_trials` must be at least 1, but got {n_trials}")
@@ -155,21 +157,12 @@ class _Search:
     def finish(self) -> Exploration:
         """Polish the best and sum up."""
         feasible = [c for c in self.seen.values() if c.prediction.feasible]
-        if not feasible:
-            raise ValueError(
-                f"none of {self.n_trials} architectures fits {self.objective.device.name} and "
-                "makes a step in the budget; allow smaller models, a smaller batch, or more time"
-            )
         feasible.sort(key=lambda candidate: candidate.loss)
-        best = polish(feasible[0], self.space, self.objective)
-        if best.key != feasible[0].key:
-            feasible.insert(0, best)
-        return Exploration(
-            best=best,
-            candidates=feasible,
-            n_trials=self.n_trials,
-            n_repeats=self.n_repeats,
-        )
+        if feasible:
+            best = polish(feasible[0], self.space, self.objective)
+            if best.key != feasible[0].key:
+                feasible.insert(0, best)
+        return Exploration(candidates=feasible, n_trials=self.n_trials, n_repeats=self.n_repeats)
 
     def _start(self, size: int) -> list[Candidate]:
         """Open the sampler's study; `auto` first polishes the best of a random few."""
@@ -179,17 +172,22 @@ class _Search:
             best = polish(min(fresh, key=self._score), self.space, self.objective)
             if best.key not in self.seen and len(fresh) < size:
                 fresh.append(self._note(best))
+        self._open_study()
+        self.study.add_trials([self._cube_trial(candidate) for candidate in self.seen.values()])
+        return fresh
+
+    def _open_study(self) -> None:
         seed = int(self.rng.integers(2**31))
         sampler = make_sampler(self.sampler, seed=seed, n_coordinates=len(self.cube))
         self.study = optuna.create_study(sampler=sampler)
-        self.study.add_trials([self._cube_trial(candidate) for candidate in self.seen.values()])
-        return fresh
 
     def _suggest(self) -> Candidate | None:
         """Ask, evaluate and tell one suggestion; None where it was seen before."""
         assert self.study is not None
         if self.repeats_in_a_row >= MAX_REPEATS:
             self.repeats_in_a_row = 0
+            if isinstance(self.study.sampler, optuna.samplers.CmaEsSampler):
+                self._open_study()  # it has converged: start it anew
             candidate = self._random()
             self.study.add_trial(self._cube_trial(candidate))
             return candidate
