@@ -1,0 +1,235 @@
+"""Fit L(N, D) = E + A / N^alpha + B / D^beta to runs by projecting its linear part out.
+
+At given exponents the law is linear in E, A and B, so a non-negative linear solve finds them
+(`fit_linear`), and only the two exponents are left to search (`fit_varpro`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy.optimize import nnls
+
+from .law_runs import LawRuns
+from .law_solver import ALPHA, BETA, LawData, log_residuals, minimise
+from .law_terms import NEEDS, TERMS
+from .loss_law import LossLaw
+
+PARAMETERS = ("E", "A", "B", "alpha", "beta")
+
+# Huber's constant: 95% of the efficiency of least squares on normal errors (Huber 1964).
+HUBER = 1.345
+# Median absolute value of a standard normal variable.
+NORMAL_MEDIAN = 0.6745
+SMALLEST_DELTA = 1e-4
+
+EXPONENTS = np.geomspace(0.05, 1.5, 12)
+N_STARTS = 8
+# The search is in the logs of E, A and B: a zero from the linear solve starts here, nats.
+NEARLY_ZERO = 1e-3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LawFit:
+    """A fitted law.
+
+    Attributes:
+        method: `linear`, `varpro` or `multi_start`.
+        values: E, A, B, alpha, beta and the coefficients of further terms, by name.
+        delta: the Huber threshold of the objective on log residuals; infinity for least squares.
+        objective: the sum of the Huber function over the runs.
+        theta: the unknowns as the solver has them, (5 + K,).
+        warnings: what a reader should know of data and fit, a sentence each.
+    """
+
+    method: str
+    values: dict[str, float]
+    delta: float
+    objective: float
+    theta: np.ndarray
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the terms beyond the pure law."""
+        return tuple(self.values)[len(PARAMETERS) :]
+
+
+def fit_linear(runs: LawRuns, *, alpha: float = 0.48, beta: float = 0.53) -> LawFit:
+    """E, A and B >= 0 at given exponents, by least squares on the relative error.
+
+    The default exponents are those of Inbar and Sernau 2024, arXiv:2406.18922.
+
+    Raises:
+        ValueError: an exponent is not positive.
+    """
+    if not (alpha > 0 and beta > 0):
+        raise ValueError(f"exponents must be > 0, but got alpha={alpha}, beta={beta}")
+    data = law_data(runs)
+    theta, squares = _linear_solve(data, alpha, beta)
+    return as_fit("linear", theta, squares / 2, data, runs, delta=math.inf)
+
+
+def fit_varpro(runs: LawRuns, *, delta: float | None = None, terms: tuple[str, ...] = ()) -> LawFit:
+    """All five by variable projection: a search over the exponents, a linear solve for the rest.
+
+    On a grid of exponents the linear solve gives E, A and B. From the best cells, and from the
+    least-squares optimum, Newton steps then minimise the very objective that `fit_multi_start`
+    has: the Huber function of the log residuals.
+
+    Args:
+        runs: what to fit.
+        delta: the Huber threshold; None: `HUBER` times the spread of the residuals.
+        terms: further terms of the law, names from `TERMS`.
+
+    Raises:
+        ValueError: a term is unknown, its columns are missing, or the runs are too few for it.
+
+    References:
+        Golub and Pereyra 1973, 'The differentiation of pseudo-inverses and nonlinear least squares
+        problems whose variables separate'.
+    """
+    data = law_data(runs, terms)
+    starts = _best_cells(data)
+    least_squares, tuned = _tune(starts[:1], data)
+    starts = np.concatenate([starts, least_squares])
+    delta = tuned if delta is None else delta
+    found = minimise(starts, data, np.ones((len(starts), len(data.x))), delta=delta)
+    best = int(np.argmin(found.objective))
+    fit = as_fit(
+        "varpro", found.theta[best], found.objective[best], data, runs, delta=delta, terms=terms
+    )
+    if found.settled[best]:
+        return fit
+    warning = "the fit did not settle: the runs hardly determine this law"
+    return dataclasses.replace(fit, warnings=(*fit.warnings, warning))
+
+
+def profile(runs: LawRuns, fit: LawFit, name: str, values: np.ndarray) -> np.ndarray:
+    """The objective with E, alpha or beta held at each of `values` and the rest refitted.
+
+    Raises:
+        ValueError: `name` is none of the three.
+    """
+    if name not in ("E", "alpha", "beta"):
+        raise ValueError(f"a profile is over E, alpha or beta, but got {name!r}")
+    held = {"E": 0, "alpha": ALPHA, "beta": BETA}[name]
+    data = law_data(runs, fit.terms)
+    starts = np.repeat(fit.theta[None], len(values), axis=0)
+    starts[:, held] = np.log(values) if name == "E" else values
+    weights = np.ones((len(values), len(data.x)))
+    return minimise(starts, data, weights, delta=fit.delta, held=(held,)).objective
+
+
+def as_loss_law(fit: LawFit, runs: LawRuns, *, name: str, corpus: str, source: str) -> LossLaw:
+    """The fitted law as `find --law` takes it, its ranges those of the runs.
+
+    Raises:
+        ValueError: a number of the fit is not one that a law can have, as A = 0.
+    """
+    aspect_ratio_range = None
+    if {"d_model", "n_layers"} <= set(runs.columns):
+        ratio = runs.columns["d_model"] / runs.columns["n_layers"]
+        aspect_ratio_range = (float(ratio.min()), float(ratio.max()))
+    return LossLaw(
+        name=name,
+        **{parameter: fit.values[parameter] for parameter in PARAMETERS},
+        n_convention=runs.n_convention,
+        corpus=corpus,
+        source=source,
+        n_params_range=(float(runs.n_params.min()), float(runs.n_params.max())),
+        n_tokens_range=(float(runs.n_tokens.min()), float(runs.n_tokens.max())),
+        aspect_ratio_range=aspect_ratio_range,
+    )
+
+
+def law_data(runs: LawRuns, terms: tuple[str, ...] = ()) -> LawData:
+    """The runs as the solver sees them.
+
+    Raises:
+        ValueError: a term is unknown, its columns are missing, or the runs are too few for it.
+    """
+    for name in terms:
+        if name not in TERMS:
+            raise ValueError(f"a further term is one of {', '.join(TERMS)}, but got {name!r}")
+        if missing := [column for column in NEEDS[name] if column not in runs.columns]:
+            raise ValueError(f"term {name!r} needs the columns {', '.join(missing)} in the runs")
+    n_unknowns = len(PARAMETERS) + len(terms)
+    if runs.n_runs <= n_unknowns:
+        raise ValueError(
+            f"a law with {n_unknowns} unknowns needs more runs than that, but got {runs.n_runs}"
+        )
+    log_n, log_d = np.log(runs.n_params), np.log(runs.n_tokens)
+    z = np.array([TERMS[name](runs.columns) for name in terms]).reshape(len(terms), len(log_n))
+    z_scales = np.abs(z).max(axis=1, initial=0)
+    return LawData(
+        x=log_n - log_n.mean(),
+        y=log_d - log_d.mean(),
+        z=(z / z_scales[:, None]).T,
+        log_loss=np.log(runs.measured_loss),
+        means=(float(log_n.mean()), float(log_d.mean())),
+        z_scales=z_scales,
+    )
+
+
+def as_fit(
+    method: str,
+    theta: np.ndarray,
+    objective: float,
+    data: LawData,
+    runs: LawRuns,
+    *,
+    delta: float,
+    terms: tuple[str, ...] = (),
+) -> LawFit:
+    """What a method found, with the warnings of the data and of the values themselves."""
+    values = dict(zip((*PARAMETERS, *terms), data.natural(theta[None])[0].tolist(), strict=True))
+    warnings = [
+        f"{name} = {values[name]:.3g}: the runs do not determine it"
+        for name in ("alpha", "beta")
+        if not EXPONENTS[0] < values[name] < EXPONENTS[-1]
+    ]
+    if values["E"] < NEARLY_ZERO:
+        warnings.append("E is 0: the runs show no loss that scale cannot remove")
+    return LawFit(
+        method=method,
+        values=values,
+        delta=delta,
+        objective=float(objective),
+        theta=theta,
+        warnings=(*runs.warnings, *warnings),
+    )
+
+
+def _best_cells(data: LawData) -> np.ndarray:
+    """The unknowns in the best cells of the grid of exponents, best first, (N_STARTS, 5 + K)."""
+    cells = [_linear_solve(data, alpha, beta) for alpha in EXPONENTS for beta in EXPONENTS]
+    cells.sort(key=lambda cell: cell[1])
+    return np.array([theta for theta, _ in cells[:N_STARTS]])
+
+
+def _linear_solve(data: LawData, alpha: float, beta: float) -> tuple[np.ndarray, float]:
+    """The unknowns with the best E, A, B >= 0, and the sum of the squared relative errors."""
+    loss = np.exp(data.log_loss)
+    powers = np.column_stack([np.ones_like(loss), np.exp(-alpha * data.x), np.exp(-beta * data.y)])
+    coefficients, norm = nnls(powers / loss[:, None], np.ones_like(loss))
+    log_e, log_a, log_b = np.log(np.maximum(coefficients, NEARLY_ZERO))
+    return np.array([log_e, log_a, alpha, log_b, beta, *np.zeros(data.z.shape[1])]), norm**2
+
+
+def _tune(start: np.ndarray, data: LawData) -> tuple[np.ndarray, float]:
+    """The least-squares optimum, and a Huber threshold fit for the spread of the residuals.
+
+    The spread is their median size over that of a normal variable, leaving out as many of the
+    smallest as there are unknowns, for the fit made those small.
+    """
+    weights = np.ones((1, len(data.x)))
+    least_squares = theta = minimise(start, data, weights, delta=math.inf).theta
+    delta = math.inf
+    for _ in range(3):
+        sizes = np.sort(np.abs(log_residuals(theta, data)[0]))[theta.shape[1] :]
+        delta = max(HUBER * float(np.median(sizes)) / NORMAL_MEDIAN, SMALLEST_DELTA)
+        theta = minimise(theta, data, weights, delta=delta).theta
+    return least_squares, delta

@@ -1,0 +1,179 @@
+"""Training runs as the fit of a loss law needs them: checked, or one line on what is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+Convention = Literal["total", "non_embedding"]
+
+N_COLUMNS: dict[Convention, str] = {
+    "total": "n_params",
+    "non_embedding": "n_params_non_embedding",
+}
+# Losses compare only among runs that agree in these.
+SAME_IN_ALL = ("vocab_size", "tokenizer", "corpus", "corpus_fingerprint")
+
+# The law has five unknowns, and one more run shows how well they do.
+MIN_RUNS = 6
+FEW_RUNS = 15
+# A constant and a power law have three unknowns.
+MIN_VALUES = 3
+# Values closer than this are one: a size read off a figure is no more precise.
+SAME_VALUE = 0.01
+COLLINEAR = 0.98
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LawRuns:
+    """R rows of runs that a loss law can be fitted to; `law_runs` checks and builds them.
+
+    Attributes:
+        n_params: parameters by `n_convention`, (R,).
+        n_tokens: tokens trained on, (R,).
+        measured_loss: nats per token, (R,).
+        n_convention: which parameters are counted.
+        run: the training run of each row, counted from 0, (R,).
+        columns: every other numeric column of the table by its name, each (R,).
+        warnings: what a reader should know of the data, a sentence each.
+    """
+
+    n_params: np.ndarray
+    n_tokens: np.ndarray
+    measured_loss: np.ndarray
+    n_convention: Convention
+    run: np.ndarray
+    columns: dict[str, np.ndarray]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def n_runs(self) -> int:
+        """Independent training runs; several rows may share one."""
+        return int(self.run.max()) + 1
+
+    @property
+    def shape(self) -> np.ndarray:
+        """The architecture of each row, counted from 0: its width and depth, else its size."""
+        if {"d_model", "n_layers"} <= set(self.columns):
+            keys = np.column_stack([self.columns["d_model"], self.columns["n_layers"]])
+        else:
+            keys = _level(self.n_params)[:, None]
+        return np.unique(keys, axis=0, return_inverse=True)[1].ravel()
+
+
+def law_runs(table: Mapping[str, Any], *, n_convention: Convention | None = None) -> LawRuns:
+    """Check a table of runs and keep what the fit of a law needs.
+
+    Rows whose `status` is not `ok` are left out with a warning. Rows with the same value in the
+    column `run` are of one training run.
+
+    Args:
+        table: columns by name, lists or arrays of one length.
+        n_convention: which parameters the law shall count; None: all, where the table has them.
+
+    Raises:
+        ValueError: a column is missing, a number is not positive and finite, the runs differ in
+            vocabulary or text, or they are too few or too alike to tell a law from them.
+    """
+    if n_convention is None:
+        n_convention = "total" if "n_params" in table else "non_embedding"
+    names = (N_COLUMNS[n_convention], "n_tokens", "measured_loss")
+    _require_columns(names, table)
+    columns, warnings = _finished({name: np.asarray(table[name]) for name in table})
+    for name in SAME_IN_ALL:
+        _require_one_value(name, columns)
+    n_params, n_tokens, measured_loss = (_positive(name, columns[name]) for name in names)
+    rows = np.arange(len(n_params))
+    run = np.unique(columns.get("run", rows), return_inverse=True)[1]
+    warnings += _require_spread(n_params, n_tokens, run)
+    return LawRuns(
+        n_params=n_params,
+        n_tokens=n_tokens,
+        measured_loss=measured_loss,
+        n_convention=n_convention,
+        run=run,
+        columns={name: c.astype(float) for name, c in columns.items() if c.dtype.kind in "biuf"},
+        warnings=tuple(warnings),
+    )
+
+
+def _require_columns(names: tuple[str, ...], table: Mapping[str, Any]) -> None:
+    missing = [name for name in names if name not in table]
+    if missing:
+        raise ValueError(
+            "runs must have the columns `n_params` or `n_params_non_embedding`, `n_tokens` and "
+            f"`measured_loss`, but {', '.join(missing)} is missing from {', '.join(table)}"
+        )
+
+
+def _finished(columns: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The rows of finished runs, and a warning about the others."""
+    if "status" not in columns:
+        return columns, []
+    ok = columns["status"] == "ok"
+    others = sorted(set(columns["status"][~ok].astype(str)))
+    warnings = [f"left out {(~ok).sum()} runs with status {', '.join(others)}"] if others else []
+    return {name: column[ok] for name, column in columns.items()}, warnings
+
+
+def _require_one_value(name: str, columns: dict[str, np.ndarray]) -> None:
+    values = list(dict.fromkeys(columns.get(name, np.empty(0)).tolist()))
+    if len(values) > 1:
+        raise ValueError(
+            f"all runs must have one `{name}`, for losses compare only then, but got "
+            f"{', '.join(map(str, values[:4]))}; fit each of them alone"
+        )
+
+
+def _positive(name: str, column: np.ndarray) -> np.ndarray:
+    try:
+        numbers = column.astype(float)
+    except (TypeError, ValueError):
+        numbers = np.full(len(column), np.nan)
+    wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers > 0)))
+    if wrong.size:
+        raise ValueError(
+            f"`{name}` must be a positive number, but {wrong.size} of {len(column)} rows are not, "
+            f"row {wrong[0] + 1} first: {column[wrong[0]]}; complete them or leave them out"
+        )
+    return numbers
+
+
+def _require_spread(n_params: np.ndarray, n_tokens: np.ndarray, run: np.ndarray) -> list[str]:
+    """Refuse runs that cannot tell five unknowns; warn where they hardly can."""
+    n_runs = len(np.unique(run))
+    if n_runs < MIN_RUNS:
+        raise ValueError(
+            f"a law has 5 unknowns and needs at least {MIN_RUNS} runs, but got {n_runs}"
+        )
+    for what, values in (("model sizes", n_params), ("amounts of tokens", n_tokens)):
+        n_values = len(np.unique(_level(values)))
+        if n_values < MIN_VALUES:
+            raise ValueError(
+                f"a law needs runs with at least {MIN_VALUES} {what}, but all have "
+                f"{' or '.join(f'{v:.4g}' for v in np.unique(values)[:2])}; train with others too"
+            )
+    warnings = []
+    if n_runs < FEW_RUNS:
+        warnings.append(f"only {n_runs} runs for 5 unknowns: expect wide intervals")
+    correlation = np.corrcoef(np.log(n_params), np.log(n_tokens))[0, 1]
+    if abs(correlation) > COLLINEAR:
+        warnings.append(
+            f"size and tokens move together in these runs (correlation {correlation:.3f}): the law "
+            "cannot tell their effects apart; vary the tokens at one size"
+        )
+    return warnings
+
+
+def _level(values: np.ndarray) -> np.ndarray:
+    """Values as integers from 0, the same for all within 1% above the smallest of them."""
+    unique, rows = np.unique(values, return_inverse=True)
+    levels, smallest = np.zeros(len(unique), int), unique[0]
+    for i, value in enumerate(unique[1:], 1):
+        is_new = value > smallest * (1 + SAME_VALUE)
+        levels[i] = levels[i - 1] + is_new
+        smallest = value if is_new else smallest
+    return levels[rows]
