@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from .objectives.device import Device
     from .objectives.loss_at_time import LossAtTime
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -233,23 +234,21 @@ def confirm(
     from .objectives.presets import load_device
     from .search.result_file import load_result
     from .validation.host import keep_freed_memory
-    from .validation.machine import pin_cores
 
     if result is None:
         raise ValueError("confirm takes a result: `find BUDGET --out DIR`, then `confirm DIR`")
     found = load_result(result)
     chip = load_device(device) if device else found.objective.device
-    folder = _writable(out or (result if result.is_dir() else result.parent) / "confirm")
+    folder = out or (result if result.is_dir() else result.parent) / "confirm"
+    _writable(folder)
     keep_freed_memory()
-    pin_cores(chip.calibration.get("n_cores"))
+    _use_cores_of(chip)
     from .validation.confirm import confirm
     from .validation.show import show_confirmation
-    from .validation.train import train
 
     confirmation = confirm(
         found,
         folder,
-        train=train,
         n_seeds=seeds,
         corpus=corpus,
         on_progress=lambda line: print(line, file=sys.stderr, flush=True),
@@ -265,6 +264,38 @@ def confirm(
         return
     _print(show_confirmation(confirmation))
     _print([f"\nWritten to {folder}: confirm.json, confirm.png, models.csv, runs.csv"])
+
+
+@app.command()
+def calibrate(
+    quick: Annotated[bool, typer.Option("--quick", help="A minute instead of ten.")] = False,
+    cores: Annotated[
+        int | None,
+        typer.Option(help="CPU cores to use; default one, all beside an accelerator.", min=1),
+    ] = None,
+    seed: SeedOption = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Device file, .toml; default: where find looks.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Time unlike architectures on this machine and fit its step-time model."""
+    from .validation.host import keep_freed_memory
+    from .validation.machine import pin_cores
+
+    keep_freed_memory()
+    pin_cores(cores)
+    from .objectives.presets import calibrated_device_path
+    from .validation.calibrate import DEFAULT, QUICK, calibrate
+    from .validation.show_calibration import show_calibration
+
+    path = out or calibrated_device_path()
+    with _progress() as report:
+        found = calibrate(path, effort=QUICK if quick else DEFAULT, seed=seed, on_progress=report)
+    if as_json:
+        print(json.dumps(found.as_dict()))
+    else:
+        _print(show_calibration(found, path))
 
 
 def main() -> None:
@@ -307,6 +338,16 @@ def _objective(
         remat=remat,  # type: ignore[arg-type]
         data_limit_tokens=data_limit_tokens,
     )
+
+
+def _use_cores_of(device: Device) -> None:
+    """As many cores as a device was calibrated on, as far as this machine has them."""
+    from .validation.host import use_cores
+    from .validation.machine import count_cores, customary_cores
+
+    n_cores = device.calibration.get("n_cores", customary_cores())
+    if isinstance(n_cores, int) and n_cores < count_cores():
+        use_cores(n_cores)
 
 
 def _default_space(objective: LossAtTime) -> str:

@@ -121,7 +121,7 @@ def test_losses_of_different_texts_are_not_compared(result):
 
 def run(result, text, tmp_path, train, **settings):
     return confirm(
-        result, tmp_path / "out", train=train, corpus=str(text), cache_dir=tmp_path, **settings
+        result, tmp_path / "out", train_one=train, corpus=str(text), cache_dir=tmp_path, **settings
     )
 
 

@@ -30,18 +30,20 @@ from .batches import batch, heldout_batches
 from .compare import Comparison, Trained, compare, labels, verdict
 from .corpus import load_corpus
 from .figures import save_comparison
+from .loop import StepReport
 from .machine import machine_warning
 from .runs import Run, append_row, read_rows
 from .tokens import Tokens, prepare_tokens
+from .train import default_execution, train
 
-# Trains one architecture and returns its row; as `validation.train.train`.
+# Trains one architecture and returns its row, as `train` does.
 Train = Callable[..., Run]
 
 RUNS_FILE = "runs.csv"
 # Fewer steps than this are no training: the schedule alone needs them.
 MIN_STEPS = 10
-# Contrast makes more, since a prediction may be off, and so few say nothing of a loss.
-MIN_CONTRAST_STEPS = 30
+# Contrast makes more, for a prediction may be several times off where nothing is calibrated.
+MIN_CONTRAST_STEPS = 100
 # Shapes drawn from the space for contrast to be chosen from.
 N_DRAWN = 500
 # Text is prepared for more tokens than any model is predicted to see, at this many bytes each
@@ -168,10 +170,10 @@ def confirm(
     result: Result,
     folder: Path,
     *,
-    train: Train,
     n_seeds: int = 1,
     corpus: str = "python",
     cache_dir: Path | None = None,
+    train_one: Train = train,
     on_progress: Callable[[str], None] = lambda line: None,
     **choice: Any,
 ) -> Confirmation:
@@ -180,10 +182,10 @@ def confirm(
     Args:
         result: what `find` answered.
         folder: where `runs.csv` is, or will be; what it holds already is not trained again.
-        train: as `Train`.
         n_seeds: runs of each model, with seeds from 0 on.
         corpus: see `load_corpus`.
         cache_dir: where tokens are kept.
+        train_one: what trains.
         on_progress: called with a line before anything that takes time.
         **choice: see `choose`.
 
@@ -200,9 +202,9 @@ def confirm(
         entries,
         tokens,
         folder,
-        train=train,
-        time_budget_s=objective.time_budget_s,
+        objective=objective,
         n_seeds=n_seeds,
+        train_one=train_one,
         on_progress=on_progress,
     )
     return Confirmation(comparison=compare(models), objective=objective, tokens=tokens)
@@ -247,44 +249,46 @@ def train_all(
     tokens: Tokens,
     folder: Path,
     *,
-    train: Train,
-    time_budget_s: float,
+    objective: LossAtTime,
     n_seeds: int = 1,
+    train_one: Train = train,
     on_progress: Callable[[str], None] = lambda line: None,
 ) -> list[Trained]:
     """Train every entry with every seed, a row of `runs.csv` each; what is there is not redone.
 
     Seeds are the outer loop, so that an interrupted confirmation has run every model.
     """
-    path = folder / RUNS_FILE
+    path, time_budget_s = folder / RUNS_FILE, objective.time_budget_s
     rows = {_key(row): row for row in (read_rows(path, Run) if path.exists() else [])}
     jobs = [(entry, seed) for seed in range(n_seeds) for entry in entries]
     fixed = (time_budget_s, tokens.corpus_fingerprint)
     keys = [(*entry.candidate.key, seed, *fixed) for entry, seed in jobs]
-    started, n_trained = time.monotonic(), 0
-    for n_done, ((entry, seed), key) in enumerate(zip(jobs, keys, strict=True)):
+    todo = [at for at, key in enumerate(keys) if key not in rows]
+    began = time.monotonic()
+    for n_trained, at in enumerate(todo):
+        (entry, seed), key = jobs[at], keys[at]
+        each_s = (time.monotonic() - began) / n_trained if n_trained else time_budget_s
+        left = format_budget(round(each_s * (len(todo) - n_trained)))
+        on_progress(
+            f"[{at + 1}/{len(jobs)}] {entry.label} ({entry.role}), seed {seed}, "
+            f"{format_budget(time_budget_s)}; about {left} left in all"
+        )
+        remat = "layer" if entry.candidate.prediction.remat else "none"
         checkpoint = folder / "checkpoints" / _digest(key)
-        if key not in rows:
-            each_s = (time.monotonic() - started) / n_trained if n_trained else time_budget_s
-            n_left = sum(later not in rows for later in keys)
-            on_progress(
-                f"[{n_done + 1}/{len(jobs)}] {entry.label} ({entry.role}), seed {seed}: "
-                f"{format_budget(time_budget_s)} of training, "
-                f"about {format_budget(round(n_left * each_s))} left in all"
-            )
-            rows[key] = train(
-                entry.candidate.arch,
-                tokens,
-                time_budget_s=time_budget_s,
-                seed=seed,
-                remat="layer" if entry.candidate.prediction.remat else "none",
-                checkpoint_dir=checkpoint,
-            )
-            append_row(path, rows[key])
-            n_trained += 1
-            jax.clear_caches()
-            gc.collect()
+        rows[key] = train_one(
+            entry.candidate.arch,
+            tokens,
+            time_budget_s=time_budget_s,
+            seed=seed,
+            execution=dataclasses.replace(default_execution(), remat=remat),
+            device_name=objective.device.name,
+            checkpoint_dir=checkpoint,
+            on_step=_heartbeat(time_budget_s, on_progress),
+        )
+        append_row(path, rows[key])
         shutil.rmtree(checkpoint, ignore_errors=True)
+        jax.clear_caches()
+        gc.collect()
     return [
         Trained(
             label=entry.label,
@@ -294,6 +298,23 @@ def train_all(
         )
         for entry in entries
     ]
+
+
+def _heartbeat(
+    time_budget_s: float, on_progress: Callable[[str], None]
+) -> Callable[[StepReport], None]:
+    """A line every half minute, or every twentieth of a long run."""
+    every_s = max(30.0, time_budget_s / 20)
+    next_s = every_s
+
+    def report(step: StepReport) -> None:
+        nonlocal next_s
+        if step.train_time_s >= next_s:
+            at = format_budget(round(step.train_time_s))
+            on_progress(f"    {at}: step {step.n_steps:,}, training loss {step.loss:.3f}")
+            next_s = step.train_time_s + every_s
+
+    return report
 
 
 def _same_text(space: SearchSpace, candidates: list[Candidate]) -> SearchSpace:
