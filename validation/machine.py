@@ -1,4 +1,4 @@
-"""Which machine this is and how many of its cores we use; JAX is imported only when it must be."""
+"""Which machine this is, and how much of it we use; JAX is imported only when it must be."""
 
 from __future__ import annotations
 
@@ -7,31 +7,23 @@ import platform
 from pathlib import Path
 
 from ..objectives.device import Device
+from .host import use_cores
 
 # Where Linux lists NVIDIA, AMD and TPU accelerators.
 ACCELERATORS = ("/dev/nvidia0", "/dev/kfd", "/dev/accel0", "/dev/vfio/0")
 
 
 def pin_cores(n_cores: int | None = None) -> None:
-    """Run this process on `n_cores` cores; to be called before JAX starts its threads.
+    """Use that many cores; to be called before JAX starts its threads.
 
-    Left out, it is one core, and all of them where the machine has an accelerator, whose host
-    needs them to compile. The last cores are taken, for the first serve interrupts.
+    Left out, it is one, or all that there are where an accelerator's host needs them to compile.
 
     Raises:
-        ValueError: there are fewer cores, or this system cannot pin a process.
+        ValueError: there are not so many, or the system cannot confine a process.
     """
     if n_cores is None and any(Path(path).exists() for path in ACCELERATORS):
         return
-    if not hasattr(os, "sched_setaffinity"):
-        if n_cores:
-            raise ValueError(f"`cores` cannot be {n_cores} on {platform.system()}; leave it out")
-        return
-    known = sorted(os.sched_getaffinity(0))
-    n_cores = n_cores or 1
-    if not 1 <= n_cores <= len(known):
-        raise ValueError(f"`cores` must be 1 to {len(known)} on this machine, but got {n_cores}")
-    os.sched_setaffinity(0, known[-n_cores:])
+    use_cores(n_cores or 1)
 
 
 def count_cores() -> int:

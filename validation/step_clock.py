@@ -1,24 +1,24 @@
-"""How long a training step takes on this machine, and how fast the machine is at its best."""
+"""How long a training step takes on this machine, and how fast its memory is at best."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import time
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from ..space.architecture import Architecture
 from .machine import count_cores
-from .model import Execution, loss, param_shapes
+from .model import Execution
+from .recipe import Recipe
+from .step import State, init_state, train_step
 
-MIN_GROUPS = 5
-MAX_GROUPS = 15
-COPY_BYTES = 1 << 28
+MIN_GROUPS, MAX_GROUPS = 5, 15
+COPY_BYTES, N_COPIES = 1 << 28, 9
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,10 @@ class StepTiming:
     """Time of one architecture's training step.
 
     Attributes:
-        step_time_s: median over groups of steps.
+        step_time_s: median over groups of steps, in seconds of `clock_s`.
         step_time_spread: interquartile range of the groups over their median.
-        core_share: processor time over wall time; well under 1, another process had our core.
+        core_share: processor time over wall time, at most 1; below it, others used our core or we
+            waited for an accelerator.
         n_steps: steps timed.
     """
 
@@ -38,72 +39,79 @@ class StepTiming:
     n_steps: int
 
 
-def counts_processor_time() -> bool:
-    """Whether time is our processor's, not the wall's: on one CPU core.
+def clock_name() -> str:
+    """`processor` where we run on one CPU core, else `wall`.
 
-    Other processes that take turns on the core do not count then. On a quiet core both are equal.
+    Time that other processes have the core does not count by the processor's clock. On a quiet core
+    both are equal.
     """
-    return jax.default_backend() == "cpu" and count_cores() == 1
+    return "processor" if jax.default_backend() == "cpu" and count_cores() == 1 else "wall"
 
 
-def compile_step(arch: Architecture, execution: Execution) -> Callable:
-    """Compile a training step, `(params, opt_state, tokens) -> (params, opt_state, loss)`."""
-    optimizer = optax.adamw(1e-4)
-
-    def step(params, opt_state, tokens):
-        value, grads = jax.value_and_grad(loss)(params, tokens, arch, execution)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        return optax.apply_updates(params, updates), opt_state, value
-
-    params = jax.tree.map(
-        lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32),
-        param_shapes(arch),
-        is_leaf=lambda x: isinstance(x, tuple),
-    )
-    opt_state = jax.eval_shape(optimizer.init, params)
-    tokens = jax.ShapeDtypeStruct((arch.batch_size, arch.seq_len + 1), jnp.int32)
-    return jax.jit(step, donate_argnums=(0, 1)).lower(params, opt_state, tokens).compile()
+def clock_s() -> float:
+    """Now, by the clock of `clock_name`."""
+    return time.process_time() if clock_name() == "processor" else time.perf_counter()
 
 
-def init_step(arch: Architecture) -> tuple:
-    params = jax.tree.map(
-        lambda shape: jnp.full(shape, 0.01, jnp.float32),
-        param_shapes(arch),
-        is_leaf=lambda x: isinstance(x, tuple),
-    )
-    return params, optax.adamw(1e-4).init(params)
+class CompiledStep:
+    """A training step of one architecture, compiled when built and ready to be timed."""
+
+    def __init__(self, arch: Architecture, execution: Execution):
+        self.arch = arch
+        recipe = Recipe()
+        self._state = jax.eval_shape(functools.partial(init_state, arch=arch, recipe=recipe), 0)
+        tokens = jax.ShapeDtypeStruct((arch.batch_size, arch.seq_len + 1), jnp.int32)
+        step = functools.partial(train_step, arch=arch, recipe=recipe, execution=execution)
+        self._step = jax.jit(step, donate_argnums=0).lower(self._state, tokens, 0.5).compile()
+
+    def time(self, seconds: float) -> StepTiming:
+        """Time steps for about `seconds`, after two to warm up.
+
+        A group of steps runs without waiting in between, as in training.
+        """
+        arch, rng = self.arch, np.random.default_rng(0)
+        tokens = jnp.asarray(
+            rng.integers(arch.vocab_size, size=(arch.batch_size, arch.seq_len + 1), dtype=np.int32)
+        )
+        state = State(
+            jax.tree.map(
+                lambda x: jnp.asarray(0.02 * rng.standard_normal(x.shape, np.float32)),
+                self._state.params,
+            ),
+            jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self._state.opt_state),
+        )
+
+        def run(n_steps: int) -> tuple[float, float, float]:
+            nonlocal state
+            before = clock_s(), time.process_time(), time.perf_counter()
+            for _ in range(n_steps):
+                state, _ = self._step(state, tokens, 0.5)
+            jax.block_until_ready(state)
+            after = clock_s(), time.process_time(), time.perf_counter()
+            return after[0] - before[0], after[1] - before[1], after[2] - before[2]
+
+        run(1)
+        one_s = run(1)[0]
+        n_groups = min(max(math.ceil(seconds / one_s), MIN_GROUPS), MAX_GROUPS)
+        n_steps = max(round(seconds / n_groups / one_s), 1)
+        times = np.array([run(n_steps) for _ in range(n_groups)])
+        low, median, high = np.quantile(times[:, 0], [0.25, 0.5, 0.75])
+        return StepTiming(
+            step_time_s=float(median / n_steps),
+            step_time_spread=float((high - low) / median),
+            core_share=float(min(times[:, 1].sum() / times[:, 2].sum(), 1.0)),
+            n_steps=n_steps * n_groups,
+        )
 
 
-def time_step(arch: Architecture, program: Callable, *, seconds: float) -> StepTiming:
-    """Time a compiled step for about `seconds`, after two steps to warm up.
-
-    Steps run in groups without waiting in between, as in training; a group ends with the device.
-    """
-    rng = np.random.default_rng(0)
-    tokens = jnp.asarray(
-        rng.integers(arch.vocab_size, size=(arch.batch_size, arch.seq_len + 1)), jnp.int32
-    )
-    state = jax.block_until_ready(init_step(arch))
-
-    def run(n_steps: int) -> tuple[float, float]:
-        nonlocal state
-        wall, cpu = time.perf_counter(), time.process_time()
-        for _ in range(n_steps):
-            *state, _ = program(*state, tokens)
-        jax.block_until_ready(state)
-        return time.perf_counter() - wall, time.process_time() - cpu
-
-    run(1)
-    wall_s, cpu_s = run(1)
-    one = cpu_s if counts_processor_time() else wall_s
-    n_groups = min(max(math.ceil(seconds / one), MIN_GROUPS), MAX_GROUPS)
-    n = max(round(seconds / n_groups / one), 1)
-    times = np.array([run(n) for _ in range(n_groups)]) / n
-    chosen = times[:, 1 if counts_processor_time() else 0]
-    low, median, high = np.quantile(chosen, [0.25, 0.5, 0.75])
-    return StepTiming(
-        step_time_s=float(median),
-        step_time_spread=float((high - low) / median),
-        core_share=float(min(1, times[:, 1].sum() / times[:, 0].sum())),
-        n_steps=n * n_groups,
-    )
+def copy_bytes_per_s() -> float:
+    """Best rate of a copy in main memory, counting bytes read and bytes written."""
+    copy = jax.jit(lambda x: x + 1)
+    source = jnp.zeros(COPY_BYTES // 4, jnp.float32)
+    copy(source).block_until_ready()
+    times = []
+    for _ in range(N_COPIES):
+        start = clock_s()
+        copy(source).block_until_ready()
+        times.append(clock_s() - start)
+    return 2 * COPY_BYTES / min(times)

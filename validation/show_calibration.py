@@ -1,0 +1,45 @@
+"""A calibration as text for a terminal: the models side by side, what they imply, the warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.table import Table
+
+from ..objectives.step_time import MODELS
+from ..search.show import plain_table, show_warnings
+from .calibrate import Calibration
+
+
+def show_calibration(found: Calibration, path: Path) -> Iterator[str | Table]:
+    """The device, every model's held-out error, the better one's coefficients, the warnings."""
+    device, best = found.device, found.fits[0]
+    setting = device.calibration
+    yield (
+        f"{setting['machine']}, {setting['n_cores']} of its cores, {device.dtype}: "
+        f"{device.peak_flops_per_s / 1e9:,.4g} GFLOP/s in a matmul, "
+        f"{device.bandwidth_bytes_per_s / 1e9:,.3g} GB/s in a copy\n"
+        f"{found.n_architectures} architectures timed ({found.n_new} new timings), "
+        "each (d_model, n_layers) held out in turn\n"
+    )
+    table = plain_table("model", "R²", "error", "of")
+    for fit in found.fits:
+        table.add_row(
+            fit.model.name, f"{fit.r2:.3f}", f"{fit.mape:.1%}", ", ".join(MODELS[fit.model.name])
+        )
+    yield table
+    yield (
+        f"\nAlone, memory copies explain {found.alone['memcpys']:.0%} of the variance of step time "
+        f"and FLOPs {found.alone['flops']:.0%}.\n"
+        f"[bold]{best.model.name}[/] is kept: 95% of held-out steps took {best.ratio_95[0]:.2f} "
+        f"to {best.ratio_95[1]:.2f} times as long as predicted."
+    )
+    terms = [
+        f"{seconds:.3g} s per {feature}"
+        for feature, seconds in best.model.seconds_per_unit.items()
+        if seconds
+    ]
+    yield f"[dim]{', '.join(terms)}[/]\n"
+    yield from show_warnings(found.warnings)
+    yield f"Written to {path}"
