@@ -34,7 +34,7 @@ class Found:
         certified: whether every architecture was evaluated, so that the first is the optimum.
         n_valid: valid architectures in the space; None where they were not enumerated.
         optuna_regret: loss of Optuna's best, after its polish, above the certified optimum, nats
-            per token; None where nothing was certified.
+            per token; None where nothing was certified, or nothing that Optuna tried was feasible.
         n_trials: distinct architectures that Optuna evaluated.
         warnings: what a reader must know before believing the answer.
     """
@@ -133,7 +133,16 @@ def find(
             space, objective, top=top, on_progress=lambda n: on_progress("certify", n, total)
         )
         candidates, shapes, n_valid = scanned.candidates, scanned.shapes, scanned.n_valid
-        regret = explored.best.loss - candidates[0].loss
+        if explored.candidates:
+            # Alone or in a mesh, a model's prediction may differ in the last place.
+            regret = max(round(explored.best.loss - candidates[0].loss, 12), 0.0)
+    if not candidates:
+        tried = space.n_architectures if certified else explored.n_trials
+        raise ValueError(
+            f"none of {tried:,} architectures {'in the space' if certified else 'tried'} fits "
+            f"{objective.device.name} and makes a step in the budget; allow smaller models, a "
+            "smaller batch, or more time"
+        )
     return Found(
         space=space,
         objective=objective,

@@ -88,7 +88,9 @@ def memory_front(space: SearchSpace, objective: LossAtTime) -> list[Candidate]:
             Candidate.at(mesh, predicted, np.unravel_index(i, losses.shape))
             for i in unbeaten(memory.ravel(), losses.ravel())
         ]
-        costs, losses = np.array([(c.prediction.memory_bytes, c.loss) for c in front]).T
+        costs, losses = (
+            np.array([(c.prediction.memory_bytes, c.loss) for c in front]).reshape(-1, 2).T
+        )
         front = [front[i] for i in unbeaten(costs, losses)]
     return front
 

@@ -34,10 +34,11 @@ def show_found(found: Found) -> Lines:
     yield _candidates(rows)
     yield _marks(rows)
     if found.certified:
+        regret = found.optuna_regret
+        ended = "found nothing that fits" if regret is None else f"ended {regret:.2g} above it"
         yield (
             f"Certified: the lowest predicted loss of all {found.n_valid:,} valid architectures.\n"
-            f"Optuna, in {found.n_trials} trials and a polish, ended {found.optuna_regret:.2g} "
-            "above it.\n"
+            f"Optuna, in {found.n_trials} trials and a polish, {ended}.\n"
         )
     yield from show_warnings(found.warnings)
 

@@ -15,7 +15,7 @@ def _no_calibrated_device(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def small_space():
-    """1,128 architectures of at most some 10^6 parameters."""
+    """768 architectures of at most some 10^6 parameters."""
     return SearchSpace(
         d_model=(64, 96, 128, 192),
         n_layers=(1, 2, 3, 4, 6),
