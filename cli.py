@@ -342,12 +342,10 @@ def _objective(
 
 def _use_cores_of(device: Device) -> None:
     """As many cores as a device was calibrated on, as far as this machine has them."""
-    from .validation.host import use_cores
-    from .validation.machine import count_cores, customary_cores
+    from .validation.machine import count_cores, pin_cores
 
-    n_cores = device.calibration.get("n_cores", customary_cores())
-    if isinstance(n_cores, int) and n_cores < count_cores():
-        use_cores(n_cores)
+    n_cores = device.calibration.get("n_cores")
+    pin_cores(min(n_cores, count_cores()) if isinstance(n_cores, int) else None)
 
 
 def _default_space(objective: LossAtTime) -> str:
