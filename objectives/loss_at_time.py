@@ -86,21 +86,23 @@ class LossAtTime:
         """Predict for one architecture or an array of them."""
         remat, bytes_needed = self._memory(arch)
         step_time_s = self._step_time_s(arch, remat)
-        n_steps = np.floor(self.time_budget_s / step_time_s)
-        counts = {"total": n_params(arch), "non_embedding": n_params_non_embedding(arch)}
+        whole_steps = np.floor(self.time_budget_s / step_time_s)
         # A model without a whole step has no loss: it is scored as if it had one, and not feasible.
-        seen = np.maximum(n_steps, 1) * arch.tokens_per_step
+        n_steps = np.maximum(whole_steps, 1)
+        counts = {"total": n_params(arch), "non_embedding": n_params_non_embedding(arch)}
         return Prediction(
             n_params=counts["total"],
             n_params_non_embedding=counts["non_embedding"],
             step_time_s=step_time_s,
-            n_steps=n_steps,
-            n_tokens=n_steps * arch.tokens_per_step,
+            n_steps=whole_steps,
+            n_tokens=whole_steps * arch.tokens_per_step,
             memory_bytes=bytes_needed,
             remat=remat,
-            feasible=(bytes_needed <= self.device.memory_bytes) & (n_steps >= 1),
+            feasible=(bytes_needed <= self.device.memory_bytes) & (whole_steps >= 1),
             predicted_loss=self.law.loss(
-                counts[self.law.n_convention], self.effective_tokens(seen)
+                counts[self.law.n_convention],
+                self.effective_tokens(n_steps * arch.tokens_per_step),
+                {"d_model": arch.d_model, "n_layers": arch.n_layers, "n_steps": n_steps},
             ),
         )
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import ConfigDict
+
+from .law_terms import TERMS
 
 Range = tuple[float, float]
 
@@ -28,8 +31,10 @@ class LossLaw:
         source: where the numbers stand.
         n_params_range: smallest and largest N behind the fit.
         n_tokens_range: smallest and largest D behind the fit.
-        aspect_ratio_range: smallest and largest d_model / n_layers behind the fit; the law knows
-            nothing of shape, so it says nothing outside.
+        aspect_ratio_range: smallest and largest d_model / n_layers behind the fit, outside which
+            the law says nothing.
+        terms: coefficients of further terms of `TERMS`, in shape or steps, nats per token.
+        residual_std: relative standard deviation of measured losses about the law.
 
     Raises:
         ValueError: a number is not positive and finite (E may be 0), or a range is reversed.
@@ -49,6 +54,8 @@ class LossLaw:
     n_params_range: Range
     n_tokens_range: Range
     aspect_ratio_range: Range | None = None
+    terms: dict[str, float] = dataclasses.field(default_factory=dict)
+    residual_std: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("A", "B", "alpha", "beta"):
@@ -62,7 +69,26 @@ class LossLaw:
                 raise ValueError(
                     f"law {self.name!r}: `{name}` must be 0 < low <= high, but got [{low}, {high}]"
                 )
+        for name, value in self.terms.items():
+            if name not in TERMS or not math.isfinite(value):
+                raise ValueError(
+                    f"law {self.name!r}: a term must be one of {sorted(TERMS)} with a finite "
+                    f"coefficient, but got {name!r}: {value}"
+                )
+        if not (math.isfinite(self.residual_std) and self.residual_std >= 0):
+            raise ValueError(
+                f"law {self.name!r}: `residual_std` must be >= 0, but got {self.residual_std}"
+            )
 
-    def loss(self, n_params: Any, n_tokens: Any) -> Any:
-        """Predicted loss, nats per token; `n_params` by the law's own convention."""
-        return self.E + self.A / n_params**self.alpha + self.B / n_tokens**self.beta
+    def loss(self, n_params: Any, n_tokens: Any, run: Mapping[str, Any] | None = None) -> Any:
+        """Predicted loss, nats per token.
+
+        Args:
+            n_params: by the law's own convention.
+            n_tokens: in training.
+            run: `d_model`, `n_layers` and `n_steps`, for a law with further terms.
+        """
+        loss = self.E + self.A / n_params**self.alpha + self.B / n_tokens**self.beta
+        for name, coefficient in self.terms.items():
+            loss = loss + coefficient * TERMS[name](run or {})
+        return loss

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..space.architecture import Architecture
+from .law_terms import TERMS
 from .loss_at_time import LossAtTime, Prediction
 
 # Width of all intervals, and the chance to beat the winner below which a candidate is behind it.
@@ -25,7 +26,7 @@ class Draws:
     """What is not known of law and step time, as equally likely values.
 
     Attributes:
-        laws: E, A, B, alpha, beta of each draw, (draws, 5).
+        laws: E, A, B, alpha, beta and the law's further terms of each draw, (draws, 5 + terms).
         law_residual: relative standard deviation of a run's loss about the law.
         seconds_per_unit: of each feature of the step-time model, (draws, features).
         time_residual: relative standard deviation of a shape's step time about the model.
@@ -126,8 +127,11 @@ def draw_losses(
     n_steps = np.maximum(np.floor(objective.time_budget_s / step_time_s), 1)
     n_tokens = objective.effective_tokens(n_steps * [arch.tokens_per_step for arch in archs])
     counted = np.array([objective.counted_params(p) for p in predictions], dtype=float)
-    E, A, B, alpha, beta = laws.T[:, :, None]  # noqa: N806
+    E, A, B, alpha, beta, *coefficients = laws.T[:, :, None]  # noqa: N806
     losses = E + A / counted**alpha + B / n_tokens**beta
+    for name, coefficient in zip(objective.law.terms, coefficients, strict=True):
+        shape = {n: np.array([getattr(a, n) for a in archs]) for n in ("d_model", "n_layers")}
+        losses = losses + coefficient * TERMS[name](shape | {"n_steps": n_steps})
     return losses * _residuals(rng, draws.law_residual, n_draws, len(archs))
 
 
