@@ -16,14 +16,16 @@ ACCELERATORS = ("/dev/nvidia0", "/dev/kfd", "/dev/accel0", "/dev/vfio/0")
 def pin_cores(n_cores: int | None = None) -> None:
     """Use that many cores; to be called before JAX starts its threads.
 
-    Left out, it is one, or all that there are where an accelerator's host needs them to compile.
+    Left out, it is one; or all, beside an accelerator, whose host needs them to compile, and on a
+    system that cannot confine a process.
 
     Raises:
         ValueError: there are not so many, or the system cannot confine a process.
     """
-    if n_cores is None and any(Path(path).exists() for path in ACCELERATORS):
-        return
-    use_cores(n_cores or 1)
+    if n_cores is not None:
+        use_cores(n_cores)
+    elif hasattr(os, "sched_setaffinity") and not any(map(os.path.exists, ACCELERATORS)):
+        use_cores(1)
 
 
 def count_cores() -> int:
