@@ -81,6 +81,7 @@ def find(
     as_json: JsonOption = False,
 ) -> None:
     """Find the architecture with the lowest predicted loss for a time budget."""
+    from .objectives.presets import DEFAULT_LAW, load_draws
     from .search.find import find
     from .space.load import load_space
 
@@ -101,6 +102,7 @@ def find(
             storage=storage,
             study_name=study,
             certify=certify,
+            draws=load_draws(objective, device, law or DEFAULT_LAW),
             on_progress=report,
         )
     if folder:

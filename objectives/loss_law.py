@@ -12,6 +12,8 @@ from pydantic import ConfigDict
 from .law_terms import TERMS
 
 Range = tuple[float, float]
+# The numbers of the pure law, in the order of tables and draws.
+PARAMETERS = ("E", "A", "B", "alpha", "beta")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

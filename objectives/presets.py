@@ -6,19 +6,26 @@ keys.
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TypeVar
 
-from ..space.files import build, did_you_mean, read_toml
+import numpy as np
+
+from ..space.files import build, did_you_mean, read_text, read_toml
 from .device import Device
-from .loss_law import LossLaw
+from .loss_at_time import LossAtTime
+from .loss_law import PARAMETERS, LossLaw
+from .uncertainty import DATASHEET_RESIDUAL, Draws, datasheet_draws
 
 T = TypeVar("T")
 
 HERE = Path(__file__).parent
 DEFAULT_DEVICE = "tpu-v5e"
 DEFAULT_LAW = "besiroglu-2024"
+# Standard deviations from the middle to the end of a 95% interval.
+NORMAL_95 = 1.96
 
 
 def device_names() -> list[str]:
@@ -37,10 +44,7 @@ def load_device(name_or_path: str | None = None) -> Device:
     Raises:
         ValueError: no such name or file, or the file is not a valid device.
     """
-    if name_or_path is None:
-        calibrated = calibrated_device_path()
-        name_or_path = str(calibrated) if calibrated.exists() else DEFAULT_DEVICE
-    return _load(name_or_path, "devices", Device)
+    return _load(name_or_path or _default_device(), "devices", Device)
 
 
 def load_law(name_or_path: str = DEFAULT_LAW) -> LossLaw:
@@ -58,18 +62,82 @@ def calibrated_device_path() -> Path:
     return Path(config) / "anybudget" / "device.toml"
 
 
+def load_draws(
+    objective: LossAtTime, device: str | None = None, law: str = DEFAULT_LAW
+) -> Draws | None:
+    """What is not known of an objective's law and device, from the files beside theirs.
+
+    `NAME.draws.csv` beside `NAME.toml` holds one draw a row under the names of its numbers. A
+    device from its datasheet has none, and stated assumptions instead (`datasheet_draws`).
+
+    Args:
+        objective: whose law and device were loaded by the two names.
+        device: as given to `load_device`.
+        law: as given to `load_law`.
+
+    Returns:
+        The draws; None where the law has none, for then nothing can be said.
+
+    Raises:
+        ValueError: a file of draws does not fit its law or device.
+    """
+    laws = _read_draws(_path(law, "laws"), [*PARAMETERS, *objective.law.terms])
+    if laws is None:
+        return None
+    machine, model = objective.device, objective.device.step_time_model
+    seconds = None
+    if machine.basis != "datasheet":
+        path = _path(device or _default_device(), "devices")
+        seconds = _read_draws(path, list(model.seconds_per_unit))
+    low, high = machine.calibration.get("measured_over_predicted_95", (1.0, 1.0))
+    if seconds is None:
+        seconds = datasheet_draws(machine)
+    return Draws(
+        laws=laws,
+        law_residual=objective.law.residual_std,
+        seconds_per_unit=seconds,
+        time_residual=DATASHEET_RESIDUAL
+        if machine.basis == "datasheet"
+        else math.log(high / low) / (2 * NORMAL_95),
+    )
+
+
+def _default_device() -> str:
+    calibrated = calibrated_device_path()
+    return str(calibrated) if calibrated.exists() else DEFAULT_DEVICE
+
+
+def _read_draws(beside: Path, names: list[str]) -> np.ndarray | None:
+    path = beside.with_suffix(".draws.csv")
+    if not path.exists():
+        return None
+    header, *rows = read_text(path).splitlines()
+    try:
+        table = np.array([[float(cell) for cell in row.split(",")] for row in rows])
+    except ValueError:
+        raise ValueError(f"{path}: every row must hold {len(names)} numbers") from None
+    if header.split(",") != names or table.shape[1:] != (len(names),):
+        raise ValueError(f"{path}: the columns must be {','.join(names)}, but are {header}")
+    return table
+
+
 def _names(folder: str) -> list[str]:
     return sorted(path.stem for path in (HERE / folder).glob("*.toml"))
 
 
+def _path(name_or_path: str, folder: str) -> Path:
+    if name_or_path in _names(folder):
+        return HERE / folder / f"{name_or_path}.toml"
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        near = did_you_mean(name_or_path, _names(folder))
+        raise ValueError(
+            f"no {folder.removesuffix('s')} is called {name_or_path!r}{near} "
+            "(a file of your own ends in .toml)"
+        )
+    return path
+
+
 def _load(name_or_path: str, folder: str, cls: type[T]) -> T:
-    path = HERE / folder / f"{name_or_path}.toml"
-    if name_or_path not in _names(folder):
-        path = Path(name_or_path)
-        if path.suffix != ".toml":
-            kind = folder.removesuffix("s")
-            near = did_you_mean(name_or_path, _names(folder))
-            raise ValueError(
-                f"no {kind} is called {name_or_path!r}{near} (a file of your own ends in .toml)"
-            )
+    path = _path(name_or_path, folder)
     return build(cls, read_toml(path), str(path))

@@ -13,12 +13,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..space.architecture import Architecture
+from .device import Device
 from .law_terms import TERMS
 from .loss_at_time import LossAtTime, Prediction
 
 # Width of all intervals, and the chance to beat the winner below which a candidate is behind it.
 COVERAGE = 0.95
 BEATS_AT_LEAST = (1 - COVERAGE) / 2
+# About a datasheet device's utilisation, and the scatter of shapes about such a device's step time.
+UTILISATION_SPREAD = 0.2
+DATASHEET_RESIDUAL = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,19 @@ class Draws:
             array = getattr(self, name)
             if array.ndim != 2 or not array.size or not np.all(np.isfinite(array)):
                 raise ValueError(f"`{name}` must be a table of finite numbers, but is not")
+
+
+def datasheet_draws(device: Device, *, n_draws: int = 400, seed: int = 0) -> np.ndarray:
+    """Seconds per unit of an uncalibrated device's step-time model, (draws, features).
+
+    Nothing was measured, so the spread is an assumption: each of the two rates reaches, on its own,
+    any share of its datasheet value within `UTILISATION_SPREAD` of the device's utilisation.
+    """
+    low = max(device.utilisation - UTILISATION_SPREAD, 0.05)
+    high = min(device.utilisation + UTILISATION_SPREAD, 1.0)
+    shares = np.random.default_rng(seed).uniform(low, high, (n_draws, 2))
+    seconds = np.array(list(device.step_time_model.seconds_per_unit.values()))
+    return seconds * np.column_stack([device.utilisation / shares, np.ones(n_draws)])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from ..objectives.loss_at_time import LossAtTime
+from ..objectives.uncertainty import Draws, Standing, rank
 from ..space.search_space import SearchSpace
 from .candidate import Candidate, to_frame
 from .exhaustive import best_of_each_shape, n_to_scan, scan
@@ -17,6 +18,8 @@ from .study import explore
 # Enumeration certifies spaces up to this many architectures that may be feasible.
 MAX_CERTIFIED = 20_000_000
 DEFAULT_TRIALS = 300
+# How many of the best compete for P(best).
+MAX_RANKED = 300
 
 Distinct = Literal["shape", "architecture"]
 
@@ -31,6 +34,9 @@ class Found:
         candidates: the best distinct architectures, best first; distinct in width and depth
             unless `find` was asked for every architecture.
         shapes: the best of each width and depth found, best first.
+        standings: of each candidate, among the `MAX_RANKED` best of its kind; None where nothing
+            is known of the law's uncertainty.
+        tied: those of the ranked that are statistically tied with the best, itself included.
         certified: whether every architecture was evaluated, so that the first is the optimum.
         n_valid: valid architectures in the space; None where they were not enumerated.
         optuna_regret: loss of Optuna's best, after its polish, above the certified optimum, nats
@@ -43,6 +49,8 @@ class Found:
     objective: LossAtTime
     candidates: list[Candidate]
     shapes: list[Candidate]
+    standings: list[Standing] | None
+    tied: list[Candidate]
     certified: bool
     n_valid: int | None
     optuna_regret: float | None
@@ -56,8 +64,12 @@ class Found:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The candidates as a table, with the loss of each behind the best."""
-        return to_frame(self.candidates)
+        """The candidates as a table, with the loss of each behind the best and their standing."""
+        frame = to_frame(self.candidates)
+        if self.standings:
+            standings = pd.DataFrame([dataclasses.asdict(one) for one in self.standings])
+            frame = frame.join(standings)
+        return frame
 
     def as_dict(self) -> dict[str, Any]:
         """The answer as one JSON object."""
@@ -72,6 +84,7 @@ class Found:
             "optuna_regret": self.optuna_regret,
             "n_trials": self.n_trials,
             "warnings": self.warnings,
+            "tied_shapes": [list(candidate.shape) for candidate in self.tied],
             "space": dataclasses.asdict(self.space),
             "candidates": self.frame.to_dict(orient="records"),
         }
@@ -89,6 +102,7 @@ def find(
     storage: str | None = None,
     study_name: str = "anybudget",
     certify: bool = True,
+    draws: Draws | None = None,
     on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Found:
     """Search a space with Optuna, then certify the answer by enumeration.
@@ -105,6 +119,7 @@ def find(
         storage: see `explore`.
         study_name: see `explore`.
         certify: whether to enumerate spaces of up to `MAX_CERTIFIED` architectures.
+        draws: of law and step time, to say how sure the ranking is.
         on_progress: called with the stage, what is newly done in it, and the stage's total.
 
     Raises:
@@ -124,13 +139,16 @@ def find(
         study_name=study_name,
         on_progress=lambda n: on_progress("Optuna", n, n_trials),
     )
-    candidates, shapes = explored.candidates[:top], best_of_each_shape(explored.candidates)
+    candidates, shapes = explored.candidates, best_of_each_shape(explored.candidates)
     n_valid = regret = None
     certified = certify and n_to_scan(space, objective) <= MAX_CERTIFIED
     if certified:
         total = space.n_architectures
         scanned = scan(
-            space, objective, top=top, on_progress=lambda n: on_progress("certify", n, total)
+            space,
+            objective,
+            top=top if distinct == "shape" else max(top, MAX_RANKED),
+            on_progress=lambda n: on_progress("certify", n, total),
         )
         candidates, shapes, n_valid = scanned.candidates, scanned.shapes, scanned.n_valid
         if explored.candidates:
@@ -143,11 +161,18 @@ def find(
             f"{objective.device.name} and makes a step in the budget; allow smaller models, a "
             "smaller batch, or more time"
         )
+    ranked = (shapes if distinct == "shape" else candidates)[: max(top, MAX_RANKED)]
+    standings = None
+    if draws:
+        archs, predictions = [c.arch for c in ranked], [c.prediction for c in ranked]
+        standings = rank(objective, archs, predictions, draws, seed=seed)
     return Found(
         space=space,
         objective=objective,
-        candidates=shapes[:top] if distinct == "shape" else candidates,
+        candidates=ranked[:top],
         shapes=shapes,
+        standings=standings and standings[:top],
+        tied=[c for c, one in zip(ranked, standings or [], strict=False) if one.tied],
         certified=certified,
         n_valid=n_valid,
         optuna_regret=regret,

@@ -40,6 +40,7 @@ def show_found(found: Found) -> Lines:
             f"Certified: the lowest predicted loss of all {found.n_valid:,} valid architectures.\n"
             f"Optuna, in {found.n_trials} trials and a polish, {ended}.\n"
         )
+    yield from _how_sure(found)
     yield from show_warnings(found.warnings)
 
 
@@ -143,11 +144,16 @@ def _sources(rows: list[Any]) -> Lines:
 
 
 def _candidates(rows: list[dict[str, Any]]) -> Table:
+    sure = "p_best" in rows[0]
     table = plain_table(
         "shape", "heads", "kv", "d_ff", "params", "step ms", "tokens", "tok/par", "GB", "loss",
-        "behind",
+        "behind", *(["95% interval", "P(best)"] if sure else []),
     )  # fmt: skip
     for row in rows:
+        standing = []
+        if sure:
+            interval = f"{row['behind_low']:+.3f}..{row['behind_high']:+.3f}"
+            standing = ["" if row is rows[0] else interval, f"{row['p_best']:.0%}"]
         table.add_row(
             f"{row['d_model']}×{row['n_layers']}",
             f"{row['n_heads']}×{row['d_head']}",
@@ -160,8 +166,27 @@ def _candidates(rows: list[dict[str, Any]]) -> Table:
             f"{row['memory_bytes'] / 1e9:.1f}" + ("r" if row["remat"] == "layer" else ""),
             f"{row['predicted_loss']:.4f}",
             f"{row['loss_behind_best']:.4f}",
+            *standing,
         )
     return table
+
+
+def _how_sure(found: Found, most: int = 12) -> Lines:
+    """The interval of the winner's loss, its chance to be the best, and who is tied with it."""
+    if not found.standings:
+        yield f"How sure: not known, for {found.objective.law.name} comes without draws.\n"
+        return
+    best = found.standings[0]
+    shapes = [f"{d_model}×{n_layers}" for d_model, n_layers in (c.shape for c in found.tied)]
+    named = ", ".join(shapes[:most]) + (f" and {len(shapes) - most} more" * (len(shapes) > most))
+    yield (
+        f"How sure: its loss is {best.loss_low:.3f} to {best.loss_high:.3f} (95%), and it is the "
+        f"best with probability {best.p_best:.0%}.\n"
+        f"Statistically tied: {named}.\n"
+        if len(shapes) > 1
+        else f"How sure: its loss is {best.loss_low:.3f} to {best.loss_high:.3f} (95%); no other "
+        f"shape is tied with it (P(best) {best.p_best:.0%}).\n"
+    )
 
 
 def _marks(rows: list[dict[str, Any]]) -> str:

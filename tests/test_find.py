@@ -40,7 +40,7 @@ def test_the_regret_is_optunas_best_above_the_optimum(small_space, objective, mo
     optimum = scan(small_space, objective, top=1).candidates[0].loss
     found = find(small_space, objective, **kwargs)
     assert found.optuna_regret == pytest.approx(explored.best.loss - optimum, abs=1e-11)
-    assert found.optuna_regret > 0.01
+    assert explored.best.loss - optimum > 0.01
     assert found.n_trials == 5
 
 
@@ -99,10 +99,11 @@ def test_the_frame_has_every_quantity_on_the_way(small_space, objective):
         "loss_behind_best",
     ]
     assert len(frame) == 8
-    assert (frame["n_tokens"] == frame["n_steps"] * frame["batch_size"] * frame["seq_len"]).all()
-    assert frame["loss_behind_best"].is_monotonic_increasing
-    assert frame["loss_behind_best"][0] == 0
-    assert (frame["predicted_loss"] - frame["loss_behind_best"]).round(12).nunique() == 1
+    best = frame.to_dict(orient="records")[0]
+    for row in frame.to_dict(orient="records"):
+        assert row["n_tokens"] == row["n_steps"] * row["batch_size"] * row["seq_len"]
+        assert row["tokens_per_param"] == row["n_tokens"] / row["n_params"]
+        assert row["loss_behind_best"] == row["predicted_loss"] - best["predicted_loss"]
 
 
 def test_as_dict_is_one_json_object(small_space, objective):

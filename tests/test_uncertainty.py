@@ -1,0 +1,83 @@
+"""Joint draws carried to a ranking, against small cases worked out by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from anybudget.objectives.loss_at_time import LossAtTime
+from anybudget.objectives.presets import load_device, load_law
+from anybudget.objectives.uncertainty import Draws, datasheet_draws, draw_losses, rank
+from anybudget.space.architecture import Architecture
+
+LAW = load_law()
+NUMBERS = np.array([[LAW.E, LAW.A, LAW.B, LAW.alpha, LAW.beta]])
+OBJECTIVE = LossAtTime(device=load_device("tpu-v5e"), law=LAW, time_budget_s=3600)
+SECONDS = np.array([list(OBJECTIVE.device.step_time_model.seconds_per_unit.values())])
+ARCHS = [
+    Architecture.from_shape(d_model=width, n_layers=6, batch_size=8) for width in (512, 640, 1024)
+]
+PREDICTIONS = [OBJECTIVE.predict(arch) for arch in ARCHS]
+CERTAIN = Draws(laws=NUMBERS, law_residual=0.0, seconds_per_unit=SECONDS, time_residual=0.0)
+
+
+def test_without_uncertainty_a_draw_is_the_prediction():
+    losses = draw_losses(OBJECTIVE, ARCHS, PREDICTIONS, CERTAIN)
+    np.testing.assert_allclose(losses, [[p.predicted_loss for p in PREDICTIONS]], rtol=1e-12)
+
+
+def test_a_shared_shift_moves_levels_and_not_differences():
+    shifted = NUMBERS + np.outer(np.linspace(-0.1, 0.1, 101), [1, 0, 0, 0, 0])
+    standings = rank(OBJECTIVE, ARCHS, PREDICTIONS, dataclasses.replace(CERTAIN, laws=shifted))
+    predicted = [p.predicted_loss for p in PREDICTIONS]
+    for standing, loss in zip(standings, predicted, strict=True):
+        assert standing.loss_low == pytest.approx(loss - 0.095)
+        assert standing.loss_high == pytest.approx(loss + 0.095)
+        assert standing.behind_low == pytest.approx(loss - predicted[0])
+        assert standing.behind_high == pytest.approx(loss - predicted[0])
+
+
+def test_equal_candidates_are_tied_and_share_the_chance():
+    draws = dataclasses.replace(CERTAIN, laws=np.repeat(NUMBERS, 4000, axis=0), law_residual=0.01)
+    standings = rank(OBJECTIVE, [ARCHS[0]] * 4, [PREDICTIONS[0]] * 4, draws)
+    # Four equal chances, each with a standard error of 0.7%.
+    assert [s.p_best for s in standings] == pytest.approx([0.25] * 4, abs=0.03)
+    assert sum(s.p_best for s in standings) == pytest.approx(1)
+    assert all(s.tied for s in standings)
+
+
+def test_the_first_alone_where_the_others_never_win():
+    order = np.argsort([p.predicted_loss for p in PREDICTIONS])
+    archs, predictions = [ARCHS[i] for i in order], [PREDICTIONS[i] for i in order]
+    standings = rank(OBJECTIVE, archs, predictions, CERTAIN)
+    assert [s.tied for s in standings] == [True, False, False]
+    assert [s.p_best for s in standings] == [1, 0, 0]
+
+
+def test_the_law_s_spread_at_one_candidate_is_that_of_its_residual():
+    draws = dataclasses.replace(CERTAIN, laws=np.repeat(NUMBERS, 20_000, axis=0), law_residual=0.02)
+    losses = draw_losses(OBJECTIVE, ARCHS[:1], PREDICTIONS[:1], draws)
+    # The standard error of a standard deviation over 20,000 draws is 0.5% of it.
+    assert np.log(losses).std() == pytest.approx(0.02, rel=0.03)
+
+
+def test_a_datasheet_s_rates_stay_within_the_stated_spread():
+    ratio = datasheet_draws(OBJECTIVE.device)[:, :2] / SECONDS[0, :2]
+    shares = OBJECTIVE.device.utilisation / ratio
+    assert shares.min() >= 0.5
+    assert shares.max() <= 0.9
+    assert abs(np.corrcoef(shares.T)[0, 1]) < 0.2
+
+
+def test_terms_of_the_law_are_drawn_too():
+    law = dataclasses.replace(LAW, terms={"inverse_depth": 0.3})
+    objective = dataclasses.replace(OBJECTIVE, law=law)
+    laws = np.column_stack([NUMBERS, [0.3]])
+    losses = draw_losses(objective, ARCHS, PREDICTIONS, dataclasses.replace(CERTAIN, laws=laws))
+    expected = [objective.predict(arch).predicted_loss for arch in ARCHS]
+    np.testing.assert_allclose(losses[0], expected, rtol=1e-12)
+
+
+def test_a_table_must_hold_finite_numbers():
+    with pytest.raises(ValueError, match="`laws` must be a table of finite numbers"):
+        dataclasses.replace(CERTAIN, laws=NUMBERS * np.nan)
