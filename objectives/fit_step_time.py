@@ -168,7 +168,8 @@ def _solve(
     best: tuple[float, float, np.ndarray] | None = None
     for ridge, matrix in units.items():
         relative = matrix[rows] / measured_s[rows, None]
-        scale = relative.mean(axis=0)  # FLOPs and steps differ by ten orders of magnitude
+        # FLOPs and steps differ by ten orders of magnitude; what no row has stays at 0.
+        scale = np.maximum(relative.mean(axis=0), np.finfo(float).tiny)
         seconds, error = nnls(relative / scale, ones)
         if best is None or error < best[0]:
             best = error, ridge, seconds / scale

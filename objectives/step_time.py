@@ -27,9 +27,6 @@ from .counts import (
 
 Parts = dict[str, Any]
 
-# Matmuls of two activations, one small one for each head of each sequence.
-ATTENTION_PARTS = ("scores", "weighted_values")
-
 
 def roofline_by_part(arch: Architecture, *, remat: Any, ridge: float) -> Parts:
     """FLOPs, or the FLOPs that a matmul's memory copies last as long as, whichever is more.
@@ -79,21 +76,20 @@ def optimizer_by_part(arch: Architecture, *, remat: Any) -> Parts:
     return n_params_by_part(arch)
 
 
-def attention_flops_by_part(arch: Architecture, *, remat: Any) -> Parts:
-    """FLOPs of the attention's own matmuls: many small ones, which run slower than large ones."""
-    parts = flops_by_part(arch, remat=remat)
-    return {part: parts[part] for part in ATTENTION_PARTS}
+def lookup_by_part(arch: Architecture, *, remat: Any) -> Parts:
+    """Elements of an embedding matrix that is only looked up: its gradient is all scattered."""
+    return {"embedding": (1 - 1 * arch.tied_embeddings) * arch.vocab_size * arch.d_model}
 
 
 # Every feature splits its units by part, so that a step's time splits too.
 FEATURES: dict[str, Callable[..., Parts]] = {
     "memcpys": memcpys_by_part,
     "flops": flops_by_part,
-    "attention_flops": attention_flops_by_part,
     "activations": activations_by_part,
     "softmax": softmax_by_part,
     "loss": loss_by_part,
     "params": optimizer_by_part,
+    "lookup": lookup_by_part,
     "layers": lambda arch, *, remat: {"overhead": (PASSES + 1 * remat) * arch.n_layers},
     "steps": lambda arch, *, remat: {"overhead": 1},
 }
@@ -108,12 +104,10 @@ MODELS: dict[str, tuple[str, ...]] = {
     "paper": ("memcpys", "flops", "steps"),
     "overhead": ("memcpys", "flops", "layers", "steps"),
     "traffic": (
-        "memcpys", "flops", "attention_flops", "activations", "softmax", "loss", "params",
-        "layers", "steps",
+        "memcpys", "flops", "activations", "softmax", "loss", "params", "lookup", "layers", "steps",
     ),
     "roofline": (
-        "roofline_flops", "attention_flops", "activations", "softmax", "loss", "params", "layers",
-        "steps",
+        "roofline_flops", "activations", "softmax", "loss", "params", "lookup", "layers", "steps",
     ),
 }  # fmt: skip
 

@@ -68,6 +68,14 @@ def test_the_ridge_of_a_roofline_comes_back():
     assert fit.model.seconds_per_unit["roofline_flops"] == pytest.approx(1e-11, rel=1e-6)
 
 
+def test_what_no_step_has_costs_nothing():
+    steps = steps_of(PAPER)
+    tied = Architecture(**(steps.arch.as_dict() | {"tied_embeddings": True}))
+    fit = fit_step_time(dataclasses.replace(steps, arch=tied), "traffic")
+    assert fit.model.seconds_per_unit["lookup"] == 0
+    assert np.isfinite(fit.heldout_s).all()
+
+
 def test_the_fit_has_the_least_relative_error():
     steps = steps_of(PAPER, noise=0.2)
     fitted = fit_step_time(steps, "paper").model
