@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
 from ..objectives.budget import format_budget
@@ -91,7 +92,7 @@ def show_front(frame: pd.DataFrame, objective: LossAtTime, most: int = 20) -> Li
 def show_warnings(warnings: list[str]) -> Lines:
     """One marked line for each."""
     for warning in warnings:
-        yield f"[yellow]![/] {warning}"
+        yield f"[yellow]![/] {escape(warning)}"
 
 
 def show_devices(devices: list[Device]) -> Lines:
@@ -134,13 +135,13 @@ def plain_table(*columns: str) -> Table:
 
 
 def _assumptions(objective: LossAtTime) -> str:
-    return f"Device {objective.device.label}; law {objective.law.name}.\n"
+    return escape(f"Device {objective.device.label}; law {objective.law.name}.\n")
 
 
 def _sources(rows: list[Any]) -> Lines:
     yield "\n[dim]Sources[/]"
     for row in rows:
-        yield f"{row.name}: {row.source}"
+        yield escape(f"{row.name}: {row.source}")
 
 
 def _candidates(rows: list[dict[str, Any]]) -> Table:
@@ -174,7 +175,8 @@ def _candidates(rows: list[dict[str, Any]]) -> Table:
 def _how_sure(found: Found, most: int = 12) -> Lines:
     """The interval of the winner's loss, its chance to be the best, and who is tied with it."""
     if not found.standings:
-        yield f"How sure: not known, for {found.objective.law.name} comes without draws.\n"
+        law = escape(found.objective.law.name)
+        yield f"How sure: not known, for {law} comes without draws.\n"
         return
     best = found.standings[0]
     shapes = [f"{d_model}×{n_layers}" for d_model, n_layers in (c.shape for c in found.tied)]

@@ -243,6 +243,17 @@ def test_the_calibrated_device_is_the_default(run):
     assert "Device tpu-v5e (" in run("find", "1h", *SMALL, "--device", "tpu-v5e")[1]
 
 
+def test_a_name_is_printed_as_it_is_written(run, files):
+    (files / "odd.toml").write_text(DEVICE.replace("mine", "[/] [red]"))
+    (files / "odd-law.toml").write_text(LAW.replace("mine", "[bold]law[/]"))
+    odd = ("--device", "odd.toml", "--law", "odd-law.toml")
+    for args in (PREDICT, ("find", "1h", *SMALL)):
+        code, out, _ = run(*args, *odd)
+        assert code == 0
+        assert "Device [/] [red] (datasheet" in out
+        assert "law [bold]law[/]." in out
+
+
 def test_out_holds_what_reproduces_the_answer(run, files):
     code, out, _ = run("find", "1h", *SMALL, "--out", "new/folder", "--seed", "7")
     assert code == 0
