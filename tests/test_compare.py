@@ -171,7 +171,7 @@ def test_runs_that_failed(make):
 
 def test_every_run_failed_or_none_was_made(make):
     assert say(make([None])).endswith("has no loss (1 of 1 diverged).")
-    assert say(make([3.0])).startswith("only 64×2 has a loss")
+    assert say(make([3.0])).startswith("Only 64×2 has a loss")
     with pytest.raises(ValueError, match="at least one trained model"):
         compare([])
 

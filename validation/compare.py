@@ -250,7 +250,8 @@ def verdict(comparison: Comparison, *, corpus: str, law_corpus: str) -> str:
                 f", which says little: the law is of {law_corpus} and training was on {corpus}, "
                 "so only the ranking compares"
             )
-    return "; ".join(filter(None, parts)) + "."
+    text = "; ".join(filter(None, parts))
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _winner_clause(comparison: Comparison) -> str:

@@ -7,6 +7,7 @@ import datetime
 import gc
 import hashlib
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -46,8 +47,8 @@ MIN_STEPS = 10
 MIN_CONTRAST_STEPS = 100
 # Shapes drawn from the space for contrast to be chosen from.
 N_DRAWN = 500
-# Text is prepared for more tokens than any model is predicted to see, at this many bytes each
-# (measured: 3.0 to 3.9 with vocabularies of 2,048 to 32,000 on `python`).
+# More than a token stands for (2.9 with a vocabulary of 2,048 on `python`, measured), so that no
+# model reads its text twice.
 BYTES_PER_TOKEN = 6
 LEAST_BYTES = 10_000_000
 
@@ -68,6 +69,7 @@ class Confirmation:
     comparison: Comparison
     objective: LossAtTime
     tokens: Tokens
+    max_bytes: int
 
     @property
     def verdict(self) -> str:
@@ -78,8 +80,20 @@ class Confirmation:
     @property
     def warnings(self) -> list[str]:
         """What a reader must know besides."""
-        warning = machine_warning(self.objective.device)
-        return [warning] if warning else []
+        warnings = [machine_warning(self.objective.device)]
+        runs = [run for model in self.comparison.models for run in model.runs]
+        for name in ("recipe", "device", "versions"):
+            values = sorted({getattr(run, name) for run in runs})
+            if len(values) > 1:
+                warnings.append(
+                    f"runs of more than one {name} are compared: {' and '.join(values)}"
+                )
+        epochs = max(run.n_tokens for run in runs) / len(self.tokens.train)
+        if epochs > 1:
+            warnings.append(
+                f"the text was read up to {epochs:.1f} times over: it is shorter than the training"
+            )
+        return [warning for warning in warnings if warning]
 
     def as_dict(self) -> dict[str, Any]:
         """The confirmation as one JSON object."""
@@ -92,6 +106,7 @@ class Confirmation:
             "law_corpus": self.objective.law.corpus,
             "corpus": self.tokens.corpus,
             "corpus_fingerprint": self.tokens.corpus_fingerprint,
+            "max_bytes": self.max_bytes,
             "n_corpus_tokens": len(self.tokens.train),
             **self.comparison.as_dict(),
         }
@@ -196,8 +211,9 @@ def confirm(
         raise ValueError(f"`seeds` must be at least 1, but got {n_seeds}")
     objective, entries = choose(result, **choice)
     check_machine(objective.device)
-    on_progress(f"preparing the text of {corpus}")
-    tokens = prepare(corpus, entries, cache_dir)
+    max_bytes = bytes_to_read(entries)
+    on_progress(f"preparing {corpus}, at most {max_bytes / 1e6:,.0f} MB of it")
+    tokens = prepare(corpus, entries, max_bytes=max_bytes, cache_dir=cache_dir)
     models = train_all(
         entries,
         tokens,
@@ -207,22 +223,32 @@ def confirm(
         train_one=train_one,
         on_progress=on_progress,
     )
-    return Confirmation(comparison=compare(models), objective=objective, tokens=tokens)
+    return Confirmation(
+        comparison=compare(models), objective=objective, tokens=tokens, max_bytes=max_bytes
+    )
 
 
-def prepare(corpus: str, entries: list[Entry], cache_dir: Path | None = None) -> Tokens:
-    """Tokens of as much of a corpus as the entries will read, whole documents.
+def bytes_to_read(entries: list[Entry]) -> int:
+    """Bytes of text for as many tokens as any entry is predicted to see, and more.
 
-    The bytes are a power of two times `LEAST_BYTES`, so that another choice of models seldom
-    changes the text and with it the runs that are already there.
+    A power of two times `LEAST_BYTES`, so that another choice of models seldom changes the text
+    and with it the runs that are already there.
+    """
+    n_tokens = max(entry.candidate.prediction.n_tokens for entry in entries)
+    doublings = max(math.ceil(math.log2(n_tokens * BYTES_PER_TOKEN / LEAST_BYTES)), 0)
+    return LEAST_BYTES << doublings
+
+
+def prepare(
+    corpus: str, entries: list[Entry], *, max_bytes: int, cache_dir: Path | None = None
+) -> Tokens:
+    """Tokens of at most so much of a corpus, in whole documents.
 
     Raises:
         ValueError: the corpus is not one, or is too short for the vocabulary or a batch.
     """
     arch = entries[0].candidate.arch
-    n_tokens = max(int(entry.candidate.prediction.n_tokens) for entry in entries)
-    doublings = max(np.ceil(np.log2(n_tokens * BYTES_PER_TOKEN / LEAST_BYTES)), 0)
-    text = load_corpus(corpus, max_bytes=LEAST_BYTES << int(doublings), cache_dir=cache_dir)
+    text = load_corpus(corpus, max_bytes=max_bytes, cache_dir=cache_dir)
     tokens = prepare_tokens(text, vocab_size=arch.vocab_size, cache_dir=cache_dir)
     shape = {"batch_size": arch.batch_size, "seq_len": arch.seq_len}
     batch(tokens.train, seed=0, step=0, **shape)
@@ -289,6 +315,7 @@ def train_all(
         shutil.rmtree(checkpoint, ignore_errors=True)
         jax.clear_caches()
         gc.collect()
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return [
         Trained(
             label=entry.label,

@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ..search.figures import ACCENT, SECOND, STYLE
 from .compare import Comparison, Trained
@@ -26,6 +26,7 @@ def draw_comparison(comparison: Comparison) -> Figure:
     """Two panels of dots: on the dashed line, the prediction came true."""
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     time_axes, loss_axes = figure.subplots(1, 2)
+    time_axes.set(xscale="log", yscale="log", xlabel="predicted, ms", ylabel="measured, ms")
     timed = [m for m in comparison.models if m.step_time_s is not None]
     _scatter(
         time_axes,
@@ -33,8 +34,8 @@ def draw_comparison(comparison: Comparison) -> Figure:
         [1e3 * m.candidate.prediction.step_time_s for m in timed],
         [1e3 * m.step_time_s for m in timed],  # type: ignore[operator]
     )
-    time_axes.set(xscale="log", yscale="log", xlabel="predicted, ms", ylabel="measured, ms")
     for axis in (time_axes.xaxis, time_axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
     time_axes.set_title(_title("Step time", comparison.log_step_time.r_squared, "R² of logarithms"))
@@ -60,18 +61,27 @@ def _scatter(
     lowest: Sequence[float] = (),
     highest: Sequence[float] = (),
 ) -> None:
-    for low, high, x in zip(lowest, highest, predicted, strict=False):
-        axes.plot([x, x], [low, high], color="0.6", linewidth=1, zorder=1)
+    """Dots with their shapes, a bar from the lowest to the highest seed, and the line of truth."""
+    axes.margins(0.15)
+    if lowest:
+        axes.vlines(predicted, lowest, highest, color="0.6", linewidth=1, zorder=1)
     colours = [COLOURS.get(model.role, ACCENT) for model in models]
     axes.scatter(predicted, measured, c=colours, s=28, zorder=2)
-    labelled = set()
-    for model, x, y in zip(models, predicted, measured, strict=True):
-        shape = f"{model.candidate.arch.d_model}×{model.candidate.arch.n_layers}"
-        if shape not in labelled:
-            axes.annotate(shape, (x, y), (6, -3), textcoords="offset points", fontsize=8)
-        labelled.add(shape)
-    axes.margins(0.12)
-    axes.axline((1, 1), (2, 2), linestyle="--", color="0.6", linewidth=0.8, zorder=0)
+    # To the left and right by turns, so that neighbours do not cover each other.
+    for turn, i in enumerate(sorted(range(len(models)), key=lambda i: measured[i])):
+        arch = models[i].candidate.arch
+        axes.annotate(
+            f"{arch.d_model}×{arch.n_layers}",
+            (predicted[i], measured[i]),
+            (-7, -3) if turn % 2 else (7, -3),
+            textcoords="offset points",
+            ha="right" if turn % 2 else "left",
+            fontsize=8,
+        )
+    x_limits, y_limits = axes.get_xlim(), axes.get_ylim()
+    ends = (min(*x_limits, *y_limits), max(*x_limits, *y_limits))
+    axes.plot(ends, ends, "--", color="0.6", linewidth=0.8, zorder=0)
+    axes.set(xlim=x_limits, ylim=y_limits)
 
 
 def _title(what: str, value: float | None, name: str) -> str:

@@ -17,16 +17,17 @@ Lines = Iterator[str | Table]
 
 def show_confirmation(confirmation: Confirmation) -> Lines:
     """What it rests on, predicted beside measured, and the verdict."""
-    objective, tokens, text = confirmation.objective, confirmation.tokens, confirmation.verdict
+    objective, tokens = confirmation.objective, confirmation.tokens
     yield (
-        f"Each model trained for {format_budget(objective.time_budget_s)} on {tokens.corpus} "
-        f"({len(tokens.train) / 1e6:,.3g}M tokens of a vocabulary of {tokens.vocab_size:,}).\n"
+        f"Each model trained for {format_budget(objective.time_budget_s)} on {tokens.corpus}, at "
+        f"most {confirmation.max_bytes / 1e6:,.0f} MB of it: {len(tokens.train) / 1e6:,.3g}M "
+        f"tokens of a vocabulary of {tokens.vocab_size:,}.\n"
         f"Device {objective.device.label}; law {objective.law.name}.\n"
     )
     yield _models(confirmation.comparison)
     yield ""
     yield from _agreement(confirmation.comparison)
-    yield f"\n[bold]{text[0].upper()}{text[1:]}[/]"
+    yield f"\n[bold]{confirmation.verdict}[/]"
     yield from show_warnings(confirmation.warnings)
 
 
@@ -54,9 +55,9 @@ def _models(comparison: Comparison) -> Table:
 def _agreement(comparison: Comparison) -> Lines:
     table = plain_table("predicted and measured", "R²", "R² of a line", "Spearman", "mean error")
     time = comparison.log_step_time
-    ratio = None if time.mean_error is None else math.exp(time.mean_error) - 1
+    ratio = None if time.mean_error is None else math.exp(time.mean_error)
     _add(table, "loss", comparison.loss, _number(comparison.loss.mean_error, "+.4f", " nats"))
-    _add(table, "log step time", time, _number(ratio, "+.1%"))
+    _add(table, "log step time", time, "-" if ratio is None else f"×{ratio:.3g}")
     yield table
     yield ""
     regret = _number(comparison.regret_nats, ".4f", " nats")
@@ -68,7 +69,7 @@ def _agreement(comparison: Comparison) -> Lines:
 
 def _add(table: Table, name: str, agreement: Agreement, error: str) -> None:
     values = (agreement.r_squared, agreement.r_squared_of_line, agreement.spearman)
-    table.add_row(name, *(_number(value, ".3f") for value in values), error)
+    table.add_row(name, *(_number(value, ".3g") for value in values), error)
 
 
 def _number(value: float | None, form: str, unit: str = "") -> str:
