@@ -45,7 +45,7 @@ def start(storage, *, sampler="random", n_trials, seed=0):
 def finish(process):
     """The number of trials that a search reports at its end."""
     out, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (0, "")
+    assert process.returncode == 0, err
     word, n_trials, _ = out.splitlines()[-1].split()
     assert word == "done"
     return int(n_trials)
