@@ -33,12 +33,17 @@ QUICK = {"xla_backend_optimization_level": 0}
 BOTH = pytest.mark.parametrize("arch", [SMALL, GROUPED], ids=["small", "grouped"])
 
 
+def is_shape(node):
+    return isinstance(node, tuple)
+
+
 def random_params(arch, dtype="float32"):
-    shapes = model.param_shapes(arch)
-    leaves, tree = jax.tree.flatten(shapes, is_leaf=lambda node: isinstance(node, tuple))
     rng = np.random.default_rng(0)
-    draws = [jnp.asarray(rng.normal(0.5, 1, s) / math.sqrt(s[-1]), dtype) for s in leaves]
-    return jax.tree.unflatten(tree, draws)
+
+    def draw(shape):
+        return jnp.asarray(rng.normal(0.5, 1, shape) / math.sqrt(shape[-1]), dtype)
+
+    return jax.tree.map(draw, model.param_shapes(arch), is_leaf=is_shape)
 
 
 def random_tokens(arch):
@@ -83,7 +88,7 @@ def test_parameters_are_those_counted(gated_mlp, tied_embeddings, heads):
         tied_embeddings=tied_embeddings,
         vocab_size=100,
     )
-    shapes = jax.tree.leaves(model.param_shapes(arch), is_leaf=lambda node: isinstance(node, tuple))
+    shapes = jax.tree.leaves(model.param_shapes(arch), is_leaf=is_shape)
     assert sum(map(math.prod, shapes)) == counts.n_params(arch)
 
 

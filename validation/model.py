@@ -61,7 +61,7 @@ class Execution:
 
 
 def param_shapes(arch: Architecture) -> Params:
-    """The shape of every parameter, in the tree that the model takes.
+    """The shape of every parameter, a tuple, in the tree that the model takes.
 
     Raises:
         ValueError: `d_head` is odd.
@@ -81,8 +81,9 @@ def param_shapes(arch: Architecture) -> Params:
     }
     if arch.gated_mlp:
         layers["mlp_gate"] = (n, d, f)
-    shapes = {"embedding": (arch.vocab_size, d), "layers": layers, "final_norm": (d,)}
-    return shapes if arch.tied_embeddings else shapes | {"logits": (arch.vocab_size, d)}
+    embedding = (arch.vocab_size, d)
+    shapes = {"embedding": embedding, "layers": layers, "final_norm": (d,)}
+    return shapes if arch.tied_embeddings else shapes | {"logits": embedding}
 
 
 def rms_norm(x_nd: jax.Array, gain_d: jax.Array) -> jax.Array:
