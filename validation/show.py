@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from rich.markup import escape
 from rich.table import Table
 
 from ..objectives.budget import format_budget
@@ -18,7 +19,7 @@ Lines = Iterator[str | Table]
 def show_confirmation(confirmation: Confirmation) -> Lines:
     """What it rests on, predicted beside measured, and the verdict."""
     objective, tokens = confirmation.objective, confirmation.tokens
-    yield (
+    yield escape(
         f"Each model trained for {format_budget(objective.time_budget_s)} on {tokens.corpus}, at "
         f"most {confirmation.max_bytes / 1e6:,.0f} MB of it: {len(tokens.train) / 1e6:,.3g}M "
         f"tokens of a vocabulary of {tokens.vocab_size:,}.\n"
@@ -27,7 +28,7 @@ def show_confirmation(confirmation: Confirmation) -> Lines:
     yield _models(confirmation.comparison)
     yield ""
     yield from _agreement(confirmation.comparison)
-    yield f"\n[bold]{confirmation.verdict}[/]"
+    yield f"\n[bold]{escape(confirmation.verdict)}[/]"
     yield from show_warnings(confirmation.warnings)
 
 
