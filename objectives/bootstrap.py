@@ -16,6 +16,7 @@ References:
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from scipy import stats
 from .fit_law import LawFit, law_data
 from .law_runs import LawRuns
 from .law_solver import minimise
+from .law_terms import TERMS
 
 MANY_FAILED = 0.01
 
@@ -58,11 +60,16 @@ class LawDraws:
         tail = stats.norm.sf(stats.t.isf((1 - level) / 2, self.degrees_of_freedom))
         return np.quantile(samples, [tail, 1 - tail], axis=0)
 
-    def loss(self, n_params: Any, n_tokens: Any) -> np.ndarray:
-        """Loss of the pure law in each draw, nats per token, (draws, ...) for arrays (...)."""
+    def loss(
+        self, n_params: Any, n_tokens: Any, run: Mapping[str, Any] | None = None
+    ) -> np.ndarray:
+        """Loss in each draw, (draws, ...) for arrays (...), nats per token; see `LossLaw.loss`."""
         rows = (slice(None),) + (None,) * np.broadcast(n_params, n_tokens).ndim
-        e, a, b, alpha, beta = (column[rows] for column in self.values.T[:5])
-        return e + a * n_params**-alpha + b * n_tokens**-beta
+        e, a, b, alpha, beta, *further = (column[rows] for column in self.values.T)
+        loss = e + a * n_params**-alpha + b * n_tokens**-beta
+        for name, coefficient in zip(self.names[5:], further, strict=True):
+            loss = loss + coefficient * TERMS[name](run or {})
+        return loss
 
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know of the draws, a sentence each."""

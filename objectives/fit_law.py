@@ -13,21 +13,22 @@ import numpy as np
 from scipy.optimize import nnls
 
 from .law_runs import LawRuns
-from .law_solver import ALPHA, BETA, LawData, log_residuals, minimise
+from .law_solver import ALPHA, BETA, LOWEST, LawData, Minimum, log_residuals, minimise
 from .law_terms import NEEDS, TERMS
-from .loss_law import LossLaw
+from .loss_law import PARAMETERS, LossLaw
 
-PARAMETERS = ("E", "A", "B", "alpha", "beta")
-
+# The threshold of Hoffmann et al. 2022 and of Besiroglu et al. 2024.
+REFERENCE_DELTA = 1e-3
 # Huber's constant: 95% of the efficiency of least squares on normal errors (Huber 1964).
 HUBER = 1.345
 # Median absolute value of a standard normal variable.
 NORMAL_MEDIAN = 0.6745
 SMALLEST_DELTA = 1e-4
+N_TUNINGS = 3
 
 EXPONENTS = np.geomspace(0.05, 1.5, 12)
 N_STARTS = 8
-# The search is in the logs of E, A and B: a zero from the linear solve starts here, nats.
+# Where the logs of E, A and B start when the linear solve finds 0, nats.
 NEARLY_ZERO = 1e-3
 
 
@@ -40,6 +41,7 @@ class LawFit:
         values: E, A, B, alpha, beta and the coefficients of further terms, by name.
         delta: the Huber threshold of the objective on log residuals; infinity for least squares.
         objective: the sum of the Huber function over the runs.
+        residual_std: relative standard deviation of measured losses about the law.
         theta: the unknowns as the solver has them, (5 + K,).
         warnings: what a reader should know of data and fit, a sentence each.
     """
@@ -48,6 +50,7 @@ class LawFit:
     values: dict[str, float]
     delta: float
     objective: float
+    residual_std: float
     theta: np.ndarray
     warnings: tuple[str, ...] = ()
 
@@ -69,7 +72,7 @@ def fit_linear(runs: LawRuns, *, alpha: float = 0.48, beta: float = 0.53) -> Law
         raise ValueError(f"exponents must be > 0, but got alpha={alpha}, beta={beta}")
     data = law_data(runs)
     theta, squares = _linear_solve(data, alpha, beta)
-    return as_fit("linear", theta, squares / 2, data, runs, delta=math.inf)
+    return as_fit("linear", theta, squares / 2, data, runs, math.inf)
 
 
 def fit_varpro(runs: LawRuns, *, delta: float | None = None, terms: tuple[str, ...] = ()) -> LawFit:
@@ -81,7 +84,8 @@ def fit_varpro(runs: LawRuns, *, delta: float | None = None, terms: tuple[str, .
 
     Args:
         runs: what to fit.
-        delta: the Huber threshold; None: `HUBER` times the spread of the residuals.
+        delta: the Huber threshold; None: `HUBER` times the spread of the residuals, found by
+            starting from `REFERENCE_DELTA`, at which outliers hardly pull.
         terms: further terms of the law, names from `TERMS`.
 
     Raises:
@@ -93,15 +97,14 @@ def fit_varpro(runs: LawRuns, *, delta: float | None = None, terms: tuple[str, .
     """
     data = law_data(runs, terms)
     starts = _best_cells(data)
-    least_squares, tuned = _tune(starts[:1], data)
-    starts = np.concatenate([starts, least_squares])
-    delta = tuned if delta is None else delta
-    found = minimise(starts, data, np.ones((len(starts), len(data.x))), delta=delta)
-    best = int(np.argmin(found.objective))
-    fit = as_fit(
-        "varpro", found.theta[best], found.objective[best], data, runs, delta=delta, terms=terms
-    )
-    if found.settled[best]:
+    starts = np.concatenate([starts, _lowest(starts[:1], data, math.inf).theta])
+    n_tunings, delta = (0, delta) if delta is not None else (N_TUNINGS, REFERENCE_DELTA)
+    found = _lowest(starts, data, delta)
+    for _ in range(n_tunings):
+        delta = _tuned_delta(found.theta, data)
+        found = _lowest(np.concatenate([starts, found.theta]), data, delta)
+    fit = as_fit("varpro", found.theta[0], found.objective[0], data, runs, delta, terms)
+    if found.settled[0]:
         return fit
     warning = "the fit did not settle: the runs hardly determine this law"
     return dataclasses.replace(fit, warnings=(*fit.warnings, warning))
@@ -135,7 +138,13 @@ def as_loss_law(fit: LawFit, runs: LawRuns, *, name: str, corpus: str, source: s
         aspect_ratio_range = (float(ratio.min()), float(ratio.max()))
     return LossLaw(
         name=name,
-        **{parameter: fit.values[parameter] for parameter in PARAMETERS},
+        E=fit.values["E"],
+        A=fit.values["A"],
+        B=fit.values["B"],
+        alpha=fit.values["alpha"],
+        beta=fit.values["beta"],
+        terms={term: fit.values[term] for term in fit.terms},
+        residual_std=fit.residual_std,
         n_convention=runs.n_convention,
         corpus=corpus,
         source=source,
@@ -180,7 +189,6 @@ def as_fit(
     objective: float,
     data: LawData,
     runs: LawRuns,
-    *,
     delta: float,
     terms: tuple[str, ...] = (),
 ) -> LawFit:
@@ -193,11 +201,13 @@ def as_fit(
     ]
     if values["E"] < NEARLY_ZERO:
         warnings.append("E is 0: the runs show no loss that scale cannot remove")
+    squares = float((log_residuals(theta[None], data) ** 2).sum())
     return LawFit(
         method=method,
         values=values,
         delta=delta,
         objective=float(objective),
+        residual_std=math.sqrt(squares / (len(data.x) - len(theta))),
         theta=theta,
         warnings=(*runs.warnings, *warnings),
     )
@@ -207,7 +217,9 @@ def _best_cells(data: LawData) -> np.ndarray:
     """The unknowns in the best cells of the grid of exponents, best first, (N_STARTS, 5 + K)."""
     cells = [_linear_solve(data, alpha, beta) for alpha in EXPONENTS for beta in EXPONENTS]
     cells.sort(key=lambda cell: cell[1])
-    return np.array([theta for theta, _ in cells[:N_STARTS]])
+    starts = np.array([theta for theta, _ in cells[:N_STARTS]])
+    starts[:, [0, 1, 3]] = np.maximum(starts[:, [0, 1, 3]], math.log(NEARLY_ZERO))
+    return starts
 
 
 def _linear_solve(data: LawData, alpha: float, beta: float) -> tuple[np.ndarray, float]:
@@ -215,21 +227,21 @@ def _linear_solve(data: LawData, alpha: float, beta: float) -> tuple[np.ndarray,
     loss = np.exp(data.log_loss)
     powers = np.column_stack([np.ones_like(loss), np.exp(-alpha * data.x), np.exp(-beta * data.y)])
     coefficients, norm = nnls(powers / loss[:, None], np.ones_like(loss))
-    log_e, log_a, log_b = np.log(np.maximum(coefficients, NEARLY_ZERO))
+    log_e, log_a, log_b = np.log(np.maximum(coefficients, math.exp(LOWEST[0])))
     return np.array([log_e, log_a, alpha, log_b, beta, *np.zeros(data.z.shape[1])]), norm**2
 
 
-def _tune(start: np.ndarray, data: LawData) -> tuple[np.ndarray, float]:
-    """The least-squares optimum, and a Huber threshold fit for the spread of the residuals.
+def _lowest(starts: np.ndarray, data: LawData, delta: float) -> Minimum:
+    """The lowest of the minima that the starts lead to, as a batch of one row."""
+    found = minimise(starts, data, np.ones((len(starts), len(data.x))), delta=delta)
+    best = int(np.argmin(found.objective))
+    return Minimum(*(array[best : best + 1] for array in found))
 
-    The spread is their median size over that of a normal variable, leaving out as many of the
-    smallest as there are unknowns, for the fit made those small.
+
+def _tuned_delta(theta: np.ndarray, data: LawData) -> float:
+    """`HUBER` times the spread of the residuals: their median size over a normal variable's.
+
+    As many of the smallest as there are unknowns are left out, for the fit made those small.
     """
-    weights = np.ones((1, len(data.x)))
-    least_squares = theta = minimise(start, data, weights, delta=math.inf).theta
-    delta = math.inf
-    for _ in range(3):
-        sizes = np.sort(np.abs(log_residuals(theta, data)[0]))[theta.shape[1] :]
-        delta = max(HUBER * float(np.median(sizes)) / NORMAL_MEDIAN, SMALLEST_DELTA)
-        theta = minimise(theta, data, weights, delta=delta).theta
-    return least_squares, delta
+    sizes = np.sort(np.abs(log_residuals(theta, data)[0]))[theta.shape[1] :]
+    return max(HUBER * float(np.median(sizes)) / NORMAL_MEDIAN, SMALLEST_DELTA)

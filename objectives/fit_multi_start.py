@@ -7,11 +7,9 @@ import itertools
 import numpy as np
 from scipy.optimize import minimize
 
-from .fit_law import LawFit, as_fit, law_data
+from .fit_law import REFERENCE_DELTA, LawFit, as_fit, law_data
 from .law_runs import LawRuns
 
-# The Huber threshold of Hoffmann et al. 2022 and of Besiroglu et al. 2024.
-REFERENCE_DELTA = 1e-3
 # Hoffmann et al. 2022, appendix D.3: starts of log E, log A, log B, alpha and beta.
 START_AXES = (
     np.arange(-1, 1.5, 0.5),
@@ -56,7 +54,7 @@ def fit_multi_start(
     log_e, log_a, log_b, alpha, beta = best.x
     mean_x, mean_y = data.means
     theta = np.array([log_e, log_a - alpha * mean_x, alpha, log_b - beta * mean_y, beta])
-    return as_fit("multi_start", theta, best.fun, data, runs, delta=delta)
+    return as_fit("multi_start", theta, best.fun, data, runs, delta)
 
 
 def huber_log_sum_exp(

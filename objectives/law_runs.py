@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -79,7 +80,8 @@ def law_runs(table: Mapping[str, Any], *, n_convention: Convention | None = None
             vocabulary or text, or they are too few or too alike to tell a law from them.
     """
     if n_convention is None:
-        n_convention = "total" if "n_params" in table else "non_embedding"
+        only = "n_params" not in table and "n_params_non_embedding" in table
+        n_convention = "non_embedding" if only else "total"
     names = (N_COLUMNS[n_convention], "n_tokens", "measured_loss")
     _require_columns(names, table)
     columns, warnings = _finished({name: np.asarray(table[name]) for name in table})
@@ -115,7 +117,7 @@ def _finished(columns: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], li
         return columns, []
     ok = columns["status"] == "ok"
     others = sorted(set(columns["status"][~ok].astype(str)))
-    warnings = [f"left out {(~ok).sum()} runs with status {', '.join(others)}"] if others else []
+    warnings = [f"left out {(~ok).sum()} rows with status {', '.join(others)}"] if others else []
     return {name: column[ok] for name, column in columns.items()}, warnings
 
 
@@ -129,17 +131,21 @@ def _require_one_value(name: str, columns: dict[str, np.ndarray]) -> None:
 
 
 def _positive(name: str, column: np.ndarray) -> np.ndarray:
-    try:
-        numbers = column.astype(float)
-    except (TypeError, ValueError):
-        numbers = np.full(len(column), np.nan)
+    numbers = np.array([_number(value) for value in column.tolist()], dtype=float)
     wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers > 0)))
     if wrong.size:
         raise ValueError(
             f"`{name}` must be a positive number, but {wrong.size} of {len(column)} rows are not, "
-            f"row {wrong[0] + 1} first: {column[wrong[0]]}; complete them or leave them out"
+            f"first row {wrong[0] + 1}: {column[wrong[0]]}; complete them or leave them out"
         )
     return numbers
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _require_spread(n_params: np.ndarray, n_tokens: np.ndarray, run: np.ndarray) -> list[str]:

@@ -11,10 +11,11 @@ import numpy as np
 from scipy import stats
 
 from ..space.architecture import FIELDS
-from .fit_law import PARAMETERS, LawFit, fit_varpro, law_data
+from .fit_law import LawFit, fit_varpro, law_data
 from .law_runs import N_COLUMNS, Convention, LawRuns, law_runs
 from .law_solver import log_residuals, minimise
 from .law_terms import FORMS, NEEDS
+from .loss_law import PARAMETERS
 
 # What a loss may hang on beside what the law counts; residuals are tested against each.
 SUSPECTS = (*FIELDS, "aspect_ratio", "n_params", "n_tokens", "n_steps", "learning_rate")
