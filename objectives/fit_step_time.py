@@ -141,8 +141,8 @@ def variance_explained_alone(steps: Steps) -> dict[str, float]:
 def implied_rates(model: StepTimeModel, bytes_per_element: int) -> dict[str, float]:
     """The bandwidth and the FLOP/s that a model's coefficients amount to, where it has them.
 
-    A coefficient stands for all that grows with its count, so a rate may be below the device's; one
-    above it cannot be physical: another feature then carries part of that work.
+    Named as in `Device`. A coefficient stands for all that grows with its count, so a rate may be
+    below the device's; one above it cannot be physical: another feature carries part of that work.
     """
     seconds = model.seconds_per_unit
     flop_s = seconds.get("flops", 0.0) or seconds.get(ROOFLINE, 0.0)
@@ -151,7 +151,7 @@ def implied_rates(model: StepTimeModel, bytes_per_element: int) -> dict[str, flo
     if memcpy_s:
         rates["bandwidth_bytes_per_s"] = bytes_per_element / memcpy_s
     if flop_s:
-        rates["flops_per_s"] = 1 / flop_s
+        rates["peak_flops_per_s"] = 1 / flop_s
     return rates
 
 

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from pydantic import ConfigDict
 
 from ..space.architecture import Architecture
@@ -21,11 +20,17 @@ from .counts import (
     layer_matmuls,
     logits_matmul,
     memcpys_by_part,
+    n_params,
     n_params_by_part,
     total,
 )
 
 Parts = dict[str, Any]
+
+# Weight, gradient and Adam's moments are 16 bytes a parameter: 4 MiB of them stay in the caches of
+# a CPU core from one step to the next. Chosen by held-out error on one Zen 5 core (11.6% without,
+# 9.2% with); beside an accelerator's models it is nothing.
+CACHED_PARAMS = 2**18
 
 
 def roofline_by_part(arch: Architecture, *, remat: Any, ridge: float) -> Parts:
@@ -41,11 +46,11 @@ def roofline_by_part(arch: Architecture, *, remat: Any, ridge: float) -> Parts:
     """
     passes = PASSES + 1 * remat
     parts = {
-        mm.part: passes * arch.n_layers * np.maximum(mm.flops, ridge * mm.memcpys)
+        mm.part: passes * arch.n_layers * _larger(mm.flops, ridge * mm.memcpys)
         for mm in layer_matmuls(arch)
     }
     last = logits_matmul(arch)
-    return parts | {"logits": PASSES * np.maximum(last.flops, ridge * last.memcpys)}
+    return parts | {"logits": PASSES * _larger(last.flops, ridge * last.memcpys)}
 
 
 def activations_by_part(arch: Architecture, *, remat: Any) -> Parts:
@@ -71,9 +76,10 @@ def loss_by_part(arch: Architecture, *, remat: Any) -> Parts:
     return {"logits": PASSES * arch.batch_size * arch.seq_len * arch.vocab_size}
 
 
-def optimizer_by_part(arch: Architecture, *, remat: Any) -> Parts:
-    """Parameters that the optimizer updates, once a step."""
-    return n_params_by_part(arch)
+def params_by_part(arch: Architecture, *, remat: Any) -> Parts:
+    """Parameters that the optimizer updates, save those whose state stays in the caches."""
+    share = _larger(1 - CACHED_PARAMS / n_params(arch), 0)
+    return {part: share * units for part, units in n_params_by_part(arch).items()}
 
 
 def lookup_by_part(arch: Architecture, *, remat: Any) -> Parts:
@@ -88,7 +94,7 @@ FEATURES: dict[str, Callable[..., Parts]] = {
     "activations": activations_by_part,
     "softmax": softmax_by_part,
     "loss": loss_by_part,
-    "params": optimizer_by_part,
+    "params": params_by_part,
     "lookup": lookup_by_part,
     "layers": lambda arch, *, remat: {"overhead": (PASSES + 1 * remat) * arch.n_layers},
     "steps": lambda arch, *, remat: {"overhead": 1},
@@ -180,3 +186,8 @@ def units_by_part(feature: str, arch: Architecture, remat: Any, ridge: float) ->
     if feature == ROOFLINE:
         return roofline_by_part(arch, remat=remat, ridge=ridge)
     return FEATURES[feature](arch, remat=remat)
+
+
+def _larger(a: Any, b: Any) -> Any:
+    """The larger of two, in arithmetic that scalars, NumPy arrays and JAX arrays share."""
+    return a * (a >= b) + b * (b > a)

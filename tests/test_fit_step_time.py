@@ -166,18 +166,18 @@ def test_variance_explained_alone_is_the_squared_correlation():
 @pytest.mark.parametrize(
     ("model", "rates"),
     [
-        (PAPER, {"bandwidth_bytes_per_s": 4 / 3e-10, "flops_per_s": 5e10}),
+        (PAPER, {"bandwidth_bytes_per_s": 4 / 3e-10, "peak_flops_per_s": 5e10}),
         (
             StepTimeModel(
                 name="roofline",
                 seconds_per_unit=dict.fromkeys(MODELS["roofline"], 0.0) | {"roofline_flops": 1e-11},
                 ridge=20.0,
             ),
-            {"bandwidth_bytes_per_s": 2e10, "flops_per_s": 1e11},
+            {"bandwidth_bytes_per_s": 2e10, "peak_flops_per_s": 1e11},
         ),
         (
             StepTimeModel(name="flops", seconds_per_unit={"flops": 1e-12, "steps": 0.0}),
-            {"flops_per_s": 1e12},
+            {"peak_flops_per_s": 1e12},
         ),
     ],
 )

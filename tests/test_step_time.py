@@ -14,6 +14,7 @@ from anybudget.objectives.counts import (
     flops_per_step,
     memcpys_by_part,
     memcpys_per_step,
+    n_params,
 )
 from anybudget.objectives.step_time import (
     MODELS,
@@ -29,6 +30,14 @@ from anybudget.space.files import build
 ARCH = Architecture.from_shape(d_model=256, n_layers=4, seq_len=128, batch_size=2)
 SECONDS = {"memcpys": 3e-11, "flops": 2e-14, "steps": 0.01}
 MODEL = StepTimeModel(name="paper", seconds_per_unit=SECONDS)
+
+
+def model_of(name, ridge=16.0):
+    """A named model in which every feature costs something."""
+    seconds = {feature: 1e-12 * (i + 1) for i, feature in enumerate(MODELS[name])}
+    return StepTimeModel(
+        name=name, seconds_per_unit=seconds, ridge=ridge if ROOFLINE in MODELS[name] else 0.0
+    )
 
 
 @pytest.mark.parametrize("remat", [False, True])
@@ -54,18 +63,19 @@ def test_a_feature_without_cost_has_no_part():
     assert "overhead" not in free.step_time_by_part(ARCH)
 
 
-def test_one_formula_for_scalars_meshes_and_jax_arrays():
-    depths = [2, 4, 8]
+@pytest.mark.parametrize("name", MODELS)
+def test_one_formula_for_scalars_meshes_and_jax_arrays(name):
+    model, depths = model_of(name), [2, 4, 8]
     scalars = [
-        MODEL.step_time_s(Architecture(**(ARCH.as_dict() | {"n_layers": n}))) for n in depths
+        model.step_time_s(Architecture(**(ARCH.as_dict() | {"n_layers": n}))) for n in depths
     ]
     mesh = Architecture(**(ARCH.as_dict() | {"n_layers": np.array(depths, dtype=float)}))
-    np.testing.assert_allclose(MODEL.step_time_s(mesh), scalars, rtol=1e-14)
+    np.testing.assert_allclose(model.step_time_s(mesh), scalars, rtol=1e-14)
     fields = {
         name: jnp.asarray(value, dtype=jnp.float32 if name in COUNT_FIELDS else bool)
         for name, value in mesh.as_dict().items()
     }
-    on_jax = MODEL.step_time_s(Architecture(**fields))
+    on_jax = model.step_time_s(Architecture(**fields))
     assert isinstance(on_jax, jax.Array)
     np.testing.assert_allclose(np.asarray(on_jax), scalars, rtol=1e-5)  # float32
 
@@ -86,26 +96,12 @@ def test_refused(name, seconds, message):
         StepTimeModel(name=name, seconds_per_unit=seconds)
 
 
-def model_of(name, ridge=16.0):
-    """A named model in which every feature costs something."""
-    seconds = {feature: 1e-12 * (i + 1) for i, feature in enumerate(MODELS[name])}
-    return StepTimeModel(
-        name=name, seconds_per_unit=seconds, ridge=ridge if ROOFLINE in MODELS[name] else 0.0
-    )
-
-
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_splits_by_known_parts_and_takes_meshes(name):
+def test_every_model_splits_by_known_parts(name):
     model = model_of(name)
     parts = model.step_time_by_part(ARCH, remat=True)
     assert set(parts) <= set(PARTS)
     assert sum(parts.values()) == model.step_time_s(ARCH, remat=True)
-    widths = np.array([128.0, 256.0, 512.0])
-    mesh = Architecture(**(ARCH.as_dict() | {"d_model": widths}))
-    scalars = [
-        model.step_time_s(Architecture(**(ARCH.as_dict() | {"d_model": width}))) for width in widths
-    ]
-    np.testing.assert_allclose(model.step_time_s(mesh), scalars, rtol=1e-14)
 
 
 def test_a_roofline_is_flops_below_every_ridge_and_memcpys_above():
@@ -141,6 +137,13 @@ def test_units_by_hand():
         "steps": 1,
         "lookup": 50 * 8,
     }
+
+
+def test_only_parameters_beyond_the_caches_count():
+    small = Architecture.from_shape(d_model=64, n_layers=2, vocab_size=1000)
+    assert sum(units_by_part("params", small, False, 0.0).values()) == 0
+    counted = sum(units_by_part("params", ARCH, False, 0.0).values())
+    assert counted == pytest.approx(n_params(ARCH) - 2**18)
 
 
 @pytest.mark.parametrize("feature", sorted({f for names in MODELS.values() for f in names}))
