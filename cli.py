@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from .objectives.device import Device
@@ -114,12 +115,9 @@ def find(
         return
     from .search.show import show_found
 
-    _print([f"Space {space}: {models.n_architectures:,} architectures."])
-    _print(show_found(found))
+    _print(show_found(found, str(space)))
     if folder:
-        _print(
-            [f"\nWritten to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}"]
-        )
+        _print_written(folder, sorted(path.name for path in folder.iterdir()))
 
 
 @app.command()
@@ -265,7 +263,7 @@ def confirm(
         print(json.dumps(confirmation.as_dict()))
         return
     _print(show_confirmation(confirmation))
-    _print([f"\nWritten to {folder}: confirm.json, confirm.png, models.csv, runs.csv"])
+    _print_written(folder, ["confirm.json", "confirm.png", "models.csv", "runs.csv"])
 
 
 @app.command()
@@ -288,8 +286,9 @@ def calibrate(
     keep_freed_memory()
     pin_cores(cores)
     from .objectives.presets import calibrated_device_path
-    from .validation.calibrate import DEFAULT, QUICK, calibrate
+    from .validation.calibrate import calibrate
     from .validation.show_calibration import show_calibration
+    from .validation.step_design import DEFAULT, QUICK
 
     path = out or calibrated_device_path()
     with _progress() as report:
@@ -302,16 +301,16 @@ def calibrate(
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without × still shows the rest
     try:
-        code = app(standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        print("anybudget: interrupted; finished work is kept", file=sys.stderr)
-        code = INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, which is its right
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+        if code == INTERRUPTED:
+            print("anybudget: interrupted; finished work is kept", file=sys.stderr)
     except ValueError as error:
         code = _mistake(str(error))
+    except OverflowError:
+        code = _mistake("a model must be small enough to count, but these numbers are too large")
     except Exception as error:
         # The parser's own complaints: an unknown option, a missing argument, a bad number.
         message = getattr(error, "format_message", None)
@@ -324,6 +323,10 @@ def main() -> None:
 def _mistake(message: str) -> int:
     print(f"anybudget: {' '.join(message.split())}", file=sys.stderr)
     return MISTAKE
+
+
+def _print_written(folder: Path, names: list[str]) -> None:
+    _print([f"\nWritten to {escape(str(folder))}: {', '.join(names)}"])
 
 
 def _objective(

@@ -75,10 +75,11 @@ class LossAtTime:
     data_limit_tokens: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("time_budget_s", "data_limit_tokens"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ValueError(f"`{name}` must be a positive number, but got {value}")
+        if not (math.isfinite(self.time_budget_s) and self.time_budget_s > 0):
+            raise ValueError(f"`time_budget_s` must be a positive number, but got {self.time_budget_s}")
+        limit = self.data_limit_tokens
+        if limit is not None and not (math.isfinite(limit) and limit >= 1):
+            raise ValueError(f"`data_limit_tokens` must be at least 1, but got {limit}")
         if self.remat not in ("none", "layer", "auto"):
             raise ValueError(f"`remat` must be none, layer or auto, but got {self.remat!r}")
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import optuna
 import pandas as pd
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 
 from ..objectives.loss_at_time import LossAtTime
 from ..space.search_space import SearchSpace
@@ -47,15 +47,18 @@ def explore_front(
     """
     if against not in ("time", "memory"):
         raise ValueError(f"a front is against time or memory, but got {against!r}")
-    cube = {name: FloatDistribution(0, 1) for name in space.free_coordinates}
+    cube: dict[str, BaseDistribution] = {
+        name: FloatDistribution(0, 1) for name in space.free_coordinates
+    }
+    if against == "time":
+        cube["time_share"] = FloatDistribution(LEAST_SHARE, 1, log=True)
     with quiet_optuna():
         study = optuna.create_study(
             directions=["minimize", "minimize"], sampler=optuna.samplers.NSGAIISampler(seed=seed)
         )
         rows = []
         for _ in range(n_trials):
-            extra = {"time_share": FloatDistribution(LEAST_SHARE, 1, log=True)}
-            trial = study.ask(cube | (extra if against == "time" else {}))
+            trial = study.ask(cube)
             share = trial.params.get("time_share", 1.0)
             at_share = dataclasses.replace(objective, time_budget_s=share * objective.time_budget_s)
             candidate = Candidate.of(space.decode(trial.params), at_share)

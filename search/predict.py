@@ -56,6 +56,7 @@ def predict_one(
     candidate = Candidate.of(arch, objective)
     warnings = objective.flags(arch, candidate.prediction)
     return candidate.as_dict() | {
+        "feasible": candidate.prediction.feasible,
         "time_budget_s": objective.time_budget_s,
         "device": objective.device.name,
         "law": objective.law.name,

@@ -19,11 +19,13 @@ from .find import Found
 Lines = Iterator[str | Table]
 
 
-def show_found(found: Found) -> Lines:
+def show_found(found: Found, space_name: str) -> Lines:
     """The answer: what it rests on, the winner, the candidates, the certificate, the warnings."""
     objective, best = found.objective, found.best
     arch, predicted = best.arch, best.prediction
-    yield _assumptions(objective)
+    yield _assumptions(objective) + (
+        f"Space {escape(space_name)}: {found.space.n_architectures:,} architectures.\n"
+    )
     yield (
         f"In {format_budget(objective.time_budget_s)} train "
         f"[bold]d_model {arch.d_model} × {arch.n_layers} layers[/], {arch.n_heads} heads of "
@@ -64,8 +66,11 @@ def show_prediction(answer: dict[str, Any], objective: LossAtTime) -> Lines:
         f"vocabulary), {answer['memory_bytes'] / 1e9:.2f} GB, remat {answer['remat']}\n"
         f"{answer['step_time_s'] * 1e3:.2f} ms a step × {answer['n_steps']:,} steps = "
         f"{answer['n_tokens']:,} tokens ({answer['tokens_per_param']:.1f} per parameter)\n"
-        f"predicted loss [bold]{answer['predicted_loss']:.4f}[/] nats per token\n"
     )
+    if answer["feasible"]:
+        yield f"predicted loss [bold]{answer['predicted_loss']:.4f}[/] nats per token\n"
+    else:
+        yield "[bold]cannot be trained so[/]: it does not fit, or makes no step in the budget\n"
     yield from show_warnings(answer["warnings"])
 
 

@@ -93,10 +93,12 @@ def explore(
     """
     if n_trials < 1:
         raise ValueError(f"`n_trials` must be at least 1, but got {n_trials}")
+    make_sampler(sampler, seed=seed, n_coordinates=len(space.free_coordinates))  # or refuse now
     with quiet_optuna():
         search = _Search(space, objective, sampler, seed)
-        if storage:
+        if storage is not None:
             search.keep_in(storage, study_name)
+            on_progress(search.n_trials)
         n_trials = min(n_trials, space.n_architectures)
         while search.n_trials < n_trials:
             before = search.n_trials
@@ -172,14 +174,14 @@ class _Search:
             best = polish(min(fresh, key=self._score), self.space, self.objective)
             if best.key not in self.seen and len(fresh) < size:
                 fresh.append(self._note(best))
-        self._open_study()
+        self.study = self._open_study()
         self.study.add_trials([self._cube_trial(candidate) for candidate in self.seen.values()])
         return fresh
 
-    def _open_study(self) -> None:
+    def _open_study(self) -> optuna.Study:
         seed = int(self.rng.integers(2**31))
         sampler = make_sampler(self.sampler, seed=seed, n_coordinates=len(self.cube))
-        self.study = optuna.create_study(sampler=sampler)
+        return optuna.create_study(sampler=sampler)
 
     def _suggest(self) -> Candidate | None:
         """Ask, evaluate and tell one suggestion; None where it was seen before."""
@@ -187,7 +189,7 @@ class _Search:
         if self.repeats_in_a_row >= MAX_REPEATS:
             self.repeats_in_a_row = 0
             if isinstance(self.study.sampler, optuna.samplers.CmaEsSampler):
-                self._open_study()  # it has converged: start it anew
+                self.study = self._open_study()  # it has converged: start it anew
             candidate = self._random()
             self.study.add_trial(self._cube_trial(candidate))
             return candidate

@@ -23,6 +23,8 @@ GPT2_NAMES = {
     "num_attention_heads": "n_head",
     "intermediate_size": "n_inner",
 }
+# Families for which leaving these out does not mean as many as query heads.
+SAY_KV_HEADS = ("mistral", "qwen2", "qwen3")
 # What `transformers` takes where a config does not say.
 TIED_BY_DEFAULT = {"gpt2": True}
 
@@ -67,8 +69,8 @@ def architecture_from_hf(path: Path, **training_shape: int) -> tuple[Architectur
         d_model=d_model,
         n_layers=whole("num_hidden_layers"),
         n_heads=n_heads,
-        n_kv_heads=whole("num_key_value_heads", n_heads),
-        d_head=whole("head_dim", d_model // n_heads),
+        n_kv_heads=whole("num_key_value_heads", None if family in SAY_KV_HEADS else n_heads),
+        d_head=whole("head_dim", None if family == "qwen3" else d_model // n_heads),
         d_ff=whole("intermediate_size", 4 * d_model),
         gated_mlp=family in GATED,
         vocab_size=whole("vocab_size"),

@@ -120,8 +120,9 @@ class SearchSpace:
         for d_model in widths[max(centre - radius, 0) : centre + radius + 1]:
             axes = self.widths[d_model]
             near = {
-                name: values[max(_index(position[name], values) - radius, 0) :][: 2 * radius + 1]
+                name: values[max(i - radius, 0) : i + radius + 1]
                 for name, values in axes.items()
+                for i in [_index(position[name], values)]
             }
             yield _mesh(d_model, near)
 
@@ -147,7 +148,7 @@ class SearchSpace:
         """
         if arch.d_model not in self.widths:
             raise ValueError(f"d_model={arch.d_model} is not in the space")
-        chosen = arch.as_dict() | {
+        chosen: dict[str, Any] = arch.as_dict() | {
             "attention": tuple(getattr(arch, name) for name in ATTENTION),
         }
         position = {}

@@ -187,8 +187,8 @@ def test_flag_many_epochs(roomy):
     [
         ({"time_budget_s": 0.0}, "`time_budget_s` must be a positive number, but got 0"),
         ({"time_budget_s": math.inf}, "`time_budget_s` must be a positive number, but got inf"),
-        ({"data_limit_tokens": -5.0}, "`data_limit_tokens` must be a positive number"),
-        ({"data_limit_tokens": math.nan}, "`data_limit_tokens` must be a positive number"),
+        ({"data_limit_tokens": -5.0}, "`data_limit_tokens` must be at least 1"),
+        ({"data_limit_tokens": math.nan}, "`data_limit_tokens` must be at least 1"),
         ({"remat": "block"}, "`remat` must be none, layer or auto, but got 'block'"),
     ],
 )
