@@ -9,8 +9,8 @@ whose 95% intervals covered in every setting tried (experiments/coverage.py).
 
 References:
     Efron 1979, 'Bootstrap methods: another look at the jackknife'.
-    Hesterberg 2015, 'What teachers should know about the bootstrap', arXiv:1411.5279, section 5.3,
-        for the widened levels.
+    Hesterberg 2015, 'What teachers should know about the bootstrap', arXiv:1411.5279, for the
+        widened levels.
 """
 
 from __future__ import annotations

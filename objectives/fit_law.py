@@ -111,7 +111,7 @@ def fit_varpro(runs: LawRuns, *, delta: float | None = None, terms: tuple[str, .
 
 
 def profile(runs: LawRuns, fit: LawFit, name: str, values: np.ndarray) -> np.ndarray:
-    """The objective with E, alpha or beta held at each of `values` and the rest refitted.
+    """The objective with E, alpha or beta held at each of `values` > 0 and the rest refitted.
 
     Raises:
         ValueError: `name` is none of the three.
@@ -172,7 +172,8 @@ def law_data(runs: LawRuns, terms: tuple[str, ...] = ()) -> LawData:
         )
     log_n, log_d = np.log(runs.n_params), np.log(runs.n_tokens)
     z = np.array([TERMS[name](runs.columns) for name in terms]).reshape(len(terms), len(log_n))
-    z_scales = np.abs(z).max(axis=1, initial=0)
+    # A column of zeros stays one.
+    z_scales = np.abs(z).max(axis=1, initial=1e-300)
     return LawData(
         x=log_n - log_n.mean(),
         y=log_d - log_d.mean(),

@@ -38,7 +38,7 @@ class LawRuns:
         measured_loss: nats per token, (R,).
         n_convention: which parameters are counted.
         run: the training run of each row, counted from 0, (R,).
-        columns: every other numeric column of the table by its name, each (R,).
+        columns: every column that has a number in each row, by its name, each (R,).
         warnings: what a reader should know of the data, a sentence each.
     """
 
@@ -97,7 +97,7 @@ def law_runs(table: Mapping[str, Any], *, n_convention: Convention | None = None
         measured_loss=measured_loss,
         n_convention=n_convention,
         run=run,
-        columns={name: c.astype(float) for name, c in columns.items() if c.dtype.kind in "biuf"},
+        columns={name: c.astype(float) for name, c in columns.items() if _is_full_of_numbers(c)},
         warnings=tuple(warnings),
     )
 
@@ -146,6 +146,10 @@ def _number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         return math.nan
+
+
+def _is_full_of_numbers(column: np.ndarray) -> bool:
+    return column.dtype.kind in "biuf" and bool(np.isfinite(column).all())
 
 
 def _require_spread(n_params: np.ndarray, n_tokens: np.ndarray, run: np.ndarray) -> list[str]:

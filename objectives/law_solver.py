@@ -28,7 +28,7 @@ HIGHEST = (np.inf, np.inf, 2.0, np.inf, 2.0)
 SETTLED = 1e-5
 # ... where a run pulls with at least this: residuals far smaller are as good as none.
 SMALL_PULL = 1e-4
-# Rows x runs x unknowns of one batch: arrays of 4 MB, which twice as fast as 40 MB stay in cache.
+# Rows x runs x unknowns of one batch: its arrays of 4 MB stay in cache, twice as fast as 40 MB.
 BATCH_ELEMENTS = 500_000
 
 
@@ -97,7 +97,7 @@ def minimise(
     *,
     delta: float,
     held: tuple[int, ...] = (),
-    n_steps: int = 1000,
+    max_steps: int = 1000,
 ) -> Minimum:
     """Minimise sum of w huber(log residual) for each row of `weights`, from each row of `start`.
 
@@ -110,11 +110,11 @@ def minimise(
         weights: how much each run counts, (rows, R).
         delta: the Huber threshold on the log residual; infinity for least squares.
         held: unknowns to leave as they start.
-        n_steps: most Newton steps of a row.
+        max_steps: most Newton steps of a row.
     """
     rows = max(1, BATCH_ELEMENTS // (data.x.size * start.shape[1]))
     parts = [
-        _minimise_batch(start[i : i + rows], data, weights[i : i + rows], delta, held, n_steps)
+        _minimise_batch(start[i : i + rows], data, weights[i : i + rows], delta, held, max_steps)
         for i in range(0, len(start), rows)
     ]
     return Minimum(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
@@ -126,7 +126,7 @@ def _minimise_batch(
     weights: np.ndarray,
     delta: float,
     held: tuple[int, ...],
-    n_steps: int,
+    max_steps: int,
 ) -> Minimum:
     n_further = start.shape[1] - len(LOWEST)
     low, high = np.append(LOWEST, [-np.inf] * n_further), np.append(HIGHEST, [np.inf] * n_further)
@@ -136,7 +136,7 @@ def _minimise_batch(
     theta, damping = np.clip(start, *bounds), np.full(len(start), 1e-3)
     now = _evaluate(theta, data, weights, delta, bounds)
     active = np.arange(len(start))
-    for _ in range(n_steps):
+    for _ in range(max_steps):
         active = active[(now.unrest[active] > 1e-4 * SETTLED) & (damping[active] < 1e8)]
         if not active.size:
             break

@@ -6,8 +6,8 @@ its two exponents. `FORMS` are the combinations that a fit chooses from by held-
 References:
     Kaplan et al. 2020, arXiv:2001.08361, figure 5: loss is a shallow bowl in log aspect ratio.
     Levine et al. 2020, arXiv:2006.12467: depth pays until it outgrows the log of the width.
-    Roberts, Yaida and Hanin 2022, arXiv:2106.10165: depth over width is what a network's
-        fluctuations, and so its departures from a trainable one, grow with.
+    Roberts, Yaida and Hanin 2022, arXiv:2106.10165: a network's fluctuations grow with depth over
+        width.
     McCandlish et al. 2018, arXiv:1812.06162, and Kaplan et al. 2020, equation 1.6: steps bound the
         loss apart from tokens.
 """

@@ -105,7 +105,7 @@ def test_intervals_hold_the_truth_about_95_times_in_100():
 def test_what_did_not_settle_is_left_out_counted_and_said(monkeypatch: pytest.MonkeyPatch):
     runs = make_runs(0.005)
     fit = fit_varpro(runs)
-    hurried = functools.partial(law_solver.minimise, n_steps=4)
+    hurried = functools.partial(law_solver.minimise, max_steps=4)
     monkeypatch.setattr(bootstrap, "minimise", hurried)
     draws = bootstrap_law(runs, fit, n_draws=200)
     assert 0 < draws.n_failed < 200

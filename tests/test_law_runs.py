@@ -59,11 +59,12 @@ def test_runs_that_hold_no_law_are_refused_in_one_line(table: Table, message: st
 
 def test_good_runs_are_kept_as_they_are():
     table = make_table()
-    runs = law_runs(table | {"vocab_size": [8000] * 20, "device": ["cpu"] * 20})
+    others = {"vocab_size": [8000] * 20, "device": ["cpu"] * 20, "mfu": [0.3, np.nan] * 10}
+    runs = law_runs(table | others)
     assert runs.n_params.tolist() == table["n_params"].tolist()
     assert runs.n_convention == "total"
     assert runs.n_runs == 20
-    assert "device" not in runs.columns
+    assert set(runs.columns) == {*table, "vocab_size"}
     assert runs.columns["vocab_size"].tolist() == [8000.0] * 20
     assert runs.warnings == ()
 

@@ -64,7 +64,7 @@ def test_an_exponent_ends_on_its_bound_and_settles_there():
 
 
 def test_a_row_that_had_no_time_is_not_settled():
-    found = minimise(TRUTH + 0.5, make_data(), np.ones((1, 40)), delta=0.02, n_steps=2)
+    found = minimise(TRUTH + 0.5, make_data(), np.ones((1, 40)), delta=0.02, max_steps=2)
     assert not found.settled[0]
 
 
