@@ -20,7 +20,7 @@ def show_calibration(found: Calibration, path: Path) -> Iterator[str | Table]:
         f"{setting['machine']}, {setting['n_cores']} of its cores, {device.dtype}: "
         f"{device.peak_flops_per_s / 1e9:,.4g} GFLOP/s in a matmul, "
         f"{device.bandwidth_bytes_per_s / 1e9:,.3g} GB/s in a copy\n"
-        f"{found.n_architectures} architectures timed ({found.n_new} new timings), "
+        f"{setting['n_architectures']} architectures timed ({found.n_new} new timings), "
         "each (d_model, n_layers) held out in turn\n"
     )
     table = plain_table("model", "R²", "error", "of")
@@ -29,9 +29,10 @@ def show_calibration(found: Calibration, path: Path) -> Iterator[str | Table]:
             fit.model.name, f"{fit.r2:.3f}", f"{fit.mape:.1%}", ", ".join(MODELS[fit.model.name])
         )
     yield table
+    alone = setting["variance_explained_alone"]
     yield (
-        f"\nAlone, memory copies explain {found.alone['memcpys']:.0%} of the variance of step time "
-        f"and FLOPs {found.alone['flops']:.0%}.\n"
+        f"\nAlone, memory copies explain {alone['memcpys']:.0%} of the variance of step time "
+        f"and FLOPs {alone['flops']:.0%}.\n"
         f"[bold]{best.model.name}[/] is kept: 95% of held-out steps took {best.ratio_95[0]:.2f} "
         f"to {best.ratio_95[1]:.2f} times as long as predicted."
     )

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..space.architecture import Architecture
 from .machine import count_cores
-from .model import Execution
-from .recipe import Recipe
-from .step import State, init_state, train_step
+from .model import Execution, param_shapes
+from .recipe import Recipe, optimizer
+from .step import State, train_step
 
 MIN_GROUPS, MAX_GROUPS = 5, 15
 COPY_BYTES, N_COPIES = 1 << 28, 9
@@ -59,7 +59,12 @@ class CompiledStep:
     def __init__(self, arch: Architecture, execution: Execution):
         self.arch = arch
         recipe = Recipe()
-        self._state = jax.eval_shape(functools.partial(init_state, arch=arch, recipe=recipe), 0)
+        params = jax.tree.map(
+            lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32),
+            param_shapes(arch),
+            is_leaf=lambda x: isinstance(x, tuple),
+        )
+        self._state = State(params, jax.eval_shape(optimizer(arch, recipe).init, params))
         tokens = jax.ShapeDtypeStruct((arch.batch_size, arch.seq_len + 1), jnp.int32)
         step = functools.partial(train_step, arch=arch, recipe=recipe, execution=execution)
         self._step = jax.jit(step, donate_argnums=0).lower(self._state, tokens, 0.5).compile()

@@ -1,0 +1,45 @@
+"""Which machine this is, and how many of its cores we take."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import pytest
+
+from anybudget.objectives.step_time import StepTimeModel
+from anybudget.validation.machine import count_cores, cpu_name, machine_name, machine_warning
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a process cannot be confined")
+@pytest.mark.parametrize(("argument", "n_cores"), [("", 1), ("1", 1)])
+def test_a_process_is_pinned_before_jax_starts(argument, n_cores):
+    script = (
+        "from anybudget.validation import machine; machine.ACCELERATORS = ();"
+        f"machine.pin_cores({argument}); import sys; assert 'jax' not in sys.modules;"
+        "print(machine.count_cores())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert int(ended.stdout) == n_cores
+
+
+def test_a_cpu_has_a_name_and_cores():
+    assert cpu_name() == machine_name("cpu")
+    assert cpu_name().strip()
+    assert 1 <= count_cores() <= (os.cpu_count() or 1)
+
+
+def test_a_device_of_another_machine_is_warned_of(device):
+    model = StepTimeModel(name="flops", seconds_per_unit={"flops": 1e-12, "steps": 0.0})
+
+    def calibrated_on(machine):
+        return dataclasses.replace(
+            device, step_time=model, basis="measured", calibration={"machine": machine}
+        )
+
+    assert machine_warning(device) is None  # from a datasheet
+    assert machine_warning(calibrated_on(cpu_name())) is None
+    warning = machine_warning(calibrated_on("Abacus 2"))
+    assert "toy was calibrated on Abacus 2, but this machine is " + cpu_name() in (warning or "")
