@@ -7,8 +7,9 @@ import pytest
 
 from anybudget.search.candidate import Candidate
 from anybudget.space.architecture import Architecture
-from anybudget.validation.compare import Trained, agreement, compare, labels, pooled_std, verdict
+from anybudget.validation.compare import Trained, agreement, compare, labels, pooled_std
 from anybudget.validation.runs import Run
+from anybudget.validation.verdict import verdict
 
 WIDTHS = (64, 128, 192, 256, 320)
 

@@ -2,7 +2,11 @@
 
 import dataclasses
 import datetime
+import os
 import random
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -10,16 +14,22 @@ from anybudget.objectives.counts import n_params, n_params_non_embedding
 from anybudget.search.candidate import Candidate
 from anybudget.search.find import find
 from anybudget.search.result_file import Result
-from anybudget.validation.confirm import MIN_CONTRAST_STEPS, choose, confirm
+from anybudget.search.save import save
+from anybudget.validation.choose import MIN_CONTRAST_STEPS, choose
+from anybudget.validation.confirm import confirm
 from anybudget.validation.runs import Run, read_rows
 
 
 @pytest.fixture
-def result(small_space, objective):
+def found(small_space, objective):
     space = dataclasses.replace(small_space, vocab_size=(512,), batch_size=(4,))
     quick = dataclasses.replace(objective, time_budget_s=4.0)
-    found = find(space, quick, top=4, n_trials=1)
-    return Result(space=space, objective=quick, candidates=found.candidates)
+    return find(space, quick, top=4, n_trials=1)
+
+
+@pytest.fixture
+def result(found):
+    return Result(space=found.space, objective=found.objective, candidates=found.candidates)
 
 
 @pytest.fixture
@@ -33,14 +43,14 @@ def text(tmp_path):
 
 
 class Trainer:
-    """Answers at once: a tenth slower than predicted, and a nat better."""
+    """Answers at once: a tenth slower than predicted, and a nat better; or is killed."""
 
-    def __init__(self, objective, dies_after=None):
-        self.objective, self.dies_after, self.calls = objective, dies_after, []
+    def __init__(self, objective, killed_after=None):
+        self.objective, self.killed_after, self.calls = objective, killed_after, []
 
     def __call__(self, arch, tokens, *, time_budget_s, seed, **settings):
-        if len(self.calls) == self.dies_after:
-            raise KeyboardInterrupt
+        if len(self.calls) == self.killed_after:
+            os.kill(os.getpid(), signal.SIGKILL)
         self.calls.append((arch, seed))
         settings["checkpoint_dir"].mkdir(parents=True)
         at_time = dataclasses.replace(self.objective, time_budget_s=time_budget_s)
@@ -148,20 +158,44 @@ def test_predicted_and_measured_meet(result, text, tmp_path):
     assert not list((tmp_path / "out").glob("checkpoints/*"))
 
 
-def test_what_is_done_is_not_done_again(result, text, tmp_path):
-    killed = Trainer(result.objective, dies_after=2)
-    with pytest.raises(KeyboardInterrupt):
-        run(result, text, tmp_path, killed, top=2, contrast=2)
+# What a process of its own runs, to be killed when it has trained two models.
+KILLED = """
+import importlib.util, pathlib, sys
+from anybudget.search.result_file import load_result
+from anybudget.validation.confirm import confirm
+spec = importlib.util.spec_from_file_location("its_trainer", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+folder = pathlib.Path(sys.argv[2])
+result = load_result(folder)
+trainer = module.Trainer(result.objective, killed_after=2)
+confirm(result, folder / "out", corpus=str(folder / "words.txt"), cache_dir=folder,
+        train_one=trainer, top=2, contrast=2)
+"""
+
+
+def test_after_a_kill_nothing_is_lost_and_nothing_done_twice(result, found, text, tmp_path):
+    save(found, tmp_path, command="find", seed=0)
+    command = [sys.executable, "-c", KILLED, __file__, str(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    kept = read_rows(tmp_path / "out/runs.csv", Run)
+    assert len(kept) == 2
+
     again = Trainer(result.objective)
     confirmation = run(result, text, tmp_path, again, top=2, contrast=2)
-    assert len(killed.calls) == len(again.calls) == 2
-    assert not set(killed.calls) & set(again.calls)
-    assert len(confirmation.comparison.models) == 4
-    assert all(len(model.runs) == 1 for model in confirmation.comparison.models)
+    rows = read_rows(tmp_path / "out/runs.csv", Run)
+    assert rows[:2] == kept
+    assert [(row.architecture, row.seed) for row in rows[2:]] == again.calls
+    assert len({row.architecture for row in rows}) == len(rows) == 4
+    assert [len(model.runs) for model in confirmation.comparison.models] == [1] * 4
+
+
+def test_more_seeds_leave_the_earlier_ones(result, text, tmp_path):
+    run(result, text, tmp_path, Trainer(result.objective), top=2, contrast=1)
     more = Trainer(result.objective)
-    run(result, text, tmp_path, more, top=2, contrast=2, n_seeds=2)
-    assert [seed for _, seed in more.calls] == [1] * 4
-    assert len(read_rows(tmp_path / "out/runs.csv", Run)) == 8
+    run(result, text, tmp_path, more, top=2, contrast=1, n_seeds=2)
+    assert [seed for _, seed in more.calls] == [1] * 3
+    assert len(read_rows(tmp_path / "out/runs.csv", Run)) == 6
 
 
 def test_another_time_is_another_run(result, text, tmp_path):

@@ -15,20 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from .. import __version__
 from ..objectives.budget import format_budget
 from ..objectives.device import Device
 from ..objectives.loss_at_time import LossAtTime
-from ..search.candidate import Candidate
-from ..search.polish import polish
 from ..search.result_file import Result
 from ..search.save import write_whole
 from ..space.architecture import FIELDS
-from ..space.search_space import COORDINATES, SearchSpace
 from .batches import batch, heldout_batches
-from .compare import Comparison, Trained, compare, labels, verdict
+from .choose import Entry, choose
+from .compare import Comparison, Trained, compare
 from .corpus import load_corpus
 from .figures import save_comparison
 from .loop import StepReport
@@ -36,30 +33,16 @@ from .machine import machine_warning
 from .runs import Run, append_row, read_rows
 from .tokens import Tokens, prepare_tokens
 from .train import default_execution, train
+from .verdict import verdict
 
 # Trains one architecture and returns its row, as `train` does.
 Train = Callable[..., Run]
 
 RUNS_FILE = "runs.csv"
-# Fewer steps than this are no training: the schedule alone needs them.
-MIN_STEPS = 10
-# Contrast makes more, for a prediction may be several times off where nothing is calibrated.
-MIN_CONTRAST_STEPS = 100
-# Shapes drawn from the space for contrast to be chosen from.
-N_DRAWN = 500
 # More than a token stands for (2.9 with a vocabulary of 2,048 on `python`, measured), so that no
 # model reads its text twice.
 BYTES_PER_TOKEN = 6
 LEAST_BYTES = 10_000_000
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A model to train, and why."""
-
-    label: str
-    role: str
-    candidate: Candidate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,63 +105,6 @@ class Confirmation:
         write_whole(folder / "confirm.json", document + "\n")
         write_whole(folder / "models.csv", self.comparison.frame.to_csv(index=False))
         save_comparison(self.comparison, folder / "confirm.png")
-
-
-def choose(
-    result: Result,
-    *,
-    top: int = 3,
-    contrast: int = 5,
-    scale: float = 1.0,
-    device: Device | None = None,
-    seed: int = 0,
-) -> tuple[LossAtTime, list[Entry]]:
-    """What to train: the best of a result, and models of its space spread over predicted loss.
-
-    All have the winner's vocabulary, length and batch, for losses of others do not compare. When
-    the time or the device is another than the result's, every prediction is made anew and the
-    result's winner, moved to the best near it for that time, is trained too.
-
-    Args:
-        result: what `find` answered.
-        top: how many of its candidates to train.
-        contrast: how many others, at equal quantiles of predicted loss, no two of one shape.
-        scale: share of the result's time budget to train for.
-        device: the device to predict for; the result's when left out.
-        seed: decides which shapes the contrast is chosen from.
-
-    Returns:
-        The objective at that time, and the entries, the result's candidates first.
-
-    Raises:
-        ValueError: a number is out of range, or a model would make fewer than `MIN_STEPS` steps.
-    """
-    for name, value, least in (("top", top, 1), ("contrast", contrast, 0)):
-        if value < least:
-            raise ValueError(f"`{name}` must be at least {least}, but got {value}")
-    if not 0 < scale <= 1:
-        raise ValueError(f"`scale` must be above 0 and at most 1, but got {scale}")
-    objective = dataclasses.replace(
-        result.objective,
-        time_budget_s=result.objective.time_budget_s * scale,
-        device=device or result.objective.device,
-    )
-    arches = list(dict.fromkeys(candidate.arch for candidate in result.candidates[:top]))
-    chosen = {arch: ("top", Candidate.of(arch, objective)) for arch in arches}
-    space = _same_text(result.space, [candidate for _, candidate in chosen.values()])
-    if objective != result.objective:
-        winner = polish(chosen[arches[0]][1], space, objective)
-        chosen.setdefault(winner.arch, ("best now", winner))
-    for _, candidate in chosen.values():
-        _check_steps(candidate, objective)
-    taken = {(arch.d_model, arch.n_layers) for arch in chosen}
-    for candidate in _spread(space, objective, contrast, taken, seed):
-        chosen[candidate.arch] = ("contrast", candidate)
-    names = labels(list(chosen))
-    return objective, [
-        Entry(label=label, role=role, candidate=candidate)
-        for label, (role, candidate) in zip(names, chosen.values(), strict=True)
-    ]
 
 
 def confirm(
@@ -342,57 +268,6 @@ def _heartbeat(
             next_s = step.train_time_s + every_s
 
     return report
-
-
-def _same_text(space: SearchSpace, candidates: list[Candidate]) -> SearchSpace:
-    """The part of a space whose losses compare with those of the candidates."""
-    fixed = {}
-    for name in ("vocab_size", "seq_len", "batch_size"):
-        values = sorted({getattr(candidate.arch, name) for candidate in candidates})
-        if len(values) > 1:
-            raise ValueError(
-                f"models to compare must have one `{name}`, but the result's best have {values}; "
-                f"confirm with --top 1, or fix it with `find --set {name}={values[0]}`"
-            )
-        fixed[name] = tuple(values)
-    return dataclasses.replace(space, **fixed)
-
-
-def _check_steps(candidate: Candidate, objective: LossAtTime) -> None:
-    if candidate.prediction.n_steps < MIN_STEPS:
-        arch, step_time_s = candidate.arch, candidate.prediction.step_time_s
-        raise ValueError(
-            f"a time budget must hold at least {MIN_STEPS} steps, but "
-            f"{format_budget(objective.time_budget_s)} hold {candidate.prediction.n_steps:.0f} of "
-            f"{arch.d_model}×{arch.n_layers} at {step_time_s:.3g} s each; take more time"
-        )
-
-
-def _spread(
-    space: SearchSpace,
-    objective: LossAtTime,
-    count: int,
-    taken: set[tuple[int, int]],
-    seed: int,
-) -> list[Candidate]:
-    """Feasible models at the middles of `count` equal shares of the shapes, by predicted loss."""
-    positions = np.random.default_rng(seed).random((N_DRAWN if count else 0, len(COORDINATES)))
-    of_shape: dict[tuple[int, int], Candidate] = {}
-    for position in positions:
-        arch = space.decode(dict(zip(COORDINATES, position, strict=True)))
-        candidate, shape = Candidate.of(arch, objective), (arch.d_model, arch.n_layers)
-        enough = candidate.prediction.n_steps >= MIN_CONTRAST_STEPS
-        if (
-            enough
-            and candidate.prediction.feasible
-            and shape not in taken
-            and shape not in of_shape
-        ):
-            of_shape[shape] = candidate
-    ordered = sorted(of_shape.values(), key=lambda candidate: candidate.loss)
-    if len(ordered) <= count:
-        return ordered
-    return [ordered[int((i + 0.5) / count * len(ordered))] for i in range(count)]
 
 
 def _key(run: Run) -> tuple:
