@@ -27,10 +27,12 @@ from .counts import (
 
 Parts = dict[str, Any]
 
-# Weight, gradient and Adam's moments are 16 bytes a parameter: 4 MiB of them stay in the caches of
-# a CPU core from one step to the next. Chosen by held-out error on one Zen 5 core (11.6% without,
-# 9.2% with); beside an accelerator's models it is nothing.
+# What a CPU core's caches keep, chosen by held-out error on one Zen 5 core (11.6% without either,
+# 9.2% with the first, 8.4% with both); beside an accelerator's models it is little. Weight,
+# gradient and Adam's moments are 16 bytes a parameter: 4 MiB of them stay from step to step.
 CACHED_PARAMS = 2**18
+# A key head's scores and their gradient are 8 bytes a score: 1 MiB of them stay between operations.
+CACHED_SCORES = 2**17
 
 
 def roofline_by_part(arch: Architecture, *, remat: Any, ridge: float) -> Parts:
@@ -71,6 +73,14 @@ def softmax_by_part(arch: Architecture, *, remat: Any) -> Parts:
     return {"scores": passes * arch.n_layers * scores}
 
 
+def spilled_softmax_by_part(arch: Architecture, *, remat: Any) -> Parts:
+    """Attention scores that do not stay in a cache, since a key head has more than fit."""
+    passes = PASSES + 1 * remat
+    group = arch.n_heads // arch.n_kv_heads * arch.seq_len * arch.seq_len
+    heads = arch.n_layers * arch.batch_size * arch.n_kv_heads
+    return {"scores": passes * heads * _larger(group - CACHED_SCORES, 0)}
+
+
 def loss_by_part(arch: Architecture, *, remat: Any) -> Parts:
     """Logits that pass through the loss."""
     return {"logits": PASSES * arch.batch_size * arch.seq_len * arch.vocab_size}
@@ -93,6 +103,7 @@ FEATURES: dict[str, Callable[..., Parts]] = {
     "flops": flops_by_part,
     "activations": activations_by_part,
     "softmax": softmax_by_part,
+    "spilled_softmax": spilled_softmax_by_part,
     "loss": loss_by_part,
     "params": params_by_part,
     "lookup": lookup_by_part,
@@ -110,10 +121,12 @@ MODELS: dict[str, tuple[str, ...]] = {
     "paper": ("memcpys", "flops", "steps"),
     "overhead": ("memcpys", "flops", "layers", "steps"),
     "traffic": (
-        "memcpys", "flops", "activations", "softmax", "loss", "params", "lookup", "layers", "steps",
+        "memcpys", "flops", "activations", "softmax", "spilled_softmax", "loss", "params", "lookup",
+        "layers", "steps",
     ),
     "roofline": (
-        "roofline_flops", "activations", "softmax", "loss", "params", "lookup", "layers", "steps",
+        "roofline_flops", "activations", "softmax", "spilled_softmax", "loss", "params", "lookup",
+        "layers", "steps",
     ),
 }  # fmt: skip
 

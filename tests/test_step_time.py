@@ -146,6 +146,13 @@ def test_only_parameters_beyond_the_caches_count():
     assert counted == pytest.approx(n_params(ARCH) - 2**18)
 
 
+def test_only_scores_beyond_the_cache_spill():
+    fields = {"d_model": 256, "n_layers": 3, "n_heads": 4, "n_kv_heads": 2, "batch_size": 5}
+    for seq_len, spilled in ((256, 0), (512, 3 * 3 * 5 * 2 * (2 * 512 * 512 - 2**17))):
+        arch = Architecture.from_shape(**fields, seq_len=seq_len)
+        assert units_by_part("spilled_softmax", arch, False, 0.0) == {"scores": spilled}
+
+
 @pytest.mark.parametrize("feature", sorted({f for names in MODELS.values() for f in names}))
 def test_remat_runs_the_blocks_once_more_and_nothing_else(feature):
     plain = units_by_part(feature, ARCH, False, 16.0)

@@ -38,7 +38,7 @@ class Effort:
 
 
 QUICK = Effort(n_architectures=14, seconds=0.3, max_step_s=0.03, max_layers=4)
-DEFAULT = Effort(n_architectures=64, seconds=1.5, max_step_s=0.2, max_layers=16)
+DEFAULT = Effort(n_architectures=56, seconds=1.5, max_step_s=0.2, max_layers=16)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
