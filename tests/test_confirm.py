@@ -101,7 +101,7 @@ def test_less_time_is_predicted_anew(result):
         assert entry.candidate == Candidate.of(entry.candidate.arch, objective)
     best = find(result.space, objective, top=1, n_trials=1).candidates[0]
     assert best.arch != result.candidates[0].arch
-    assert [e.role for e in entries] == ["top", "top", "best now", "contrast"]
+    assert [e.role for e in entries] == ["top", "top", "best in 1s", "contrast"]
     assert entries[2].candidate.arch == best.arch
 
 

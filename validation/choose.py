@@ -75,7 +75,8 @@ def choose(
     space = _same_text(result.space, best)
     roles = dict.fromkeys(best, "top")
     if objective != result.objective:
-        roles.setdefault(polish(best[0], space, objective), "best now")
+        role = f"best in {format_budget(objective.time_budget_s)}"
+        roles.setdefault(polish(best[0], space, objective), role)
     for candidate in roles:
         _check_steps(candidate, objective)
     taken = {candidate.shape for candidate in roles}
