@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 
+from scipy import stats
+
 from .compare import Agreement, Comparison
 
 # Fewer points than this order themselves by chance too easily.
 MIN_RANKED = 4
-# A rank correlation as high as this in models that hardly differ is as good as one can ask for.
+# From this rank correlation on a ranking held; a lower one that is no chance held in part.
 HELD = 0.8
-# A difference of so many standard errors is taken for real: about 95% of a normal distribution.
-REAL = 2.0
+# The chance to call a difference real where there is none.
+ERROR_RATE = 0.05
 
 
 def verdict(comparison: Comparison, *, corpus: str, law_corpus: str) -> str:
@@ -56,15 +58,17 @@ def _winner_clause(comparison: Comparison) -> str:
     noise = comparison.seed_noise_nats
     if noise is None:
         return text + ", and one seed each cannot say whether that is more than seed noise"
+    # A t-test with the noise of all models, whose seeds give the degrees of freedom.
     standard_error = noise * math.sqrt(1 / len(winner.losses) + 1 / len(other.losses))
-    within = gap <= REAL * standard_error
+    freedom = sum(len(model.losses) - 1 for model in known)
+    within = gap <= stats.t.isf(ERROR_RATE / 2, freedom) * standard_error
     return text + (", within" if within else ", more than") + f" seed noise (std {noise:.4f})"
 
 
 def _ranking_clause(loss: Agreement) -> str:
     if loss.spearman is None or loss.spearman_p is None or loss.n < MIN_RANKED:
         return f"{loss.n} losses are too few to judge the ranking" if loss.n > 1 else ""
-    if loss.spearman_p > 0.05:
+    if loss.spearman_p > ERROR_RATE:
         judgement = "cannot be told from chance"
     elif loss.spearman < 0:
         judgement = "was reversed"
