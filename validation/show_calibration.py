@@ -16,14 +16,15 @@ def show_calibration(found: Calibration, path: Path) -> Iterator[str | Table]:
     """The device, every model's held-out error, the better one's coefficients, the warnings."""
     device, best = found.device, found.fits[0]
     setting = device.calibration
+    cores = f"{setting['n_cores']} core{'s' if setting['n_cores'] > 1 else ''}"
     yield (
-        f"{setting['machine']}, {setting['n_cores']} of its cores, {device.dtype}: "
+        f"{setting['machine']}, {cores}, {device.dtype}: "
         f"{device.peak_flops_per_s / 1e9:,.4g} GFLOP/s in a matmul, "
         f"{device.bandwidth_bytes_per_s / 1e9:,.3g} GB/s in a copy\n"
         f"{setting['n_architectures']} architectures timed ({found.n_new} new timings), "
         "each (d_model, n_layers) held out in turn\n"
     )
-    table = plain_table("model", "R²", "error", "of")
+    table = plain_table("model", "R²", "error", "made of")
     for fit in found.fits:
         table.add_row(
             fit.model.name, f"{fit.r2:.3f}", f"{fit.mape:.1%}", ", ".join(MODELS[fit.model.name])

@@ -26,7 +26,7 @@ class StepTiming:
     """Time of one architecture's training step.
 
     Attributes:
-        step_time_s: median over groups of steps, in seconds of `clock_s`.
+        step_time_s: median over groups of steps, in seconds of `clock_name`.
         step_time_spread: interquartile range of the groups over their median.
         core_share: processor time over wall time, at most 1; below it, others used our core or we
             waited for an accelerator.
@@ -46,11 +46,6 @@ def clock_name() -> str:
     both are equal.
     """
     return "processor" if jax.default_backend() == "cpu" and count_cores() == 1 else "wall"
-
-
-def clock_s() -> float:
-    """Now, by the clock of `clock_name`."""
-    return time.process_time() if clock_name() == "processor" else time.perf_counter()
 
 
 class CompiledStep:
@@ -86,25 +81,31 @@ class CompiledStep:
             jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self._state.opt_state),
         )
 
-        def run(n_steps: int) -> tuple[float, float, float]:
+        def run(n_steps: int) -> dict[str, float]:
             nonlocal state
-            before = clock_s(), time.process_time(), time.perf_counter()
+            processor_s, wall_s = time.process_time(), time.perf_counter()
             for _ in range(n_steps):
                 state, _ = self._step(state, tokens, 0.5)
             jax.block_until_ready(state)
-            after = clock_s(), time.process_time(), time.perf_counter()
-            return after[0] - before[0], after[1] - before[1], after[2] - before[2]
+            return {
+                "processor": time.process_time() - processor_s,
+                "wall": time.perf_counter() - wall_s,
+            }
 
         run(1)
-        one_s = run(1)[0]
+        clock = clock_name()
+        one_s = run(1)[clock]
         n_groups = min(max(math.ceil(seconds / one_s), MIN_GROUPS), MAX_GROUPS)
         n_steps = max(round(seconds / n_groups / one_s), 1)
-        times = np.array([run(n_steps) for _ in range(n_groups)])
-        low, median, high = np.quantile(times[:, 0], [0.25, 0.5, 0.75])
+        groups = [run(n_steps) for _ in range(n_groups)]
+        low, median, high = np.quantile([group[clock] for group in groups], [0.25, 0.5, 0.75])
+        processor_s, wall_s = (
+            sum(group[name] for group in groups) for name in ("processor", "wall")
+        )
         return StepTiming(
             step_time_s=float(median / n_steps),
             step_time_spread=float((high - low) / median),
-            core_share=float(min(times[:, 1].sum() / times[:, 2].sum(), 1.0)),
+            core_share=min(processor_s / wall_s, 1.0),
             n_steps=n_steps * n_groups,
         )
 
@@ -114,9 +115,10 @@ def copy_bytes_per_s() -> float:
     copy = jax.jit(lambda x: x + 1)
     source = jnp.zeros(COPY_BYTES // 4, jnp.float32)
     copy(source).block_until_ready()
+    clock = time.process_time if clock_name() == "processor" else time.perf_counter
     times = []
     for _ in range(N_COPIES):
-        start = clock_s()
+        start = clock()
         copy(source).block_until_ready()
-        times.append(clock_s() - start)
+        times.append(clock() - start)
     return 2 * COPY_BYTES / min(times)
