@@ -188,6 +188,48 @@ def predict(
 
 
 @app.command()
+def fit(
+    runs: Annotated[Path, typer.Argument(help="A CSV with n_params, n_tokens, measured_loss.")],
+    method: Annotated[str, typer.Option(help="varpro, linear or multi_start.")] = "varpro",
+    form: Annotated[
+        str, typer.Option(help="Further terms: none, auto (kept if they pay), or a form by name.")
+    ] = "auto",
+    n_convention: Annotated[
+        str | None, typer.Option(help="N counts `total` or `non_embedding` parameters.")
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Bootstrap draws.", min=100)] = 1000,
+    seed: SeedOption = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Law file, .toml, as `find --law` takes it.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit a loss law to training runs, with its uncertainty and its held-out error."""
+    from .objectives.law_report import report_law
+    from .objectives.presets import read_runs, save_law
+    from .search.show_law import show_law
+
+    if out and (out.suffix != ".toml" or not out.parent.is_dir()):
+        raise ValueError(f"--out must be a .toml file in an existing folder, but got {str(out)!r}")
+    report = report_law(
+        read_runs(runs),
+        name=out.stem if out else runs.stem,
+        source=f"fitted to {runs.name} by anybudget fit",
+        method=method,  # type: ignore[arg-type]
+        form=form,
+        n_convention=n_convention,  # type: ignore[arg-type]
+        n_draws=draws,
+        seed=seed,
+    )
+    if out:
+        save_law(out, report.law, report.draws.values if report.draws else None)
+    if as_json:
+        print(json.dumps(report.as_dict()))
+    else:
+        _print(show_law(report))
+
+
+@app.command()
 def devices(as_json: JsonOption = False) -> None:
     """List the devices, each with where its numbers come from."""
     from .objectives.presets import device_names, load_device

@@ -76,7 +76,9 @@ class LossAtTime:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.time_budget_s) and self.time_budget_s > 0):
-            raise ValueError(f"`time_budget_s` must be a positive number, but got {self.time_budget_s}")
+            raise ValueError(
+                f"`time_budget_s` must be a positive number, but got {self.time_budget_s}"
+            )
         limit = self.data_limit_tokens
         if limit is not None and not (math.isfinite(limit) and limit >= 1):
             raise ValueError(f"`data_limit_tokens` must be at least 1, but got {limit}")

@@ -36,6 +36,7 @@ class LossLaw:
         aspect_ratio_range: smallest and largest d_model / n_layers behind the fit, outside which
             the law says nothing.
         terms: coefficients of further terms of `TERMS`, in shape or steps, nats per token.
+        pure: for a law with further terms, E, A, B, alpha and beta of the fit without them.
         residual_std: relative standard deviation of measured losses about the law.
 
     Raises:
@@ -57,6 +58,7 @@ class LossLaw:
     n_tokens_range: Range
     aspect_ratio_range: Range | None = None
     terms: dict[str, float] = dataclasses.field(default_factory=dict)
+    pure: tuple[float, float, float, float, float] | None = None
     residual_std: float = 0.0
 
     def __post_init__(self) -> None:
@@ -81,6 +83,13 @@ class LossLaw:
             raise ValueError(
                 f"law {self.name!r}: `residual_std` must be >= 0, but got {self.residual_std}"
             )
+
+    def without_terms(self) -> LossLaw:
+        """The pure law of the same runs; this one where it has no further terms."""
+        if not (self.terms and self.pure):
+            return self
+        numbers = dict(zip(PARAMETERS, self.pure, strict=True))
+        return dataclasses.replace(self, **numbers, terms={}, pure=None)
 
     def loss(self, n_params: Any, n_tokens: Any, run: Mapping[str, Any] | None = None) -> Any:
         """Predicted loss, nats per token.

@@ -6,12 +6,15 @@ keys.
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import math
 import os
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import tomli_w
 
 from ..space.files import build, did_you_mean, read_text, read_toml
 from .device import Device
@@ -60,6 +63,33 @@ def calibrated_device_path() -> Path:
     """Where `anybudget calibrate` leaves this machine's device, under the user's config folder."""
     config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(config) / "anybudget" / "device.toml"
+
+
+def save_law(path: Path, law: LossLaw, draws: np.ndarray | None = None) -> None:
+    """Write a law as `load_law` reads it, and its draws beside it."""
+    fields = {name: value for name, value in dataclasses.asdict(law).items() if value is not None}
+    path.write_text(tomli_w.dumps(fields), encoding="utf-8")
+    if draws is not None:
+        header = ",".join([*PARAMETERS, *law.terms])
+        np.savetxt(
+            path.with_suffix(".draws.csv"), draws, fmt="%.6g", delimiter=",", header=header,
+            comments="",
+        )  # fmt: skip
+
+
+def read_runs(path: Path) -> dict[str, np.ndarray]:
+    """A CSV of training runs, ours or anyone's, as columns by name.
+
+    Raises:
+        ValueError: the file cannot be read, or is not a table.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(io.StringIO(read_text(path)), comment="#")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{path} is not a CSV of runs: {error}") from None
+    return {name: table[name].to_numpy() for name in table.columns}
 
 
 def load_draws(

@@ -13,6 +13,7 @@ from ..objectives.uncertainty import Draws, Standing, rank
 from ..space.search_space import SearchSpace
 from .candidate import Candidate, to_frame
 from .exhaustive import best_of_each_shape, n_to_scan, scan
+from .polish import polish
 from .study import explore
 
 # Enumeration certifies spaces up to this many architectures that may be feasible.
@@ -190,9 +191,21 @@ def _warnings(
     warnings += [f"on a bound: {bound}" for bound in bounds]
     if bounds:
         warnings.append(
-            f"{objective.law.name} sees only parameters and tokens, not shape: it cannot say "
-            "whether the winner would gain beyond a bound, or loses before it; train to confirm"
+            f"{objective.law.name} sees only {_seen(objective)}: it cannot say whether the winner "
+            "would gain beyond a bound, or loses before it; train to confirm"
+        )
+    pure = dataclasses.replace(objective, law=objective.law.without_terms())
+    if pure.law != objective.law:
+        other = polish(Candidate.of(best.arch, pure), space, pure)
+        warnings.append(
+            f"{objective.law.name} has further terms ({', '.join(objective.law.terms)}); the pure "
+            f"law of the same runs would choose {other.shape[0]}×{other.shape[1]}"
         )
     if not certified:
         warnings.append("not certified: the best that Optuna found, not proved to be the optimum")
     return warnings
+
+
+def _seen(objective: LossAtTime) -> str:
+    terms = ", ".join(name.replace("_", " ") for name in objective.law.terms)
+    return f"parameters, tokens and {terms}" if terms else "parameters and tokens, not shape"

@@ -14,6 +14,9 @@ from .search_space import Range, SearchSpace
 HERE = Path(__file__).parent
 DEFAULT = "default"
 RULES = ("aspect_ratio", "ff_ratio")
+# Where the law does not say: the loss stays within some 2% over it (Kaplan et al. 2020,
+# arXiv:2001.08361, figure 5), and beyond it a law without shape would run to a single layer.
+ASPECT_RATIO = (10.0, 300.0)
 KEYS = (*FIELDS, *RULES, "heads_fill_width")
 # Lists longer than this are a slip of the pen, such as a step left out of a wide range.
 MAX_VALUES = 100_000
@@ -36,7 +39,8 @@ def load_space(
         name_or_path: one of `space_names()`, or a TOML file with keys of `SearchSpace`; what it
             leaves out is as in the default.
         settings: `field=values`, each replacing one key; values as in `parse_values`.
-        aspect_ratio: the law's range of d_model / n_layers, used where nothing else says.
+        aspect_ratio: the law's range of d_model / n_layers, used where nothing else says; None:
+            `ASPECT_RATIO`.
 
     Raises:
         ValueError: no such name or file, a key is unknown, a value is not of its kind, or no model
@@ -51,8 +55,8 @@ def load_space(
         if not equals:
             raise ValueError(f"--set must be field=values, but got {setting!r}")
         data[_known(key.strip(), "--set")] = (value.strip(), "--set")
-    if aspect_ratio:
-        data.setdefault("aspect_ratio", ("{}:{}".format(*aspect_ratio), "the law"))
+    ratio = "{}:{}".format(*(aspect_ratio or ASPECT_RATIO))
+    data.setdefault("aspect_ratio", (ratio, "the law"))
     return SearchSpace(**{key: _parse(key, *value) for key, value in data.items()})
 
 

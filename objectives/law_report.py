@@ -1,0 +1,166 @@
+"""What `anybudget fit` says of a table of runs: the law, how sure, how good, what else."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from .bootstrap import LawDraws, bootstrap_law
+from .fit_law import LawFit, as_loss_law, fit_linear, fit_varpro
+from .fit_multi_start import fit_multi_start
+from .law_runs import Convention, LawRuns, law_runs
+from .law_scores import (
+    FormScore,
+    Score,
+    Trend,
+    choose_form,
+    compare_conventions,
+    extrapolate,
+    leave_shape_out,
+    residual_trends,
+    trend_warnings,
+)
+from .law_terms import FORMS
+from .loss_law import PARAMETERS, LossLaw
+
+Method = Literal["varpro", "linear", "multi_start"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LawReport:
+    """A fitted law with its uncertainty and its scores.
+
+    Attributes:
+        law: as `find --law` takes it.
+        fit: what it came from.
+        form: the name in `FORMS` of its further terms.
+        draws: laws that the runs could as well have given; None for a method without bootstrap.
+        scores: `leave_shape_out`, and `larger_n_params` and `larger_n_tokens`, the largest rows
+            predicted from the smaller, None where the smaller are too few.
+        forms: held-out errors of the forms tried; empty where the form was given.
+        conventions: the held-out score of either way to count N, where the runs have both.
+        trends: what still explains the residuals.
+        warnings: what a reader must know, a sentence each.
+    """
+
+    law: LossLaw
+    fit: LawFit
+    form: str
+    n_rows: int
+    n_runs: int
+    draws: LawDraws | None
+    scores: dict[str, Score | None]
+    forms: list[FormScore]
+    conventions: dict[Convention, Score]
+    trends: list[Trend]
+    warnings: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as one JSON object."""
+        errors = self.draws.standard_errors() if self.draws else {}
+        intervals = self.draws.intervals() if self.draws else {}
+        numbers = {
+            name: {
+                "value": value,
+                "standard_error": errors.get(name),
+                "interval_95": intervals.get(name),
+            }
+            for name, value in self.fit.values.items()
+        }
+        return numbers | {
+            "method": self.fit.method,
+            "form": self.form,
+            "n_convention": self.law.n_convention,
+            "n_rows": self.n_rows,
+            "n_runs": self.n_runs,
+            "huber_delta": self.fit.delta if self.fit.delta < float("inf") else None,
+            "residual_std": self.law.residual_std,
+            "scores": {n: s and dataclasses.asdict(s) for n, s in self.scores.items()},
+            "forms": [dataclasses.asdict(form) for form in self.forms],
+            "conventions": {n: dataclasses.asdict(s) for n, s in self.conventions.items()},
+            "trends": [dataclasses.asdict(trend) for trend in self.trends],
+            "warnings": self.warnings,
+        }
+
+
+def report_law(
+    table: Mapping[str, Any],
+    *,
+    name: str,
+    source: str,
+    method: Method = "varpro",
+    form: str = "auto",
+    n_convention: Convention | None = None,
+    n_draws: int = 1000,
+    seed: int = 0,
+) -> LawReport:
+    """Fit a law to a table of runs and judge it.
+
+    Args:
+        table: columns by name, as `law_runs` takes them.
+        name: of the law.
+        source: where its numbers stand.
+        method: `varpro`; `linear`, at the exponents of Inbar and Sernau 2024; or `multi_start`.
+        form: of the further terms, a name from `FORMS`; `auto` keeps one only if it pays on
+            shapes left out.
+        n_convention: which parameters N counts; None: all, where the table has them.
+        n_draws: bootstrap draws.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: the runs cannot tell a law, or an option is not one of those.
+    """
+    fitters = {"varpro": fit_varpro, "linear": fit_linear, "multi_start": fit_multi_start}
+    if method not in fitters:
+        raise ValueError(f"a method is one of {', '.join(fitters)}, but got {method!r}")
+    if form not in ("auto", *FORMS):
+        raise ValueError(f"a form is auto or one of {', '.join(FORMS)}, but got {form!r}")
+    if method != "varpro" and form not in ("auto", "none"):
+        raise ValueError(f"further terms are fitted by varpro, but got method {method!r}")
+    runs = law_runs(table, n_convention=n_convention)
+    pure = fit = fitters[method](runs)
+    forms = []
+    if method == "varpro":
+        if form == "auto":
+            form, forms = choose_form(runs, fit)
+        if FORMS[form]:
+            fit = fit_varpro(runs, terms=FORMS[form])
+    else:
+        form = "none"
+    law = as_loss_law(fit, runs, name=name, corpus=_corpus(table), source=source)
+    if fit.terms:
+        law = dataclasses.replace(law, pure=tuple(pure.values[name] for name in PARAMETERS))
+    draws = bootstrap_law(runs, fit, n_draws=n_draws, seed=seed) if method != "linear" else None
+    trends = residual_trends(runs, fit)
+    return LawReport(
+        law=law,
+        fit=fit,
+        form=form,
+        n_rows=len(runs.n_params),
+        n_runs=runs.n_runs,
+        draws=draws,
+        scores=_scores(runs, fit) if method != "linear" else {},
+        forms=forms,
+        conventions={name: score for name, (_, score) in compare_conventions(table).items()},
+        trends=trends,
+        warnings=[
+            *runs.warnings,
+            *fit.warnings,
+            *(draws.warnings() if draws else ()),
+            *trend_warnings(trends),
+        ],
+    )
+
+
+def _scores(runs: LawRuns, fit: LawFit) -> dict[str, Score | None]:
+    return {
+        "leave_shape_out": leave_shape_out(runs, fit),
+        "larger_n_params": extrapolate(runs, fit, "n_params"),
+        "larger_n_tokens": extrapolate(runs, fit, "n_tokens"),
+    }
+
+
+def _corpus(table: Mapping[str, Any]) -> str:
+    names = {str(name) for name in table.get("corpus", ())}
+    return names.pop() if len(names) == 1 else "not stated"
