@@ -30,6 +30,7 @@ class Steps:
         measured_s: seconds of one optimizer step of each.
         n_passes: forward and backward passes that a step accumulates its gradient over;
             `arch.batch_size` is that of one pass.
+        remat: whether blocks run a second time in the backward pass.
 
     Raises:
         ValueError: a time is not positive, or shapes are too few to hold one out.
@@ -38,6 +39,7 @@ class Steps:
     arch: Architecture
     measured_s: np.ndarray
     n_passes: Any = 1
+    remat: Any = False
 
     def __post_init__(self) -> None:
         if not (np.all(np.isfinite(self.measured_s)) and np.all(self.measured_s > 0)):
@@ -58,7 +60,7 @@ class Steps:
         """Units of each of a model's features in each step, (steps, features)."""
         columns = []
         for feature in MODELS[name]:
-            units: Any = sum(units_by_part(feature, self.arch, False, ridge).values())
+            units: Any = sum(units_by_part(feature, self.arch, self.remat, ridge).values())
             passes = 1 if feature in ONCE_A_STEP else self.n_passes
             columns.append(np.broadcast_to(passes * units, self.measured_s.shape))
         return np.stack(columns, axis=1).astype(float)
@@ -131,7 +133,10 @@ def draw_coefficients(
 
 def variance_explained_alone(steps: Steps) -> dict[str, float]:
     """Squared correlation of measured seconds with memory copies, and with FLOPs."""
-    counts = {"memcpys": memcpys_per_step(steps.arch), "flops": flops_per_step(steps.arch)}
+    counts = {
+        "memcpys": memcpys_per_step(steps.arch, remat=steps.remat),
+        "flops": flops_per_step(steps.arch, remat=steps.remat),
+    }
     return {
         name: float(np.corrcoef(steps.n_passes * count, steps.measured_s)[0, 1] ** 2)
         for name, count in counts.items()

@@ -144,6 +144,13 @@ def test_accumulated_passes_multiply_all_but_what_a_step_does_once():
     np.testing.assert_array_equal(thrice, once * factor)
 
 
+def test_steps_that_rematerialise_are_fitted_as_such():
+    arch = some_models()
+    steps = Steps(arch=arch, measured_s=PAPER.step_time_s(arch, remat=True), remat=True)
+    fit = fit_step_time(steps, "paper")
+    assert fit.model.seconds_per_unit == pytest.approx(PAPER.seconds_per_unit, rel=1e-6)
+
+
 def test_draws_scatter_about_the_fit_as_fits_to_new_data_do():
     fit = fit_step_time(steps_of(PAPER, noise=0.1), "paper")
     draws = draw_coefficients(steps_of(PAPER, noise=0.1), fit.model, n_draws=200, seed=1)
