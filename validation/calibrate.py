@@ -28,6 +28,7 @@ from ..objectives.fit_step_time import (
     variance_explained_alone,
 )
 from ..objectives.step_time import MODELS
+from ..space.architecture import Architecture
 from .corpus import written_whole
 from .machine import count_cores, machine_name
 from .model import Execution
@@ -155,16 +156,11 @@ def _time_all(
     """
     rates = _best_rates(rows, setting["dtype"])
     is_cpu = jax.default_backend() == "cpu"
-    limits = Limits(
-        **rates,
-        memory_bytes=_memory_bytes(),
-        bytes_per_element=4 if is_cpu else 2,
-    )
-    design = choose_architectures(
-        effort, limits, seed=seed, scale=1 if is_cpu else ACCELERATOR_SCALE
-    )
+    limits = Limits(**rates, memory_bytes=_memory_bytes(), bytes_per_element=4 if is_cpu else 2)
+    scale = 1 if is_cpu else ACCELERATOR_SCALE
+    design = choose_architectures(effort, limits, seed=seed, scale=scale)
     execution = Execution(dtype=setting["dtype"])
-    steps: dict[Any, CompiledStep] = {}
+    steps: dict[Architecture, CompiledStep] = {}
     for pass_index in range(PASSES + EXTRA_PASSES):
         again = unsettled(rows)
         todo = [arch for arch in design if pass_index < PASSES or arch in again]
