@@ -205,6 +205,19 @@ def test_another_time_is_another_run(result, text, tmp_path):
     assert len(second.calls) == 2
 
 
+def test_steps_of_another_speed_are_told_of(result, text, tmp_path):
+    device = dataclasses.replace(result.objective.device, utilisation=0.5)
+    train = Trainer(dataclasses.replace(result.objective, device=device))
+    confirmation = run(result, text, tmp_path, train, top=2, contrast=0)
+    # Half the rates take twice the time, and the trainer a tenth more.
+    assert any("steps took 2.2 times as long as predicted" in w for w in confirmation.warnings)
+    quick = run(result, text, tmp_path / "quick", Trainer(result.objective), top=2, contrast=0)
+    n_epochs = max(row.n_tokens for row in read_rows(tmp_path / "quick/out/runs.csv", Run))
+    n_epochs /= len(quick.tokens.train)
+    only = f"the text was read up to {n_epochs:.1f} times over: it is shorter than the training"
+    assert quick.warnings == [only]
+
+
 def test_the_files(result, text, tmp_path):
     confirmation = run(result, text, tmp_path, Trainer(result.objective), top=2, contrast=2)
     confirmation.save(tmp_path / "out", command="anybudget confirm")

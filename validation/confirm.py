@@ -39,6 +39,8 @@ from .verdict import verdict
 Train = Callable[..., Run]
 
 RUNS_FILE = "runs.csv"
+# Step times that are off by more than this, on average, are told of.
+SLOWER = 1.3
 # More than a token stands for (2.9 with a vocabulary of 2,048 on `python`, measured), so that no
 # model reads its text twice.
 BYTES_PER_TOKEN = 6
@@ -75,6 +77,12 @@ class Confirmation:
         if epochs > 1:
             warnings.append(
                 f"the text was read up to {epochs:.1f} times over: it is shorter than the training"
+            )
+        error = self.comparison.log_step_time.mean_error or 0.0
+        if abs(error) > math.log(SLOWER):
+            warnings.append(
+                f"steps took {math.exp(-error):.2g} times as long as predicted: the device is "
+                "not calibrated, or other processes run on it"
             )
         return [warning for warning in warnings if warning]
 
