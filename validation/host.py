@@ -1,18 +1,17 @@
 """Settings of this process on its host that a CPU's training speed depends on; without jax.
 
-Both functions take full effect only before jax starts its threads: call them first of all.
+`keep_freed_memory` and `use_cores` take full effect only before jax starts its threads: call them
+first of all.
 """
 
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
-
-logger = logging.getLogger(__name__)
 
 # Options of glibc's mallopt, from malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
@@ -22,21 +21,18 @@ MEMINFO = Path("/proc/meminfo")
 def keep_freed_memory() -> bool:
     """Let malloc keep what is freed, where the C library is glibc.
 
-    XLA's CPU backend allocates all of a step's temporaries anew, and by default each step gets
-    them as fresh pages from the kernel and returns them. Kept, a step of a 1M-parameter model took
-    149 ms instead of 237 on one Zen 5 core (glibc 2.36, jax 0.10). In return the process holds on
-    to its largest use of memory until it ends.
+    XLA's CPU backend allocates all of a step's temporaries anew, and by default every step gets
+    them as fresh pages from the kernel and gives them back. Kept, a step of a 1M-parameter model
+    took 149 ms instead of 237 (one Zen 5 core, glibc 2.36, jax 0.10). In return the process holds
+    on to the most memory that it ever used.
 
     Returns:
         Whether it was done.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, TypeError, OSError):
-        return False
-    # One arena: the others map large blocks whatever the settings. Then no mapping, no trimming.
-    options = {M_ARENA_MAX: 1, M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1}
-    return all(mallopt(option, value) == 1 for option, value in options.items())
+    mallopt = _c_function("mallopt")
+    # One arena, since the others map what is large whatever is set; no mapping; no trimming.
+    options = {M_ARENA_MAX: 1, M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1}
+    return mallopt is not None and all(mallopt(*option) == 1 for option in options.items())
 
 
 def use_cores(n_cores: int) -> None:
@@ -54,9 +50,15 @@ def use_cores(n_cores: int) -> None:
 
 
 def available_memory_bytes() -> int | None:
-    """Memory that this process could still get from the host, None where that is not known."""
+    """Memory that this process could still get, None where the host does not tell."""
     if not MEMINFO.exists():
         return None
-    ctypes.CDLL(None).malloc_trim(0)
+    if malloc_trim := _c_function("malloc_trim"):
+        malloc_trim(0)  # what malloc keeps is available too
     found = re.search(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(), re.MULTILINE)
     return int(found[1]) * 1024 if found else None
+
+
+def _c_function(name: str) -> Callable[..., int] | None:
+    """A function of the C library that this process runs with, where it has it."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
