@@ -70,6 +70,7 @@ def test_two_models_for_two_seconds(run, result, tmp_path):
     assert "the predicted winner" in out.lower()
     assert "law toy-law" in out
     assert "! device toy was calibrated on an abacus, but this machine is" in out
+    assert err.startswith("warning: device toy was calibrated on an abacus")
     assert "[1/2]" in err
     assert "[2/2]" in err
     rows = read_rows(result / "confirm/runs.csv", Run)

@@ -145,6 +145,8 @@ def confirm(
         raise ValueError(f"`seeds` must be at least 1, but got {n_seeds}")
     objective, entries = choose(result, **choice)
     check_machine(objective.device)
+    if warning := machine_warning(objective.device):
+        on_progress(f"warning: {warning}")
     max_bytes = bytes_to_read(entries)
     on_progress(f"preparing {corpus}, at most {max_bytes / 1e6:,.0f} MB of it")
     tokens = prepare(corpus, entries, max_bytes=max_bytes, cache_dir=cache_dir)
