@@ -309,6 +309,57 @@ def confirm(
 
 
 @app.command()
+def refine(
+    result: Annotated[Path, typer.Argument(help="DIR of `find --out DIR`, or its result.json.")],
+    runs: Annotated[
+        list[Path] | None, typer.Option("--runs", help="CSV of earlier runs. Repeatable.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="The most rounds to make.")] = 3,
+    device: DeviceOption = None,
+    top: Annotated[int, typer.Option(help="Candidates to train in each round.")] = 3,
+    contrast: Annotated[int, typer.Option(help="Others, spread over predicted loss.")] = 5,
+    seeds: Annotated[int, typer.Option(help="Runs of each model.")] = 1,
+    corpus: Annotated[
+        str, typer.Option(help="python, c4, or a file or folder of text.")
+    ] = "python",
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Confirm a result, refit the law on all runs, search again; until nothing changes."""
+    from .search.result_file import load_result
+    from .validation.host import keep_freed_memory
+
+    found = load_result(result)
+    folder = out or (result if result.is_dir() else result.parent) / "refine"
+    _writable(folder)
+    keep_freed_memory()
+    _use_cores_of(found.objective.device)
+    from .validation.refine import refine
+    from .validation.show_refine import show_rounds
+
+    done = refine(
+        found,
+        folder,
+        runs=runs or (),
+        rounds=rounds,
+        device=device,
+        seed=seed,
+        command=" ".join(["anybudget", *sys.argv[1:]]),
+        on_progress=lambda line: print(line, file=sys.stderr, flush=True),
+        n_seeds=seeds,
+        corpus=corpus,
+        top=top,
+        contrast=contrast,
+    )
+    if as_json:
+        print(json.dumps([one.as_dict() for one in done]))
+        return
+    _print(show_rounds(done))
+    _print_written(folder, [f"round-{one.number}" for one in done])
+
+
+@app.command()
 def calibrate(
     quick: Annotated[bool, typer.Option("--quick", help="A minute instead of ten.")] = False,
     cores: Annotated[

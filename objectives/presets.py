@@ -114,21 +114,20 @@ def load_draws(
     laws = _read_draws(_path(law, "laws"), [*PARAMETERS, *objective.law.terms])
     if laws is None:
         return None
-    machine, model = objective.device, objective.device.step_time_model
-    seconds = None
-    if machine.basis != "datasheet":
-        path = _path(device or _default_device(), "devices")
-        seconds = _read_draws(path, list(model.seconds_per_unit))
-    low, high = machine.calibration.get("measured_over_predicted_95", (1.0, 1.0))
-    if seconds is None:
-        seconds = datasheet_draws(machine)
+    machine = objective.device
+    if machine.basis == "datasheet":
+        seconds, time_residual = datasheet_draws(machine), DATASHEET_RESIDUAL
+    else:
+        own = machine.step_time_model.seconds_per_unit
+        drawn = _read_draws(_path(device or _default_device(), "devices"), list(own))
+        seconds = np.array([list(own.values())]) if drawn is None else drawn
+        low, high = machine.calibration.get("measured_over_predicted_95", (1.0, 1.0))
+        time_residual = math.log(high / low) / (2 * NORMAL_95)
     return Draws(
         laws=laws,
         law_residual=objective.law.residual_std,
         seconds_per_unit=seconds,
-        time_residual=DATASHEET_RESIDUAL
-        if machine.basis == "datasheet"
-        else math.log(high / low) / (2 * NORMAL_95),
+        time_residual=time_residual,
     )
 
 
