@@ -164,6 +164,13 @@ class LossAtTime:
                     f"outside the law: {value:,.4g} {what}, but {law.name} was fitted on "
                     f"{limits[0]:,.4g} to {limits[1]:,.4g}"
                 )
+        guessing = math.log(arch.vocab_size)
+        if prediction.predicted_loss > guessing:
+            flags.append(
+                f"worse than guessing: {prediction.predicted_loss:.3g} nats, but a uniform guess "
+                f"among {arch.vocab_size:,} tokens has {guessing:.3g}: the law is far outside its "
+                "range, at best the ranking can be of use"
+            )
         if prediction.n_steps < FEW_STEPS:
             flags.append(
                 f"only {prediction.n_steps:.0f} optimizer steps (under {FEW_STEPS:,}): "

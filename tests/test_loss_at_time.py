@@ -137,8 +137,10 @@ def test_a_mesh_holds_the_scalars(objective):
 
 
 def flags(objective, **changes):
+    """Flags under a law that expects less than a guess among the few tokens of ARCH."""
     changed = dataclasses.replace(objective, **changes)
-    return changed.flags(ARCH, changed.predict(ARCH))
+    mild = dataclasses.replace(changed, law=dataclasses.replace(changed.law, A=1.0, B=1.0))
+    return mild.flags(ARCH, mild.predict(ARCH))
 
 
 def test_a_plain_case_has_no_flags(roomy):
@@ -164,6 +166,14 @@ def test_flag_outside_the_law(roomy, limits, what):
     (flag,) = flags(roomy, law=dataclasses.replace(roomy.law, **limits))
     assert flag.startswith("outside the law: ")
     assert f" {what}, but toy-law was fitted on " in flag
+
+
+def test_flag_worse_than_guessing(roomy):
+    guess = math.log(ARCH.vocab_size)
+    for excess, flagged in ((-0.01, False), (0.01, True)):
+        certain = dataclasses.replace(roomy.law, E=guess + excess)
+        flag = flags(roomy, law=dataclasses.replace(certain, alpha=5.0, beta=5.0))
+        assert [text.startswith("worse than guessing: ") for text in flag] == [True] * flagged
 
 
 def test_flag_few_steps(roomy):
