@@ -4,7 +4,7 @@ Command: OPENBLAS_NUM_THREADS=1 python experiments/coverage.py
 Wall time: 13 min on one core; rows are appended to coverage.csv and scenarios there are skipped.
 Expected: over 8 scenarios and 8 quantities the intervals of `LawDraws` hold the truth in 95.5% of
 1,000 repetitions on average, and in 92% to 98% for 63 of the 64. The one below, 91.8%, is B on
-Chinchilla's own 240 points, where five points of few tokens carry a third of what is known of beta.
+Chinchilla's own 240 points, where the five of fewest and most tokens carry a third of beta.
 Plain percentiles average 94.7%, as good but on the low side; widened twice they reach 98.9%.
 
 In each repetition runs are made from a known law with noise on the log loss, fitted with the tuned
