@@ -31,7 +31,8 @@ def show_found(found: Found, space_name: str) -> Lines:
         f"[bold]d_model {arch.d_model} × {arch.n_layers} layers[/], {arch.n_heads} heads of "
         f"{arch.d_head}, d_ff {arch.d_ff}{' gated' if arch.gated_mlp else ''}:\n"
         f"{_short(predicted.n_params)} parameters, {_short(predicted.n_tokens)} tokens, "
-        f"predicted loss [bold]{predicted.predicted_loss:.4f}[/] nats per token.\n"
+        f"{predicted.n_tokens / predicted.n_params:.1f} of them per parameter, predicted loss "
+        f"[bold]{predicted.predicted_loss:.4f}[/].\n"
     )
     rows = found.frame.to_dict(orient="records")
     yield _candidates(rows)
@@ -158,16 +159,17 @@ def _sources(rows: list[Any]) -> Lines:
 
 
 def _candidates(rows: list[dict[str, Any]]) -> Table:
+    """The candidates in 80 columns; result.json and candidates.csv hold every quantity."""
     sure = "p_best" in rows[0]
     table = plain_table(
-        "shape", "heads", "kv", "d_ff", "params", "step ms", "tokens", "tok/par", "GB", "loss",
-        "behind", *(["95% interval", "P(best)"] if sure else []),
+        "shape", "heads", "kv", "d_ff", "params", "step ms", "tokens", "GB", "loss",
+        *(["behind, 95%", "P(best)"] if sure else ["behind"]),
     )  # fmt: skip
     for row in rows:
-        standing = []
+        behind = [f"{row['loss_behind_best']:.4f}"]
         if sure:
             interval = f"{row['behind_low']:+.3f}..{row['behind_high']:+.3f}"
-            standing = ["" if row is rows[0] else interval, f"{row['p_best']:.0%}"]
+            behind = ["" if row is rows[0] else interval, f"{row['p_best']:.0%}"]
         table.add_row(
             f"{row['d_model']}×{row['n_layers']}",
             f"{row['n_heads']}×{row['d_head']}",
@@ -176,11 +178,9 @@ def _candidates(rows: list[dict[str, Any]]) -> Table:
             _short(row["n_params"]),
             f"{row['step_time_s'] * 1e3:,.3g}",
             _short(row["n_tokens"]),
-            f"{row['tokens_per_param']:.1f}",
             f"{row['memory_bytes'] / 1e9:.1f}" + ("r" if row["remat"] == "layer" else ""),
             f"{row['predicted_loss']:.4f}",
-            f"{row['loss_behind_best']:.4f}",
-            *standing,
+            *behind,
         )
     return table
 
