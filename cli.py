@@ -85,6 +85,7 @@ def find(
     from .objectives.presets import DEFAULT_LAW, load_draws
     from .search.find import find
     from .space.load import load_space
+    from .validation.machine import machine_warning
 
     objective = _objective(budget, device, law, remat, data_limit_tokens)
     aspect_ratio = objective.law.aspect_ratio_range
@@ -106,6 +107,8 @@ def find(
             draws=load_draws(objective, device, law or DEFAULT_LAW),
             on_progress=report,
         )
+    if warning := machine_warning(objective.device):
+        found.warnings.append(warning)
     if folder:
         from .search.save import save
 

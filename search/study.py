@@ -86,7 +86,7 @@ def explore(
         seed: of all randomness; the same seed without a storage gives the same search.
         storage: where trials are kept, a URL or the path of a journal file; None: nowhere.
         study_name: under which name.
-        on_progress: called with the number of new trials since the last call.
+        on_progress: called with the number of trials since the last call, the kept ones first.
 
     Raises:
         ValueError: `n_trials` is not positive, or the kept study asked another question.

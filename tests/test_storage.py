@@ -82,7 +82,7 @@ def test_a_kept_study_is_taken_up_where_it_stood(small_space, objective, url):
         storage=url,
         on_progress=counts.append,
     )
-    assert (second.n_trials, sum(counts)) == (25, 15)
+    assert (second.n_trials, counts) == (25, [10, 15])
     assert len(set(shapes(kept(url)))) == len(kept(url)) == 25
     assert {c.key for c in first.candidates[1:]} <= {c.key for c in second.candidates}
     assert second.best.loss <= first.best.loss
