@@ -49,6 +49,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 RematOption = Annotated[
     str, typer.Option(help="Run blocks again in the backward pass: none, layer, or auto.")
 ]
+CriticalOption = Annotated[
+    bool, typer.Option(help="Tokens in large batches count for less, so the batch can be searched.")
+]
 DataOption = Annotated[
     float | None, typer.Option(help="Unique tokens that there are; repeated ones count for less.")
 ]
@@ -77,6 +80,7 @@ def find(
     certify: Annotated[bool, typer.Option(help="Prove the optimum by enumeration.")] = True,
     remat: RematOption = "auto",
     data_limit_tokens: DataOption = None,
+    critical_batch: CriticalOption = False,
     seed: SeedOption = 0,
     out: OutOption = None,
     as_json: JsonOption = False,
@@ -87,7 +91,7 @@ def find(
     from .space.load import load_space
     from .validation.machine import machine_warning
 
-    objective = _objective(budget, device, law, remat, data_limit_tokens)
+    objective = _objective(budget, device, law, remat, data_limit_tokens, critical_batch)
     aspect_ratio = objective.law.aspect_ratio_range
     space = space or _default_space(objective)
     models = load_space(space, settings=settings or (), aspect_ratio=aspect_ratio)
@@ -142,7 +146,7 @@ def front(
     from .search.show import show_front
     from .space.load import load_space
 
-    objective = _objective(budget, device, law, "auto", None)
+    objective = _objective(budget, device, law)
     aspect_ratio = objective.law.aspect_ratio_range
     space = space or _default_space(objective)
     models = load_space(space, settings=settings or (), aspect_ratio=aspect_ratio)
@@ -172,6 +176,7 @@ def predict(
     law: LawOption = None,
     remat: RematOption = "auto",
     data_limit_tokens: DataOption = None,
+    critical_batch: CriticalOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict step time, tokens and loss of one architecture, part by part."""
@@ -179,7 +184,7 @@ def predict(
     from .search.predict import predict_one
     from .space.architecture import FIELDS
 
-    objective = _objective(budget, device, law, remat, data_limit_tokens)
+    objective = _objective(budget, device, law, remat, data_limit_tokens, critical_batch)
     fields = {name: given[name] for name in FIELDS if name in given}
     answer = predict_one(objective, fields, config)
     if as_json:
@@ -426,7 +431,12 @@ def _print_written(folder: Path, names: list[str]) -> None:
 
 
 def _objective(
-    budget: str, device: str | None, law: str | None, remat: str, data_limit_tokens: float | None
+    budget: str,
+    device: str | None,
+    law: str | None,
+    remat: str = "auto",
+    data_limit_tokens: float | None = None,
+    critical_batch: bool = False,
 ) -> LossAtTime:
     from .objectives.budget import parse_budget
     from .objectives.loss_at_time import LossAtTime
@@ -438,6 +448,7 @@ def _objective(
         time_budget_s=parse_budget(budget),
         remat=remat,  # type: ignore[arg-type]
         data_limit_tokens=data_limit_tokens,
+        critical_batch=critical_batch,
     )
 
 

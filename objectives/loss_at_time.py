@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..space.architecture import Architecture
+from .batch_size import small_batch_tokens
 from .counts import n_params, n_params_non_embedding
 from .device import Device
 from .loss_law import LossLaw
@@ -63,6 +64,8 @@ class LossAtTime:
             `auto`, which does so where the model does not fit otherwise.
         data_limit_tokens: unique tokens that there are; tokens beyond it are repetitions and count
             for less (Muennighoff et al. 2023, equation 5). None: without limit.
+        critical_batch: whether tokens in large batches count for less (`small_batch_tokens`), so
+            that the batch may be searched. A law fitted on large batches is then charged twice.
 
     Raises:
         ValueError: the budget or the data limit is not positive and finite.
@@ -73,6 +76,7 @@ class LossAtTime:
     time_budget_s: float
     remat: Remat = "auto"
     data_limit_tokens: float | None = None
+    critical_batch: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.time_budget_s) and self.time_budget_s > 0):
@@ -104,7 +108,7 @@ class LossAtTime:
             feasible=(bytes_needed <= self.device.memory_bytes) & (whole_steps >= 1),
             predicted_loss=self.law.loss(
                 counts[self.law.n_convention],
-                self.effective_tokens(n_steps * arch.tokens_per_step),
+                self.effective_tokens(n_steps * arch.tokens_per_step, arch.tokens_per_step),
                 {"d_model": arch.d_model, "n_layers": arch.n_layers, "n_steps": n_steps},
             ),
         )
@@ -114,13 +118,13 @@ class LossAtTime:
         non_embedding = self.law.n_convention == "non_embedding"
         return prediction.n_params_non_embedding if non_embedding else prediction.n_params
 
-    def effective_tokens(self, n_tokens: Any) -> Any:
-        """Unique tokens worth as much as `n_tokens` of which some are repetitions."""
-        if self.data_limit_tokens is None:
-            return n_tokens
-        repetitions = np.maximum(n_tokens / self.data_limit_tokens - 1, 0)
-        worth = REPETITIONS_SCALE * (1 - math.e ** (-repetitions / REPETITIONS_SCALE))
-        return np.minimum(n_tokens, self.data_limit_tokens) + self.data_limit_tokens * worth
+    def effective_tokens(self, n_tokens: Any, tokens_per_step: Any) -> Any:
+        """Tokens that the law counts, where some are repetitions or batches are large."""
+        if self.data_limit_tokens is not None:
+            repetitions = np.maximum(n_tokens / self.data_limit_tokens - 1, 0)
+            worth = REPETITIONS_SCALE * (1 - math.e ** (-repetitions / REPETITIONS_SCALE))
+            n_tokens = np.minimum(n_tokens, self.data_limit_tokens) + self.data_limit_tokens * worth
+        return small_batch_tokens(n_tokens, tokens_per_step) if self.critical_batch else n_tokens
 
     def _memory(self, arch: Architecture) -> tuple[Any, Any]:
         """Whether to rematerialise, and the bytes that training then needs."""

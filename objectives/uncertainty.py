@@ -142,7 +142,8 @@ def draw_losses(
     )
     step_time_s = seconds @ units.T * _residuals(rng, draws.time_residual, n_draws, len(archs))
     n_steps = np.maximum(np.floor(objective.time_budget_s / step_time_s), 1)
-    n_tokens = objective.effective_tokens(n_steps * [arch.tokens_per_step for arch in archs])
+    per_step = np.array([arch.tokens_per_step for arch in archs])
+    n_tokens = objective.effective_tokens(n_steps * per_step, per_step)
     counted = np.array([objective.counted_params(p) for p in predictions], dtype=float)
     E, A, B, alpha, beta, *coefficients = laws.T[:, :, None]  # noqa: N806
     losses = E + A / counted**alpha + B / n_tokens**beta

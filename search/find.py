@@ -80,6 +80,7 @@ class Found:
             "law": dataclasses.asdict(self.objective.law),
             "remat": self.objective.remat,
             "data_limit_tokens": self.objective.data_limit_tokens,
+            "critical_batch": self.objective.critical_batch,
             "n_valid": self.n_valid,
             "certified": self.certified,
             "optuna_regret": self.optuna_regret,

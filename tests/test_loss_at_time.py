@@ -78,7 +78,7 @@ def test_the_law_counts_parameters_its_own_way(roomy):
 )
 def test_repeated_tokens_are_worth_less(roomy, epochs, worth):
     limited = dataclasses.replace(roomy, data_limit_tokens=1e6)
-    assert limited.effective_tokens(epochs * 1e6) == pytest.approx(worth * 1e6, rel=1e-12)
+    assert limited.effective_tokens(epochs * 1e6, 1) == pytest.approx(worth * 1e6, rel=1e-12)
 
 
 def test_a_data_limit_raises_the_loss_and_leaves_the_tokens(roomy):
@@ -166,6 +166,21 @@ def test_flag_outside_the_law(roomy, limits, what):
     (flag,) = flags(roomy, law=dataclasses.replace(roomy.law, **limits))
     assert flag.startswith("outside the law: ")
     assert f" {what}, but toy-law was fitted on " in flag
+
+
+def test_under_the_critical_batch_rule_the_largest_batch_is_not_the_best(roomy):
+    sizes = 2.0 ** np.arange(0, 14)
+    mesh = dataclasses.replace(ARCH, batch_size=sizes)
+    # A step's overhead makes small batches slow; for the pure law alone, larger is always better.
+    slow = dataclasses.replace(roomy.device.step_time_model, seconds_per_unit={
+        "memcpys": 0.0, "flops": 1e-13, "steps": 1e-3})  # fmt: skip
+    chip = dataclasses.replace(roomy.device, memory_bytes=1e15, basis="measured", step_time=slow)
+    pure = dataclasses.replace(roomy, device=chip, remat="none")
+    ruled = dataclasses.replace(pure, critical_batch=True)
+    assert np.argmin(pure.predict(mesh).predicted_loss) > np.argmin(
+        ruled.predict(mesh).predicted_loss
+    )
+    assert np.all(ruled.predict(mesh).predicted_loss > pure.predict(mesh).predicted_loss)
 
 
 def test_flag_worse_than_guessing(roomy):
