@@ -11,6 +11,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from anybudget.objectives.loss_law import LossLaw
 from anybudget.objectives.presets import load_law
@@ -19,20 +20,20 @@ HERE = Path(__file__).parent
 ACCENT, SECOND = "#c2410c", "#1d4ed8"
 
 
-def draw_points(axes: plt.Axes, runs: pd.DataFrame, law: LossLaw) -> None:
+def draw_points(axes: Axes, runs: pd.DataFrame, law: LossLaw) -> None:
     """Measured loss against tokens, coloured by size, with the law at five sizes."""
     dots = axes.scatter(
         runs.n_tokens, runs.measured_loss, c=runs.n_params, norm="log", s=9, cmap="viridis"
     )
     tokens = np.geomspace(runs.n_tokens.min(), runs.n_tokens.max(), 100)
     for size in (1e8, 3e8, 1e9, 3e9, 1e10):
-        axes.plot(tokens, law.loss(size, tokens), color=dots.cmap(dots.norm(size)), linewidth=1)
+        axes.plot(tokens, law.loss(size, tokens), color=dots.to_rgba(size), linewidth=1)
     axes.figure.colorbar(dots, ax=axes, label="parameters")
     axes.set(xscale="log", xlabel="tokens", ylabel="loss, nats per token")
     axes.set_title("240 runs and the law")
 
 
-def draw_residuals(axes: plt.Axes, runs: pd.DataFrame, law: LossLaw) -> None:
+def draw_residuals(axes: Axes, runs: pd.DataFrame, law: LossLaw) -> None:
     """What the law leaves unexplained, against size."""
     share = runs.measured_loss / law.loss(runs.n_params, runs.n_tokens) - 1
     axes.axhline(0, color="0.7", linewidth=0.8)
@@ -41,7 +42,7 @@ def draw_residuals(axes: plt.Axes, runs: pd.DataFrame, law: LossLaw) -> None:
     axes.set_title("What it leaves")
 
 
-def draw_exponents(axes: plt.Axes, draws: pd.DataFrame, law: LossLaw) -> None:
+def draw_exponents(axes: Axes, draws: pd.DataFrame, law: LossLaw) -> None:
     """Both exponents in each bootstrap draw."""
     axes.scatter(draws.alpha, draws.beta, s=3, color=SECOND, alpha=0.25, linewidths=0)
     axes.plot(law.alpha, law.beta, "*", color=ACCENT, markersize=13, markeredgecolor="white")
@@ -58,7 +59,7 @@ if __name__ == "__main__":
     law = load_law("besiroglu-2024")
     plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
     figure, panels = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
-    runs = table[table.status == "ok"]
+    runs = table.query("status == 'ok'")
     draw_points(panels[0], runs, law)
     draw_residuals(panels[1], runs, law)
     draw_exponents(panels[2], pd.read_csv(HERE / "chinchilla_draws.csv"), law)

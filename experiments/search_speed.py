@@ -186,8 +186,9 @@ def main() -> None:
             table.to_csv(CSV, mode="a", header=not CSV.exists(), index=False)
             print(row, flush=True)
     table = pd.read_csv(CSV)
-    print(table[table.table == "rate"][["search", "per_s", "regret"]].to_string(index=False))
-    reach = table[table.table == "reach"].groupby("search")
+    rates = table.query("table == 'rate'")
+    print(rates.to_string(columns=["search", "per_s", "regret"], index=False))
+    reach = table.query("table == 'reach'").groupby("search")
     print(reach.agg(median_s=("seconds", "median"), reached=("reached", "sum")).to_string())
 
 

@@ -62,7 +62,7 @@ def test_the_law_s_spread_at_one_candidate_is_that_of_its_residual():
 
 
 def test_a_datasheet_s_rates_stay_within_the_stated_spread():
-    ratio = datasheet_draws(OBJECTIVE.device)[:, :2] / SECONDS[0, :2]
+    ratio = datasheet_draws(OBJECTIVE.device)[:, :2] / SECONDS[:, :2]
     shares = OBJECTIVE.device.utilisation / ratio
     assert shares.min() >= 0.5
     assert shares.max() <= 0.9
