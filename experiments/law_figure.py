@@ -27,7 +27,8 @@ def draw_points(axes: Axes, runs: pd.DataFrame, law: LossLaw) -> None:
     )
     tokens = np.geomspace(runs.n_tokens.min(), runs.n_tokens.max(), 100)
     for size in (1e8, 3e8, 1e9, 3e9, 1e10):
-        axes.plot(tokens, law.loss(size, tokens), color=dots.to_rgba(np.array([size]))[0], linewidth=1)
+        colour = dots.to_rgba(np.array([size]))[0]
+        axes.plot(tokens, law.loss(size, tokens), color=colour, linewidth=1)
     axes.figure.colorbar(dots, ax=axes, label="parameters")
     axes.set(xscale="log", xlabel="tokens", ylabel="loss, nats per token")
     axes.set_title("240 runs and the law")
