@@ -103,15 +103,9 @@ def refine(
         confirmation.save(here / CONFIRM_FOLDER, command=command)
         tables.append(read_runs(here / CONFIRM_FOLDER / RUNS_FILE))
         on_progress(f"round {number}: fitting the law to all runs, searching again")
-        report = report_law(
-            merged(tables), name=f"round-{number}", source=f"anybudget refine, round {number}"
+        found = _search_again(
+            result, merged(tables), here, device=device, seed=seed, command=command
         )
-        law = here / LAW_FILE
-        save_law(law, report.law, report.draws.values if report.draws else None)
-        objective = dataclasses.replace(result.objective, law=load_law(str(law)))
-        draws = load_draws(objective, device, str(law))
-        found = find(result.space, objective, seed=seed, draws=draws)
-        save(found, here, command=command, seed=seed)
         trained = {m.candidate.shape for m in confirmation.comparison.models if m.measured_loss}
         tied = {candidate.shape for candidate in found.tied}
         best_measured = confirmation.comparison.best.candidate.shape
@@ -120,7 +114,7 @@ def refine(
                 number=number,
                 confirmation=confirmation,
                 law_before=result.objective.law,
-                law_after=objective.law,
+                law_after=found.objective.law,
                 found=found,
                 settled=best_measured in tied and found.best.shape in trained,
             )
@@ -130,6 +124,26 @@ def refine(
             break
         result = load_result(here)
     return done
+
+
+def _search_again(
+    result: Result,
+    runs: dict[str, np.ndarray],
+    folder: Path,
+    *,
+    device: str | None,
+    seed: int,
+    command: str,
+) -> Found:
+    """Refit the law, keep it in the folder, and answer the result's question under it."""
+    report = report_law(runs, name=folder.name, source=f"anybudget refine, {folder.name}")
+    path = folder / LAW_FILE
+    save_law(path, report.law, report.draws.values if report.draws else None)
+    objective = dataclasses.replace(result.objective, law=load_law(str(path)))
+    draws = load_draws(objective, device, str(path))
+    found = find(result.space, objective, seed=seed, draws=draws)
+    save(found, folder, command=command, seed=seed)
+    return found
 
 
 def merged(tables: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
