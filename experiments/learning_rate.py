@@ -1,0 +1,73 @@
+"""Is one base learning rate within 1% in loss of the best for narrow, wide, shallow and deep?
+
+Command: python experiments/learning_rate.py
+Wall time: about half an hour on a quiet Zen 5 core.
+Expected: ...
+
+Every shape is trained for the same 600,000 tokens of `python` with each learning rate, a factor
+of two apart; the width and depth rules of validation/recipe.py turn the base learning rate into
+each matrix's own. Writes learning_rate.csv, a row as each run ends; rows that are there are kept.
+"""
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from anybudget.validation import host
+
+host.use_cores(1)  # before anything starts its threads, like the next
+host.keep_freed_memory()
+
+from anybudget.space.architecture import Architecture
+from anybudget.validation.corpus import load_corpus
+from anybudget.validation.recipe import Recipe
+from anybudget.validation.runs import Run, append_row, read_rows
+from anybudget.validation.tokens import Tokens, prepare_tokens
+from anybudget.validation.train import train
+
+N_STEPS = 300
+TEXT = {"vocab_size": 2048, "seq_len": 128, "batch_size": 16}
+SHAPES = {
+    "narrow": Architecture.from_shape(d_model=64, n_layers=4, **TEXT),
+    "shallow": Architecture.from_shape(d_model=192, n_layers=1, **TEXT),
+    "deep": Architecture.from_shape(d_model=64, n_layers=16, **TEXT),
+    "wide": Architecture.from_shape(d_model=384, n_layers=2, **TEXT),
+}
+FACTORS = (1.0, 0.5, 2.0)
+RESULT = Path(__file__).with_suffix(".csv")
+
+
+def losses_of(tokens: Tokens, arch: Architecture) -> dict[float, float]:
+    """Held-out loss by learning rate, training what RESULT does not hold yet."""
+    known = {
+        run.learning_rate: run
+        for run in (read_rows(RESULT, Run) if RESULT.exists() else [])
+        if run.architecture == arch and run.recipe == Recipe().label and run.n_steps == N_STEPS
+    }
+    for factor in FACTORS:
+        recipe = Recipe(learning_rate=Recipe().learning_rate * factor)
+        if recipe.learning_rate not in known:
+            run = train(
+                arch, tokens, seed=0, n_steps=N_STEPS, recipe=recipe, n_heldout_tokens=2**18
+            )
+            append_row(RESULT, run)
+            known[recipe.learning_rate] = run
+            print(f"  {recipe.learning_rate:g}: {run.measured_loss:.4f}", flush=True)
+    return {rate: run.measured_loss or math.inf for rate, run in sorted(known.items())}
+
+
+def main() -> None:
+    """Train, and say how far the recipe's learning rate is from each shape's best."""
+    tokens = prepare_tokens(load_corpus("python"), vocab_size=TEXT["vocab_size"])
+    for name, arch in SHAPES.items():
+        print(f"{name}: {arch.d_model} x {arch.n_layers}", flush=True)
+        losses = losses_of(tokens, arch)
+        best = min(losses, key=losses.__getitem__)
+        excess = losses[Recipe().learning_rate] / losses[best] - 1
+        print(f"  {losses}\n  best at {best:g}; the recipe's is {excess:.2%} above it")
+
+
+if __name__ == "__main__":
+    main()
