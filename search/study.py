@@ -31,7 +31,7 @@ from ..space.architecture import BOOL_FIELDS, FIELDS, Architecture
 from ..space.search_space import SearchSpace
 from .candidate import Candidate
 from .polish import polish
-from .samplers import CONSTRAINED, make_sampler
+from .samplers import CONSTRAINED, CONVERGING, make_sampler
 from .storage import open_storage
 
 # Trials between two writes to the storage; a kill loses at most these.
@@ -82,7 +82,7 @@ def explore(
         objective: what to minimise.
         n_trials: distinct architectures to evaluate; with a storage, those kept there count.
         sampler: one of `SAMPLERS`; `auto` polishes the best of a few random models, then looks
-            for better ones with CMA-ES.
+            for better ones with NSGA-II.
         seed: of all randomness; the same seed without a storage gives the same search.
         storage: where trials are kept, a URL or the path of a journal file; None: nowhere.
         study_name: under which name.
@@ -188,7 +188,7 @@ class _Search:
         assert self.study is not None
         if self.repeats_in_a_row >= MAX_REPEATS:
             self.repeats_in_a_row = 0
-            if isinstance(self.study.sampler, optuna.samplers.CmaEsSampler):
+            if isinstance(self.study.sampler, CONVERGING):
                 self.study = self._open_study()  # it has converged: start it anew
             candidate = self._random()
             self.study.add_trial(self._cube_trial(candidate))

@@ -86,8 +86,8 @@ def test_cma_needs_two_fields_to_search(small_space, objective):
 @pytest.mark.parametrize(
     ("name", "n_coordinates", "kind"),
     [
-        ("auto", 5, optuna.samplers.CmaEsSampler),
-        ("auto", 1, optuna.samplers.TPESampler),
+        ("auto", 5, optuna.samplers.NSGAIISampler),
+        ("auto", 1, optuna.samplers.NSGAIISampler),
         ("tpe", 5, optuna.samplers.TPESampler),
         ("nsga2", 5, optuna.samplers.NSGAIISampler),
         ("qmc", 5, optuna.samplers.QMCSampler),
