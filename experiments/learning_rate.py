@@ -2,7 +2,7 @@
 
 Command: python experiments/learning_rate.py
 Wall time: about half an hour on a quiet Zen 5 core.
-Expected: ...
+Expected: the recipe's rate of 0.004 is within 1% in loss of the best rate for each of the four.
 
 Every shape is trained for the same 600,000 tokens of `python` with each learning rate, a factor
 of two apart; the width and depth rules of validation/recipe.py turn the base learning rate into
@@ -35,7 +35,7 @@ SHAPES = {
     "deep": Architecture.from_shape(d_model=64, n_layers=16, **TEXT),
     "wide": Architecture.from_shape(d_model=384, n_layers=2, **TEXT),
 }
-FACTORS = (1.0, 0.5, 2.0)
+FACTORS = (1.0, 0.5, 2.0, 0.25)
 RESULT = Path(__file__).with_suffix(".csv")
 
 
