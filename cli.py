@@ -18,6 +18,7 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from .objectives.device import Device
     from .objectives.loss_at_time import LossAtTime
+    from .objectives.uncertainty import Draws
 
 MISTAKE, INTERRUPTED = 2, 130
 # A pipe has no width: nothing is cut there.
@@ -301,6 +302,7 @@ def confirm(
         folder,
         n_seeds=seeds,
         corpus=corpus,
+        draws=_draws_of_preset(found.objective, device),
         on_progress=lambda line: print(line, file=sys.stderr, flush=True),
         device=chip,
         top=top,
@@ -424,6 +426,14 @@ def main() -> None:
 def _mistake(message: str) -> int:
     print(f"anybudget: {' '.join(message.split())}", file=sys.stderr)
     return MISTAKE
+
+
+def _draws_of_preset(objective: LossAtTime, device: str | None) -> Draws | None:
+    """Draws of a shipped law; a result holds no more of a law than its numbers."""
+    from .objectives.presets import law_names, load_draws
+
+    name = objective.law.name
+    return load_draws(objective, device, name) if name in law_names() else None
 
 
 def _print_written(folder: Path, names: list[str]) -> None:

@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from anybudget.objectives.counts import n_params, n_params_non_embedding
+from anybudget.objectives.uncertainty import Draws
 from anybudget.search.candidate import Candidate
 from anybudget.search.find import find
 from anybudget.search.result_file import Result
@@ -235,3 +237,23 @@ def test_another_kind_of_machine(result, text, tmp_path):
 def test_no_seeds(result, text, tmp_path):
     with pytest.raises(ValueError, match="`seeds` must be at least 1, but got 0"):
         run(result, text, tmp_path, Trainer(result.objective), n_seeds=0)
+
+
+def test_the_chances_before_training(result, text, tmp_path):
+    """Without uncertainty the predicted winner has all the chance."""
+    law, device = result.objective.law, result.objective.device
+    draws = Draws(
+        laws=np.array([[law.E, law.A, law.B, law.alpha, law.beta]]),
+        law_residual=0.0,
+        seconds_per_unit=np.array([list(device.step_time_model.seconds_per_unit.values())]),
+        time_residual=0.0,
+    )
+    confirmation = confirm(
+        result, tmp_path, corpus=str(text), cache_dir=tmp_path / "cache", draws=draws,
+        train_one=Trainer(result.objective), top=2, contrast=1,
+    )  # fmt: skip
+    winner = confirmation.comparison.winner.label
+    assert confirmation.p_best == {winner: 1.0} | dict.fromkeys(
+        [m.label for m in confirmation.comparison.models if m.label != winner], 0.0
+    )
+    assert confirmation.as_dict()["p_best"] == confirmation.p_best

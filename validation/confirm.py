@@ -20,6 +20,7 @@ from .. import __version__
 from ..objectives.budget import format_budget
 from ..objectives.device import Device
 from ..objectives.loss_at_time import LossAtTime
+from ..objectives.uncertainty import Draws, rank
 from ..search.result_file import Result
 from ..search.save import write_whole
 from ..space.architecture import FIELDS
@@ -49,12 +50,17 @@ LEAST_BYTES = 10_000_000
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Confirmation:
-    """What was predicted, on what it was trained, and how the two compare."""
+    """What was predicted, on what it was trained, and how the two compare.
+
+    `p_best` is each model's chance to be the best of those trained, by its label, as it was known
+    before; empty where nothing was known of the law's uncertainty.
+    """
 
     comparison: Comparison
     objective: LossAtTime
     tokens: Tokens
     max_bytes: int
+    p_best: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -98,6 +104,7 @@ class Confirmation:
             "corpus": self.tokens.corpus,
             "corpus_fingerprint": self.tokens.corpus_fingerprint,
             "max_bytes": self.max_bytes,
+            "p_best": self.p_best,
             "n_corpus_tokens": len(self.tokens.train),
             **self.comparison.as_dict(),
         }
@@ -123,6 +130,7 @@ def confirm(
     corpus: str = "python",
     cache_dir: Path | None = None,
     train_one: Train = train,
+    draws: Draws | None = None,
     on_progress: Callable[[str], None] = lambda line: None,
     **choice: Any,
 ) -> Confirmation:
@@ -135,6 +143,7 @@ def confirm(
         corpus: see `load_corpus`.
         cache_dir: where tokens are kept.
         train_one: what trains.
+        draws: of the objective's law and device, for the chances before training.
         on_progress: called with a line before anything that takes time.
         **choice: see `choose`.
 
@@ -160,8 +169,25 @@ def confirm(
         on_progress=on_progress,
     )
     return Confirmation(
-        comparison=compare(models), objective=objective, tokens=tokens, max_bytes=max_bytes
+        comparison=compare(models),
+        objective=objective,
+        tokens=tokens,
+        max_bytes=max_bytes,
+        p_best=_chances(entries, objective, draws) if draws else {},
     )
+
+
+def _chances(entries: list[Entry], objective: LossAtTime, draws: Draws) -> dict[str, float]:
+    """P(best) of each entry among all of them, the likeliest first."""
+    ranked = sorted(entries, key=lambda entry: entry.candidate.loss)
+    standings = rank(
+        objective,
+        [entry.candidate.arch for entry in ranked],
+        [entry.candidate.prediction for entry in ranked],
+        draws,
+    )
+    chances = [(entry.label, one.p_best) for entry, one in zip(ranked, standings, strict=True)]
+    return dict(sorted(chances, key=lambda chance: -chance[1]))
 
 
 def bytes_to_read(entries: list[Entry]) -> int:

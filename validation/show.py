@@ -28,6 +28,9 @@ def show_confirmation(confirmation: Confirmation) -> Lines:
     yield _models(confirmation.comparison)
     yield ""
     yield from _agreement(confirmation.comparison)
+    if confirmation.p_best:
+        chances = ", ".join(f"{label} {p:.0%}" for label, p in confirmation.p_best.items())
+        yield f"P(best) among these before training: {escape(chances)}."
     yield f"\n[bold]{escape(confirmation.verdict)}[/]"
     yield from show_warnings(confirmation.warnings)
 
