@@ -206,6 +206,9 @@ def fit(
     n_convention: Annotated[
         str | None, typer.Option(help="N counts `total` or `non_embedding` parameters.")
     ] = None,
+    huber_delta: Annotated[
+        float, typer.Option(help="Threshold on the log residual; 0: from the residuals' spread.")
+    ] = 0.001,
     draws: Annotated[int, typer.Option(help="Bootstrap draws.", min=100)] = 1000,
     seed: SeedOption = 0,
     out: Annotated[
@@ -227,6 +230,7 @@ def fit(
         method=method,  # type: ignore[arg-type]
         form=form,
         n_convention=n_convention,  # type: ignore[arg-type]
+        huber_delta=huber_delta,
         n_draws=draws,
         seed=seed,
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal, get_args
 
 from .bootstrap import LawDraws, bootstrap_law
-from .fit_law import LawFit, as_loss_law, fit_linear, fit_varpro
+from .fit_law import REFERENCE_DELTA, LawFit, as_loss_law, fit_linear, fit_varpro
 from .fit_multi_start import fit_multi_start
 from .law_runs import Convention, LawRuns, law_runs
 from .law_scores import (
@@ -92,6 +93,7 @@ def report_law(
     method: Method = "varpro",
     form: str = "auto",
     n_convention: Convention | None = None,
+    huber_delta: float = REFERENCE_DELTA,
     n_draws: int = 1000,
     seed: int = 0,
 ) -> LawReport:
@@ -105,27 +107,35 @@ def report_law(
         form: of the further terms, a name from `FORMS`; `auto` keeps one only if it pays on
             shapes left out.
         n_convention: which parameters N counts; None: all, where the table has them.
+        huber_delta: the threshold on the log residual beyond which a run pulls no harder, the
+            published one unless told otherwise; 0: a multiple of the spread of the residuals.
         n_draws: bootstrap draws.
         seed: of the bootstrap.
 
     Raises:
         ValueError: the runs cannot tell a law, or an option is not one of those.
     """
-    fitters = {"varpro": fit_varpro, "linear": fit_linear, "multi_start": fit_multi_start}
-    if method not in fitters:
-        raise ValueError(f"a method is one of {', '.join(fitters)}, but got {method!r}")
+    if method not in get_args(Method):
+        raise ValueError(f"a method is one of {', '.join(get_args(Method))}, but got {method!r}")
+    if not 0 <= huber_delta < 1:
+        raise ValueError(f"`huber_delta` must be from 0 to below 1, but got {huber_delta}")
     if form not in ("auto", *FORMS):
         raise ValueError(f"a form is auto or one of {', '.join(FORMS)}, but got {form!r}")
     if method != "varpro" and form not in ("auto", "none"):
         raise ValueError(f"further terms are fitted by varpro, but got method {method!r}")
     runs = law_runs(table, n_convention=n_convention)
+    fitters: dict[str, Callable[..., LawFit]] = {
+        "varpro": partial(fit_varpro, delta=huber_delta or None),
+        "linear": fit_linear,
+        "multi_start": partial(fit_multi_start, delta=huber_delta or REFERENCE_DELTA),
+    }
     pure = fit = fitters[method](runs)
     forms = []
     if method == "varpro":
         if form == "auto":
             form, forms = choose_form(runs, fit)
         if FORMS[form]:
-            fit = fit_varpro(runs, terms=FORMS[form])
+            fit = fitters[method](runs, terms=FORMS[form])
     else:
         form = "none"
     law = as_loss_law(fit, runs, name=name, corpus=_corpus(table), source=source)
@@ -144,12 +154,16 @@ def report_law(
         forms=forms,
         conventions={name: score for name, (_, score) in compare_conventions(table).items()},
         trends=trends,
-        warnings=[
-            *runs.warnings,
-            *fit.warnings,
-            *(draws.warnings() if draws else ()),
-            *trend_warnings(trends),
-        ],
+        warnings=list(
+            dict.fromkeys(
+                [
+                    *runs.warnings,
+                    *fit.warnings,
+                    *(draws.warnings() if draws else ()),
+                    *trend_warnings(trends),
+                ]
+            )
+        ),
     )
 
 
