@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .objectives.device import Device
     from .objectives.loss_at_time import LossAtTime
     from .objectives.uncertainty import Draws
+    from .space.search_space import SearchSpace
 
 MISTAKE, INTERRUPTED = 2, 130
 # A pipe has no width: nothing is cut there.
@@ -89,13 +90,11 @@ def find(
     """Find the architecture with the lowest predicted loss for a time budget."""
     from .objectives.presets import DEFAULT_LAW, load_draws
     from .search.find import find
-    from .space.load import load_space
     from .validation.machine import machine_warning
 
     objective = _objective(budget, device, law, remat, data_limit_tokens, critical_batch)
-    aspect_ratio = objective.law.aspect_ratio_range
     space = space or _default_space(objective)
-    models = load_space(space, settings=settings or (), aspect_ratio=aspect_ratio)
+    models = _models(space, settings, objective)
     folder = _writable(out)
     with _progress() as report:
         found = find(
@@ -117,7 +116,7 @@ def find(
     if folder:
         from .search.save import save
 
-        save(found, folder, command=" ".join(["anybudget", *sys.argv[1:]]), seed=seed)
+        save(found, folder, command=_command(), seed=seed)
     if as_json:
         print(json.dumps(found.as_dict()))
         return
@@ -145,12 +144,10 @@ def front(
     """Trade predicted loss against training time or memory: a Pareto front."""
     from .search.pareto import explore_front
     from .search.show import show_front
-    from .space.load import load_space
 
     objective = _objective(budget, device, law)
-    aspect_ratio = objective.law.aspect_ratio_range
     space = space or _default_space(objective)
-    models = load_space(space, settings=settings or (), aspect_ratio=aspect_ratio)
+    models = _models(space, settings, objective)
     frame = explore_front(models, objective, against=against, n_trials=trials, seed=seed)  # type: ignore[arg-type]
     if as_json:
         print(frame.to_json(orient="records"))
@@ -307,14 +304,14 @@ def confirm(
         n_seeds=seeds,
         corpus=corpus,
         draws=_draws_of_preset(found.objective, device),
-        on_progress=lambda line: print(line, file=sys.stderr, flush=True),
+        on_progress=_tell,
         device=chip,
         top=top,
         contrast=contrast,
         scale=scale,
         seed=seed,
     )
-    confirmation.save(folder, command=" ".join(["anybudget", *sys.argv[1:]]))
+    confirmation.save(folder, command=_command())
     if as_json:
         print(json.dumps(confirmation.as_dict()))
         return
@@ -359,8 +356,8 @@ def refine(
         rounds=rounds,
         device=device,
         seed=seed,
-        command=" ".join(["anybudget", *sys.argv[1:]]),
-        on_progress=lambda line: print(line, file=sys.stderr, flush=True),
+        command=_command(),
+        on_progress=_tell,
         n_seeds=seeds,
         corpus=corpus,
         top=top,
@@ -472,6 +469,23 @@ def _use_cores_of(device: Device) -> None:
 
     n_cores = device.calibration.get("n_cores")
     pin_cores(min(n_cores, count_cores()) if isinstance(n_cores, int) else None)
+
+
+def _command() -> str:
+    """The command line, for the records."""
+    return " ".join(["anybudget", *sys.argv[1:]])
+
+
+def _tell(line: str) -> None:
+    """A line of progress, beside the result and not in it."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _models(space: str, settings: list[str] | None, objective: LossAtTime) -> SearchSpace:
+    from .space.load import load_space
+
+    aspect_ratio = objective.law.aspect_ratio_range
+    return load_space(space, settings=settings or (), aspect_ratio=aspect_ratio)
 
 
 def _default_space(objective: LossAtTime) -> str:

@@ -1,5 +1,7 @@
 """What several tests share: no file of this machine's, a small space, and an objective on it."""
 
+import random
+
 import pytest
 
 from anybudget.objectives.device import Device
@@ -69,3 +71,13 @@ def law():
 def objective(device, law):
     """Ten minutes on the toy device."""
     return LossAtTime(device=device, law=law, time_budget_s=600.0)
+
+
+@pytest.fixture
+def text(tmp_path):
+    """Some 400 documents of random words, enough for 512 tokens."""
+    rng = random.Random(0)
+    words = ["".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 7))) for _ in range(400)]
+    path = tmp_path / "words.txt"
+    path.write_text("\n<|doc|>\n".join(" ".join(rng.choices(words, k=80)) for _ in range(400)))
+    return path

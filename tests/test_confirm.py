@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -32,16 +31,6 @@ def found(small_space, objective):
 @pytest.fixture
 def result(found):
     return Result(space=found.space, objective=found.objective, candidates=found.candidates)
-
-
-@pytest.fixture
-def text(tmp_path):
-    """Some 400 documents of random words, enough for 512 tokens."""
-    rng = random.Random(0)
-    words = ["".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 7))) for _ in range(400)]
-    path = tmp_path / "words.txt"
-    path.write_text("\n<|doc|>\n".join(" ".join(rng.choices(words, k=80)) for _ in range(400)))
-    return path
 
 
 class Trainer:

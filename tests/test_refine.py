@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import json
-import random
 
 import numpy as np
 import pandas as pd
@@ -28,15 +27,6 @@ def result(small_space, objective):
     space = dataclasses.replace(small_space, vocab_size=(512,), batch_size=(4,))
     quick = dataclasses.replace(objective, time_budget_s=4.0)
     return Result(space=space, objective=quick, candidates=find(space, quick).candidates)
-
-
-@pytest.fixture
-def text(tmp_path):
-    rng = random.Random(0)
-    words = ["".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 7))) for _ in range(400)]
-    path = tmp_path / "words.txt"
-    path.write_text("\n<|doc|>\n".join(" ".join(rng.choices(words, k=80)) for _ in range(400)))
-    return path
 
 
 @pytest.fixture
