@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from anybudget.objectives.step_time import StepTimeModel
+from anybudget.validation import machine
 from anybudget.validation.machine import count_cores, cpu_name, machine_name, machine_warning
 
 
@@ -29,6 +30,18 @@ def test_a_cpu_has_a_name_and_cores():
     assert cpu_name() == machine_name("cpu")
     assert cpu_name().strip()
     assert 1 <= count_cores() <= (os.cpu_count() or 1)
+
+
+def test_generations_of_one_name_are_told_apart(tmp_path, monkeypatch):
+    def named(family):
+        path = tmp_path / "cpuinfo"
+        first = f"processor : 0\ncpu family\t: {family}\nmodel\t\t: 1\nmodel name\t: AMD EPYC\n"
+        path.write_text(f"{first}\nprocessor : 1\ncpu family : 99\n")
+        monkeypatch.setattr(machine, "CPUINFO", path)
+        return cpu_name()
+
+    assert named(25) == "AMD EPYC (family 25, model 1)"
+    assert named(26) == "AMD EPYC (family 26, model 1)"
 
 
 def test_a_device_of_another_machine_is_warned_of(device):
