@@ -46,7 +46,7 @@ def train_step(
     """
     before, gradient = jax.value_and_grad(loss)(state.params, tokens_bt, arch, execution)
     updates, opt_state = optimizer(arch, recipe).update(gradient, state.opt_state, state.params)
-    rate = learning_rate(recipe, progress)
+    rate = learning_rate(arch, recipe, progress)
     params = jax.tree.map(lambda param, update: param - rate * update, state.params, updates)
     return State(params, opt_state), before
 
