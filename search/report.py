@@ -13,7 +13,7 @@ from .report_basis import assumptions
 from .report_figures import draw_over_time, draw_parts
 from .report_landscape import draw_landscape
 from .report_ranking import ranking
-from .report_style import shape_of
+from .report_style import shape_of, time_text
 from .searched import Searched
 from .show import short_count
 
@@ -121,7 +121,7 @@ def _time(searched: Searched) -> Section:
     result = searched.result
     curves = over_time(_best(searched), result.space, result.objective)
     known = [
-        (format_budget(budget_s), best)
+        (time_text(budget_s), best)
         for budget_s, best in zip(curves.budgets_s, curves.best, strict=True)
         if best.prediction.feasible
     ]

@@ -8,11 +8,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from ..objectives.budget import format_budget
 from ..objectives.uncertainty import Standing
 from .candidate import Candidate
 from .curves import OverTime
-from .report_style import ACCENT, LINE, SECOND, SOFT, base_figure, describe, shape_of
+from .report_style import ACCENT, LINE, SECOND, SOFT, base_figure, describe, shape_of, time_text
 from .show import short_count
 
 PART_NAMES = {
@@ -29,7 +28,7 @@ def draw_over_time(curves: OverTime, standing: Standing | None) -> go.Figure:
     """Loss against time: of one budget's winner, with its interval, and of the best of each."""
     figure = base_figure("training time", "predicted loss, nats per token")
     budgets_s, asked = curves.budgets_s, curves.asked
-    winner = f"{shape_of(curves.winner[asked])}, the best in {format_budget(budgets_s[asked])}"
+    winner = f"{shape_of(curves.winner[asked])}, the best in {time_text(budgets_s[asked])}"
     _add_losses(figure, budgets_s, curves.winner, winner, SECOND)
     _add_losses(figure, budgets_s, curves.best, "the best of each time", ACCENT)
     shown = range(asked % 2, len(budgets_s), 2)
@@ -47,7 +46,7 @@ def draw_over_time(curves: OverTime, standing: Standing | None) -> go.Figure:
         type="log",
         range=ends,
         tickvals=[budgets_s[at] for at in shown],
-        ticktext=[format_budget(budgets_s[at]) for at in shown],
+        ticktext=[time_text(budgets_s[at]) for at in shown],
     )
     legend = {"x": 0.01, "y": 0.02, "yanchor": "bottom", "bgcolor": "rgba(255,255,255,.8)"}
     return figure.update_layout(showlegend=True, legend=legend)
@@ -64,7 +63,7 @@ def _add_losses(
         mode="lines+markers",
         line={"color": colour, "width": 2},
         marker={"size": 6},
-        hovertext=[f"{name}: {format_budget(s)}<br>{describe(c)}" for s, c in points],
+        hovertext=[f"{name}: {time_text(s)}<br>{describe(c)}" for s, c in points],
         hoverinfo="text",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
+from ..objectives.budget import format_budget
 from .candidate import Candidate
 from .show import short_count
 
@@ -35,6 +36,11 @@ def base_figure(x: str, y: str) -> go.Figure:
             "yaxis": axis | {"title": {"text": y, "standoff": 8}},
         }
     )
+
+
+def time_text(seconds: float) -> str:
+    """A time budget, of three digits where it is less than a minute."""
+    return format_budget(float(f"{seconds:.3g}") if seconds < 60 else seconds)
 
 
 def shape_of(candidate: Candidate) -> str:

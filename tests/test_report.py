@@ -61,6 +61,10 @@ def test_a_search_is_told(run, searched_folder):
     for said in (result["command"], "toy-law", "made up for tests", "Seed 0", result["date"]):
         assert said in text
     assert len(figures_of(path)) == 3
+    page = path.read_bytes()
+    path.unlink()
+    assert run("report", searched_folder / "result.json")[0] == 0
+    assert path.read_bytes() == page
 
 
 def test_a_confirmation_is_told(run, confirmed_folder):
@@ -70,7 +74,7 @@ def test_a_confirmation_is_told(run, confirmed_folder):
     confirmed = json.loads((confirmed_folder / "confirm/confirm.json").read_text())
     text = text_of(path)
     assert f"Trained: {confirmed['verdict']}" in text
-    assert "steps took 1.10 times as long as predicted" in text
+    assert "steps took 1.1 times as long as predicted" in text
     assert f"deviation over seeds is {confirmed['seed_noise_nats']:.4f}" in text
     for said in ("2 of 2 diverged", confirmed["command"], confirmed["warnings"][0]):
         assert said in text

@@ -21,7 +21,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     """Write a folder's report.
 
     Args:
-        folder: what `find --out` wrote, and `confirm` added to.
+        folder: what `find --out` wrote, and `confirm` added to; or the result file in it.
         out: the HTML file; by default `report.html` in the folder.
 
     Returns:
@@ -31,6 +31,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
         ValueError: the folder does not hold what `find` and `confirm` write, or the file cannot be
             written.
     """
+    folder = folder.parent if folder.is_file() else folder
     out = out or folder / REPORT_FILE
     if out.suffix != ".html":
         raise ValueError(f"--out must be a .html file, but got {str(out)!r}")
@@ -87,10 +88,11 @@ def _measured(confirmed: Confirmed) -> Section:
 def _finding(confirmed: Confirmed) -> str:
     text = f"{confirmed.best_measured} has the lowest loss of those trained"
     if confirmed.loss.spearman is not None:
-        text += f"; ranks agree by {confirmed.loss.spearman:.2f} (Spearman)"
+        rank = f"{confirmed.loss.spearman:.2f}".replace("-", "−")
+        text += f"; rank correlation {rank} (Spearman)"
     if confirmed.log_step_time.mean_error is not None:
         ratio = math.exp(-confirmed.log_step_time.mean_error)
-        text += f"; steps took {ratio:.2f} times as long as predicted"
+        text += f"; steps took {ratio:.3g} times as long as predicted"
     return text
 
 
