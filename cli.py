@@ -403,6 +403,19 @@ def calibrate(
         _print(show_calibration(found, path))
 
 
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="DIR of `find --out DIR`, confirmed or not.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="HTML file; default: report.html in the folder.")
+    ] = None,
+) -> None:
+    """Write a search, and its confirmation, as one HTML page that needs no network."""
+    from .validation.report import write_report
+
+    _print([f"Written: {escape(str(write_report(folder, out)))}"])
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):

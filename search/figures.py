@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ from ..objectives.loss_at_time import LossAtTime
 from ..space.architecture import Architecture
 from ..space.search_space import SearchSpace
 from .candidate import Candidate
+from .curves import STEP_TIME_LEVELS, over_time, step_time_mesh
 from .find import Found
 from .pareto import memory_front
-from .polish import polish
 
 ACCENT, SECOND = "#c2410c", "#1d4ed8"
 STYLE: Any = {
@@ -30,8 +29,6 @@ STYLE: Any = {
     "font.size": 10,
     "savefig.dpi": 150,
 }
-# Budgets of the time figure, as shares of the one that was asked for.
-SHARES = 2.0 ** np.arange(-6, 4)
 
 
 def save_figures(found: Found, folder: Path) -> None:
@@ -86,36 +83,16 @@ def _draw_step_times(
     axes: Axes, widths: np.ndarray, depths: np.ndarray, like: Architecture, objective: LossAtTime
 ) -> None:
     """Lines of equal step time of models with heads of 64 and d_ff = 4 d_model."""
-    mesh_widths = np.arange(64, widths.max() + 64, 64.0)
-    mesh_depths = np.arange(1.0, depths.max() + 1)[:, None]
-    heads = mesh_widths / 64
-    mesh = dataclasses.replace(
-        like,
-        d_model=mesh_widths,
-        n_layers=mesh_depths,
-        n_heads=heads,
-        n_kv_heads=heads,
-        d_head=64,
-        d_ff=4 * mesh_widths,
-    )
-    times_ms = 1e3 * objective.device.step_time_model.step_time_s(mesh)
-    grid = np.broadcast_arrays(mesh_widths, mesh_depths, times_ms)
-    levels = [m * 10.0**e for e in range(-3, 6) for m in (1, 2, 5)]
-    lines = axes.contour(*grid, levels=levels, colors="0.35", linewidths=0.7)
+    grid = step_time_mesh(int(widths.max()), int(depths.max()), like, objective)
+    lines = axes.contour(*grid, levels=STEP_TIME_LEVELS, colors="0.35", linewidths=0.7)
     axes.clabel(lines, fmt=lambda ms: f"{ms:g} ms", fontsize=8)
 
 
 def draw_loss_against_time(best: Candidate, space: SearchSpace, objective: LossAtTime) -> Figure:
     """Loss of the winner, and of the best architecture of each budget, against the budget."""
     figure, axes = _figure()
-    budgets = SHARES * objective.time_budget_s
-    winner, envelope = [], []
-    start = best
-    for budget in budgets:
-        at_budget = dataclasses.replace(objective, time_budget_s=float(budget))
-        winner.append(Candidate.of(best.arch, at_budget))
-        start = polish(Candidate.of(start.arch, at_budget), space, at_budget)
-        envelope.append(start)
+    curves = over_time(best, space, objective)
+    budgets, winner, envelope = curves.budgets_s, curves.winner, curves.best
     axes.plot(budgets, _feasible_losses(winner), "o-", color=SECOND, markersize=4)
     axes.plot(budgets, _feasible_losses(envelope), "o-", color=ACCENT, markersize=4)
     axes.axvline(objective.time_budget_s, color="0.6", linewidth=0.8, linestyle=":")
@@ -136,7 +113,7 @@ def draw_loss_against_time(best: Candidate, space: SearchSpace, objective: LossA
         end, (budgets[0], winner[0].loss), (12, 2), textcoords="offset points", color=SECOND
     )
     axes.set(xscale="log", xlabel="time budget", ylabel="predicted loss, nats per token")
-    axes.set_xticks(budgets[::2], [format_budget(float(budget)) for budget in budgets[::2]])
+    axes.set_xticks(budgets[::2], [format_budget(budget) for budget in budgets[::2]])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(y=0.15)
     axes.set_title(f"The best shape of each budget on {objective.device.name}", color=ACCENT)

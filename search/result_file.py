@@ -43,16 +43,7 @@ def load_result(path: Path) -> Result:
             those of its own device, law and budget.
     """
     path = path / FILE_NAME if path.is_dir() else path
-    if not path.exists():
-        raise ValueError(
-            f"there is no {path}; `anybudget find BUDGET --out DIR` makes DIR/{FILE_NAME}"
-        )
-    try:
-        data = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise ValueError(f"{path} must hold the JSON object that `find` writes")
+    data = read_document(path, made_by="`anybudget find BUDGET --out DIR`")
     names = [field.name for field in dataclasses.fields(LossAtTime)]
     objective = build(LossAtTime, {name: data[name] for name in names if name in data}, str(path))
     space = build(SearchSpace, _get(data, "space", dict, str(path)), f"{path}: space")
@@ -63,13 +54,40 @@ def load_result(path: Path) -> Result:
         space=space,
         objective=objective,
         candidates=[
-            _candidate(row, space, objective, f"{path}: candidates[{i}]")
+            candidate_of(row, space, objective, f"{path}: candidates[{i}]")
             for i, row in enumerate(rows)
         ],
     )
 
 
-def _candidate(row: Any, space: SearchSpace, objective: LossAtTime, where: str) -> Candidate:
+def read_document(path: Path, *, made_by: str) -> dict[str, Any]:
+    """A JSON file's object.
+
+    Args:
+        path: the file.
+        made_by: the command that writes it, for those who have none.
+
+    Raises:
+        ValueError: there is no such file, or it holds no JSON object.
+    """
+    if not path.exists():
+        raise ValueError(f"there is no {path}; {made_by} makes it")
+    try:
+        data = json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} must hold the JSON object that {made_by} writes")
+    return data
+
+
+def candidate_of(row: Any, space: SearchSpace, objective: LossAtTime, where: str) -> Candidate:
+    """The candidate of one row, predicted anew.
+
+    Raises:
+        ValueError: with `where`: a field is missing or of another type, the architecture is not in
+            the space, or the recorded loss is not what the objective predicts.
+    """
     if not isinstance(row, dict):
         raise ValueError(f"{where} must be a JSON object, but got {row!r}")
     fields = {name: _get(row, name, bool if name in BOOL_FIELDS else int, where) for name in FIELDS}

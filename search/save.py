@@ -11,6 +11,8 @@ from .. import __version__
 from .candidate import to_frame
 from .find import Found
 
+SHAPES_FILE = "shapes.csv"
+
 
 def save(found: Found, folder: Path, *, command: str, seed: int) -> None:
     """Write everything needed to reproduce the search and to train its candidates.
@@ -30,10 +32,10 @@ def save(found: Found, folder: Path, *, command: str, seed: int) -> None:
     document = provenance | found.as_dict()
     write_whole(folder / "result.json", json.dumps(document, indent=2) + "\n")
     write_whole(folder / "candidates.csv", found.frame.to_csv(index=False))
+    write_whole(folder / SHAPES_FILE, to_frame(found.shapes).to_csv(index=False))
     if found.certified:
         from .figures import save_figures
 
-        write_whole(folder / "shapes.csv", to_frame(found.shapes).to_csv(index=False))
         save_figures(found, folder)
 
 

@@ -1,13 +1,23 @@
 """What several tests share: no file of this machine's, a small space, and an objective on it."""
 
+import dataclasses
+import datetime
+import json
 import random
+import shutil
 
+import numpy as np
 import pytest
 
 from anybudget.objectives.device import Device
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.loss_law import LossLaw
+from anybudget.objectives.uncertainty import Draws
+from anybudget.search.find import find
+from anybudget.search.save import save
 from anybudget.space.search_space import SearchSpace
+from anybudget.validation.compare import Trained, compare, labels
+from anybudget.validation.runs import Run
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +25,7 @@ def _no_calibrated_device(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_space():
     """768 architectures of at most some 10^6 parameters."""
     return SearchSpace(
@@ -35,7 +45,7 @@ def small_space():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def device():
     """A machine on which about a third of `small_space` does not fit."""
     return Device(
@@ -49,7 +59,7 @@ def device():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def law():
     """A law of the published form."""
     return LossLaw(
@@ -67,7 +77,7 @@ def law():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def objective(device, law):
     """Ten minutes on the toy device."""
     return LossAtTime(device=device, law=law, time_budget_s=600.0)
@@ -81,3 +91,92 @@ def text(tmp_path):
     path = tmp_path / "words.txt"
     path.write_text("\n<|doc|>\n".join(" ".join(rng.choices(words, k=80)) for _ in range(400)))
     return path
+
+
+# A name that would run, were it not escaped.
+EVIL = "<script>alert('toy')</script>"
+
+
+@pytest.fixture(scope="session")
+def _searched(small_space, objective, tmp_path_factory):
+    """What `find --out` writes, with intervals, on a device with a name to beware of."""
+    objective = dataclasses.replace(
+        objective, device=dataclasses.replace(objective.device, name=EVIL)
+    )
+    law, seconds = objective.law, objective.device.step_time_model.seconds_per_unit
+    numbers = np.array([law.E, law.A, law.B, law.alpha, law.beta])
+    draws = Draws(
+        laws=np.array([numbers, numbers * (1, 1.5, 1, 1, 1)]),
+        law_residual=0.005,
+        seconds_per_unit=np.array([list(seconds.values())]),
+        time_residual=0.05,
+    )
+    folder = tmp_path_factory.mktemp("searched")
+    found = find(small_space, objective, top=6, n_trials=1, draws=draws)
+    save(found, folder, command=f"anybudget find 10m --device {EVIL}", seed=0)
+    return folder, found
+
+
+@pytest.fixture(scope="session")
+def _confirmed(_searched, tmp_path_factory):
+    """The same as `confirm` leaves it, with made-up measurements."""
+    models, candidates = [], _searched[1].candidates[:5]
+    names = labels([candidate.arch for candidate in candidates])
+    for at, (candidate, label) in enumerate(zip(candidates, names, strict=True)):
+        runs = [_run(candidate, seed, diverged=at == 4) for seed in (0, 1)]
+        role = EVIL if at == 3 else "top"
+        models.append(Trained(label=label, role=role, candidate=candidate, runs=runs))
+    document = {
+        "command": f"anybudget confirm {EVIL}",
+        "date": "2026-01-02T03:04:05+00:00",
+        "verdict": "The predicted winner came first.",
+        "warnings": [f"trained on {EVIL}"],
+        "time_budget_s": 600.0,
+        "device": EVIL,
+        "law": "toy-law",
+        "law_corpus": "none",
+        "corpus": "words.txt",
+        "corpus_fingerprint": "0123456789abcdef",
+        "n_corpus_tokens": 1_000_000,
+        "p_best": {names[0]: 0.6, names[1]: 0.4},
+        **compare(models).as_dict(),
+    }
+    folder = shutil.copytree(_searched[0], tmp_path_factory.mktemp("confirmed") / "folder")
+    (folder / "confirm").mkdir()
+    (folder / "confirm/confirm.json").write_text(json.dumps(document))
+    return folder
+
+
+@pytest.fixture
+def searched_folder(_searched, tmp_path):
+    """A search's folder, to be changed at will."""
+    return shutil.copytree(_searched[0], tmp_path / "folder")
+
+
+@pytest.fixture
+def confirmed_folder(_confirmed, tmp_path):
+    """A confirmed search's folder, to be changed at will."""
+    return shutil.copytree(_confirmed, tmp_path / "folder")
+
+
+def _run(candidate, seed, *, diverged):
+    predicted = candidate.prediction
+    return Run(
+        **candidate.arch.as_dict(),
+        corpus="words.txt",
+        corpus_fingerprint="0123456789abcdef",
+        seed=seed,
+        device="toy",
+        recipe="none",
+        learning_rate=1e-3,
+        time_budget_s=600.0,
+        n_params=predicted.n_params,
+        n_params_non_embedding=predicted.n_params_non_embedding,
+        status="diverged" if diverged else "ok",
+        n_steps=predicted.n_steps,
+        n_tokens=predicted.n_tokens,
+        step_time_s=None if diverged else 1.1 * predicted.step_time_s,
+        measured_loss=None if diverged else candidate.loss + 0.1 + 0.01 * seed,
+        started=datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
+        versions="none",
+    )

@@ -18,6 +18,7 @@ from anybudget.search.result_file import Result
 from anybudget.search.save import save
 from anybudget.validation.choose import MIN_CONTRAST_STEPS, choose
 from anybudget.validation.confirm import confirm
+from anybudget.validation.confirmed import load_confirmed
 from anybudget.validation.runs import Run, read_rows
 
 
@@ -215,6 +216,20 @@ def test_the_files(result, text, tmp_path):
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"runs.csv", "models.csv", "confirm.json", "confirm.png"} <= written
     assert (tmp_path / "out/confirm.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_report_reads_what_confirm_writes(result, text, tmp_path):
+    confirmation = run(result, text, tmp_path, Trainer(result.objective), top=2, contrast=1)
+    assert load_confirmed(tmp_path) is None
+    (tmp_path / "confirm").mkdir()
+    confirmation.save(tmp_path / "confirm", command="anybudget confirm")
+    confirmed = load_confirmed(tmp_path)
+    assert confirmed is not None
+    comparison = confirmation.comparison
+    assert (confirmed.verdict, confirmed.loss) == (confirmation.verdict, comparison.loss)
+    for model, trained in zip(confirmed.models, comparison.models, strict=True):
+        assert (model.label, model.measured_losses) == (trained.label, trained.losses)
+        assert model.predicted_loss == trained.candidate.loss
 
 
 def test_another_kind_of_machine(result, text, tmp_path):

@@ -155,7 +155,9 @@ class Comparison:
             "seed_noise_nats": self.seed_noise_nats,
             "loss": dataclasses.asdict(self.loss),
             "log_step_time": dataclasses.asdict(self.log_step_time),
-            "models": [model.as_dict() for model in self.models],
+            "models": [
+                model.as_dict() | {"measured_losses": model.losses} for model in self.models
+            ],
         }
 
 

@@ -1,0 +1,147 @@
+"""All that a search's answer rests on, named one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..objectives.device import Device
+from ..objectives.loss_at_time import LossAtTime
+from ..objectives.loss_law import LossLaw
+from ..objectives.uncertainty import COVERAGE, DATASHEET_RESIDUAL, UTILISATION_SPREAD
+from ..space.architecture import FIELDS
+from ..space.search_space import ANY_RATIO, SearchSpace
+from .find import MAX_RANKED
+from .searched import Searched
+
+REMAT = {
+    "none": "no block runs again in the backward pass",
+    "layer": "every block runs again in the backward pass",
+    "auto": "blocks run again in the backward pass where a model does not fit otherwise",
+}
+
+
+def assumptions(searched: Searched) -> list[tuple[str, str]]:
+    """Name and text of each assumption."""
+    result, record = searched.result, searched.record
+    objective = result.objective
+    device, law = objective.device, objective.law
+    items = [
+        ("Device", _device(device)),
+        ("Step time", _step_time(device)),
+        ("Loss law", _law(law)),
+        ("Law's range", _range(law)),
+        ("Space", _space(result.space)),
+        ("Memory", f"Training must fit; {REMAT[objective.remat]}."),
+        ("Data", _data(objective)),
+        ("Batch", _batch(objective)),
+    ]
+    if searched.standings:
+        items.append(("Intervals", _intervals(device)))
+    if record.certified and record.optuna_regret is not None:
+        items.append(
+            (
+                "Search",
+                f"Optuna, in {record.n_trials:,} trials and a polish, ended "
+                f"{record.optuna_regret:.2g} nats per token above the certified optimum.",
+            )
+        )
+    return items
+
+
+def _device(device: Device) -> str:
+    return (
+        f"{device.label}: {device.peak_flops_per_s / 1e12:,.4g} TFLOP/s, "
+        f"{device.bandwidth_bytes_per_s / 1e9:,.4g} GB/s, {device.memory_bytes / 1e9:,.4g} GB, "
+        f"{device.dtype}. Source: {device.source}."
+    )
+
+
+def _step_time(device: Device) -> str:
+    model = device.step_time_model
+    rates = ", ".join(f"{name} {s:.3g}" for name, s in model.seconds_per_unit.items() if s)
+    text = f"Model “{model.name}”, seconds per unit: {rates}."
+    known = ", ".join(f"{_words(name)} {_short_value(v)}" for name, v in device.calibration.items())
+    return text + (f" Calibration: {known}." if known else "")
+
+
+def _short_value(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"({', '.join(f'{_words(name)} {_short_value(v)}' for name, v in value.items())})"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return " to ".join(_short_value(one) for one in value)
+    return str(value)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _law(law: LossLaw) -> str:
+    terms = "".join(f" + {value:.4g}·{name}" for name, value in law.terms.items())
+    return (
+        f"{law.name}: L(N, D) = {law.E:.4g} + {law.A:.4g} / N^{law.alpha:.4g} + {law.B:.4g} / "
+        f"D^{law.beta:.4g}{terms} nats per token; N counts {law.n_convention.replace('_', '-')} "
+        f"parameters; of {law.corpus}. Source: {law.source}."
+    )
+
+
+def _range(law: LossLaw) -> str:
+    parts = [
+        f"{limits[0]:,.3g} to {limits[1]:,.3g} {what}"
+        for what, limits in (
+            ("parameters", law.n_params_range),
+            ("tokens", law.n_tokens_range),
+            ("d_model / n_layers", law.aspect_ratio_range),
+        )
+        if limits
+    ]
+    return f"Fitted on {'; '.join(parts)}."
+
+
+def _space(space: SearchSpace) -> str:
+    free, fixed = [], []
+    for name in FIELDS:
+        values = getattr(space, name)
+        if len(values) == 1:
+            fixed.append(f"{name} {values[0]}")
+        elif isinstance(values[0], bool):
+            free.append(f"{name} or not")
+        else:
+            free.append(f"{name} {values[0]:,} to {values[-1]:,} ({len(values)} values)")
+    rules = ["heads fill the width"] if space.heads_fill_width else []
+    for name, what in (("aspect_ratio", "d_model / n_layers"), ("ff_ratio", "d_ff / d_model")):
+        low, high = getattr(space, name)
+        if (low, high) != ANY_RATIO:
+            rules.append(f"{what} {low:.4g} to {high:.4g}")
+    texts = [", ".join(free), "fixed: " + ", ".join(fixed) if fixed else "", ", ".join(rules)]
+    return f"{space.n_architectures:,} architectures: {'; '.join(filter(None, texts))}."
+
+
+def _data(objective: LossAtTime) -> str:
+    limit = objective.data_limit_tokens
+    if limit is None:
+        return "Every token is new: there are as many as the time allows."
+    return f"{limit:,.4g} unique tokens; repeated ones count for less (Muennighoff et al. 2023)."
+
+
+def _batch(objective: LossAtTime) -> str:
+    if objective.critical_batch:
+        return "Tokens in large batches count for less (Bergsma et al. 2025)."
+    return "A token counts the same in a batch of any size."
+
+
+def _intervals(device: Device) -> str:
+    machine = "the fitted step-time coefficients, and the scatter of shapes about them"
+    if device.basis == "datasheet":
+        machine = (
+            f"the device's two rates, each within ± {UTILISATION_SPREAD} of {device.utilisation} "
+            f"of its datasheet, with shapes scattered by {DATASHEET_RESIDUAL:.0%}: an assumption, "
+            "for the device was not measured"
+        )
+    return (
+        f"{COVERAGE:.0%}, over joint draws of the law's fit and of {machine}. P(best) is among the "
+        f"{MAX_RANKED} best."
+    )
