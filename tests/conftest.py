@@ -1,12 +1,16 @@
 """What several tests share: no file of this machine's, a small space, and an objective on it."""
 
+import dataclasses
 import random
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from anybudget.objectives.device import Device
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.loss_law import LossLaw
+from anybudget.space.architecture import Architecture
 from anybudget.space.search_space import SearchSpace
 
 
@@ -81,3 +85,24 @@ def text(tmp_path):
     path = tmp_path / "words.txt"
     path.write_text("\n<|doc|>\n".join(" ".join(rng.choices(words, k=80)) for _ in range(400)))
     return path
+
+
+@pytest.fixture
+def plan_for(objective):
+    """The plan of a small model, changed as asked."""
+    from anybudget.search.candidate import Candidate
+    from anybudget.validation.export_plan import Plan
+
+    def plan_for(remat=False, **changes):
+        shape = {"d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff": 256, "vocab_size": 300}
+        arch = Architecture.from_shape(**(shape | {"seq_len": 16, "batch_size": 2} | changes))
+        chosen = dataclasses.replace(objective, remat="layer" if remat else "none")
+        return Plan(candidate=Candidate.of(arch, chosen), objective=chosen, seed=7)
+
+    return plan_for
+
+
+@pytest.fixture
+def trainer_keys():
+    """Names of settings by trainer, as the trainers document them."""
+    return tomllib.loads(Path(__file__).with_name("trainer_keys.toml").read_text())
