@@ -25,6 +25,28 @@ def test_the_trainer_takes_the_arguments(plan_for, tmp_path, remat):
     assert (args.learning_rate, args.weight_decay) == (0.016, 0.025)
 
 
+@pytest.mark.parametrize("fields", [{}, {"gated_mlp": True, "tied_embeddings": False}])
+def test_every_parameter_has_the_recipes_own_settings(plan_for, fields):
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    exported = to_hf(plan_for(d_model=128, **fields))
+    config = AutoConfig.for_model(**exported.config["config.json"])
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    rows = exported.config["recipe.json"]
+    assert {name.split(".")[-2] for name, _ in model.named_parameters()} == set(rows)
+    for name, parameter in model.named_parameters():
+        row = rows[name.split(".")[-2]]
+        # Matrices shrink by the same share at the same schedule, norms do not.
+        decay = row["learning_rate"] * row["weight_decay"]
+        assert decay == pytest.approx(0.004 * 0.1 * (parameter.ndim == 2), rel=1e-3)
+    # At half the base width: twice the rate, and a spread of 1 / sqrt(fan-in).
+    assert rows["q_proj"] == rows["up_proj"]
+    assert (rows["q_proj"]["learning_rate"], rows["q_proj"]["std"]) == (0.008, 0.08839)
+    assert (rows["embed_tokens"]["learning_rate"], rows["embed_tokens"]["std"]) == (0.06, 0.2)
+
+
 def hf_weights(params, arch):
     """Our parameters by the names of `transformers`, matrices as (out, in)."""
     weights = {

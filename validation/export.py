@@ -58,7 +58,7 @@ def save_export(exported: Export, folder: Path) -> None:
 
 def show_export(exported: Export, folder: Path) -> Iterator[str]:
     """What the trainer does otherwise, and how to start it."""
-    yield "Otherwise than predicted:"
+    yield "What the trainer does otherwise, or wants:"
     yield from (f"- {note}" for note in exported.notes)
     yield f"\nStart: {escape(_command(exported, folder))}"
 
@@ -74,7 +74,7 @@ def export_as_dict(exported: Export, folder: Path) -> dict[str, Any]:
 
 
 def _command(exported: Export, folder: Path) -> str:
-    command = exported.command
+    command = exported.command.replace("FOLDER", str(folder))
     for name in exported.files:
         command = command.replace(name, str(folder / name))
     return command

@@ -10,7 +10,7 @@ from .recipe import EPSILON
 FILE = "maxtext.yml"
 COMMAND = (
     f"python3 -m maxtext.trainers.pre_train.train {FILE} run_name=NAME "
-    "base_output_directory=FOLDER dataset_type=hf hf_path=DATASET tokenizer_path=TOKENIZER"
+    "base_output_directory=OUTPUT dataset_type=hf hf_path=DATASET tokenizer_path=TOKENIZER"
 )
 
 

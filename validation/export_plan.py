@@ -91,16 +91,24 @@ class Plan:
         )
         yield f"predicted loss {self.candidate.loss:.4f} (law {self.objective.law.name})."
 
+    def rows(self) -> Iterator[tuple[str, dict[str, float]]]:
+        """What the recipe gives each kind of parameter: its own AdamW settings and beginning."""
+        recipe = self.recipe
+        leaves = jax.tree_util.tree_leaves_with_path(
+            scales(self.arch, recipe), is_leaf=lambda node: isinstance(node, Scale)
+        )
+        for path, scale in leaves:
+            decay = recipe.weight_decay / scale.rate if scale.std else 0.0
+            settings = {"learning_rate": recipe.learning_rate * scale.rate, "weight_decay": decay}
+            settings |= {"mean": scale.mean, "std": scale.std}
+            yield path[-1].key, {name: _short(value) for name, value in settings.items()}
+
     def per_matrix(self) -> Iterator[str]:
-        """A table of what the recipe gives each kind of matrix, which one rate cannot."""
+        """The same as a table."""
         yield f"{'':18}{'learning rate':>14}  begins"
-        table = scales(self.arch, self.recipe)
-        for path, scale in jax.tree_util.tree_leaves_with_path(
-            table, is_leaf=lambda node: isinstance(node, Scale)
-        ):
-            rate = _short(self.recipe.learning_rate * scale.rate)
-            begins = f"normal, spread {scale.std:.4g}" if scale.std else f"all {scale.mean:.4g}"
-            yield f"{path[-1].key:18}{rate:>14}  {begins}"
+        for name, row in self.rows():
+            begins = f"normal, spread {row['std']}" if row["std"] else f"all {row['mean']}"
+            yield f"{name:18}{row['learning_rate']:>14}  {begins}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,7 +131,7 @@ class Export:
 def commented(plan: Plan, trainer: str, notes: list[str], command: str, body: str) -> str:
     """A config under a heading of `#` comments that say all that `body` cannot."""
     lines = ["Written by anybudget export.", *plan.heading(), "", f"Start: {command}", ""]
-    lines += [f"{trainer}, otherwise than predicted:", *(f"- {note}" for note in notes), ""]
+    lines += [f"What {trainer} does otherwise, or wants:", *(f"- {note}" for note in notes), ""]
     lines += ["The recipe's own, matrix by matrix:", *plan.per_matrix()]
     return "".join(f"# {line}".rstrip() + "\n" for line in lines) + "\n" + body
 
