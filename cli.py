@@ -371,6 +371,30 @@ def refine(
 
 
 @app.command()
+def export(
+    result: Annotated[Path, typer.Argument(help="DIR of `find --out DIR`, or its result.json.")],
+    to: Annotated[str, typer.Option("--to", help="hf, maxtext, nanogpt or levanter.")],
+    candidate: Annotated[int, typer.Option(help="Which of the result; the best is 1.")] = 1,
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a candidate of a result as a config for another trainer."""
+    from .search.result_file import load_result
+    from .validation.export import export, export_as_dict, save_export, show_export
+
+    exported = export(load_result(result), to, candidate=candidate, seed=seed)
+    folder = out or (result if result.is_dir() else result.parent) / "export" / to
+    _writable(folder)
+    save_export(exported, folder)
+    if as_json:
+        print(json.dumps(export_as_dict(exported, folder)))
+        return
+    _print(show_export(exported, folder))
+    _print_written(folder, list(exported.files))
+
+
+@app.command()
 def calibrate(
     quick: Annotated[bool, typer.Option("--quick", help="A minute instead of ten.")] = False,
     cores: Annotated[

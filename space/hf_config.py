@@ -1,4 +1,4 @@
-"""An architecture from the `config.json` of a Hugging Face model."""
+"""An architecture from the `config.json` of a Hugging Face model, and the config of one of ours."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .files import did_you_mean, read_text
 GATED = {"llama": "", "mistral": "", "qwen3": "two small norms on queries and keys are not counted"}
 GATED["qwen2"] = "biases of query, key and value are not counted"
 PLAIN = {
+    "arcee": "",
     "gpt2": "biases, learned positions and the norms' shifts are not counted",
     "gpt_neox": "biases and the norms' shifts are not counted",
 }
@@ -78,6 +79,50 @@ def architecture_from_hf(path: Path, **training_shape: int) -> tuple[Architectur
         **training_shape,
     )
     return arch, families[family]
+
+
+def hf_from_architecture(arch: Architecture) -> dict[str, Any]:
+    """The Hugging Face config of one of our models: the same function with as many parameters.
+
+    Gated, it is a Llama; plain, an Arcee, which is a Llama without the gate. Both want heads that
+    divide the width, whatever `head_dim` says; Mistral, a Llama here, does not.
+
+    Raises:
+        ValueError: a plain model's heads do not divide its width.
+
+    References:
+        The configs of `transformers` 5.24, models/llama, models/mistral and models/arcee.
+    """
+    heads_divide = arch.d_model % arch.n_heads == 0
+    if not (arch.gated_mlp or heads_divide):
+        raise ValueError(
+            "`n_heads` must divide `d_model` for a plain MLP in transformers, "
+            f"but got n_heads={arch.n_heads}, d_model={arch.d_model}; "
+            "take another --candidate, or search with --set heads_fill_width=true"
+        )
+    family = ("llama" if heads_divide else "mistral") if arch.gated_mlp else "arcee"
+    config = {
+        "architectures": [f"{family.capitalize()}ForCausalLM"],
+        "model_type": family,
+        "vocab_size": arch.vocab_size,
+        "hidden_size": arch.d_model,
+        "num_hidden_layers": arch.n_layers,
+        "num_attention_heads": arch.n_heads,
+        "num_key_value_heads": arch.n_kv_heads,
+        "head_dim": arch.d_head,
+        "intermediate_size": arch.d_ff,
+        "hidden_act": "silu" if arch.gated_mlp else "gelu_pytorch_tanh",
+        "max_position_embeddings": arch.seq_len,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": arch.tied_embeddings,
+        # Their defaults are ids of another vocabulary.
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
+    if family == "mistral":
+        return config | {"sliding_window": None}
+    return config | {"attention_bias": False, "mlp_bias": False}
 
 
 def _read_object(path: Path) -> dict[str, Any]:

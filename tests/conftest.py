@@ -5,6 +5,8 @@ import datetime
 import json
 import random
 import shutil
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from anybudget.objectives.loss_law import LossLaw
 from anybudget.objectives.uncertainty import Draws
 from anybudget.search.find import find
 from anybudget.search.save import save
+from anybudget.space.architecture import Architecture
 from anybudget.space.search_space import SearchSpace
 from anybudget.validation.compare import Trained, compare, labels
 from anybudget.validation.runs import Run
@@ -180,3 +183,24 @@ def _run(candidate, seed, *, diverged):
         started=datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
         versions="none",
     )
+
+
+@pytest.fixture
+def plan_for(objective):
+    """The plan of a small model, changed as asked."""
+    from anybudget.search.candidate import Candidate
+    from anybudget.validation.export_plan import Plan
+
+    def plan_for(remat=False, **changes):
+        shape = {"d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff": 256, "vocab_size": 300}
+        arch = Architecture.from_shape(**(shape | {"seq_len": 16, "batch_size": 128} | changes))
+        chosen = dataclasses.replace(objective, remat="layer" if remat else "none")
+        return Plan(candidate=Candidate.of(arch, chosen), objective=chosen, seed=7)
+
+    return plan_for
+
+
+@pytest.fixture
+def trainer_keys():
+    """Names of settings by trainer, as the trainers document them."""
+    return tomllib.loads(Path(__file__).with_name("trainer_keys.toml").read_text())

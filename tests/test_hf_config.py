@@ -5,7 +5,8 @@ import json
 import pytest
 
 from anybudget.objectives.counts import n_params
-from anybudget.space.hf_config import architecture_from_hf
+from anybudget.space.architecture import Architecture
+from anybudget.space.hf_config import architecture_from_hf, hf_from_architecture
 
 LLAMA_3_8B = {
     "model_type": "llama",
@@ -104,3 +105,37 @@ def test_a_config_that_does_not_fit(write, change, message):
 def test_a_file_that_is_no_config(write, text, message):
     with pytest.raises(ValueError, match=message):
         architecture_from_hf(write(text))
+
+
+SHAPE = {"d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff": 96, "vocab_size": 300}
+VARIANTS = {
+    "plain": {},
+    "gated": {"gated_mlp": True},
+    "grouped": {"n_kv_heads": 2},
+    "gated-grouped": {"gated_mlp": True, "n_kv_heads": 1},
+    "untied": {"tied_embeddings": False},
+    "gated-untied": {"gated_mlp": True, "tied_embeddings": False},
+    "wide-heads": {"d_head": 32},
+    "gated-narrow-heads": {"gated_mlp": True, "d_head": 8, "n_kv_heads": 2},
+    "heads-do-not-divide": {"gated_mlp": True, "n_heads": 6, "n_kv_heads": 3, "d_head": 16},
+}
+
+
+@pytest.mark.parametrize("fields", VARIANTS.values(), ids=VARIANTS)
+def test_transformers_builds_our_parameter_count_and_we_read_it_back(write, fields):
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    arch = Architecture.from_shape(**(SHAPE | fields))
+    path = write(hf_from_architecture(arch))
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path.parent))
+    assert sum(parameter.numel() for parameter in model.parameters()) == n_params(arch)
+    shape = {"seq_len": arch.seq_len, "batch_size": arch.batch_size}
+    assert architecture_from_hf(path, **shape) == (arch, "")
+
+
+def test_transformers_has_no_plain_model_whose_heads_do_not_divide_the_width():
+    arch = Architecture.from_shape(**(SHAPE | {"n_heads": 6, "d_head": 16}))
+    with pytest.raises(ValueError, match=r"must divide `d_model` .* n_heads=6, d_model=64"):
+        hf_from_architecture(arch)

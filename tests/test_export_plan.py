@@ -1,0 +1,49 @@
+"""What every trainer is told: the recipe's rates as one, and refusals with a way out."""
+
+import dataclasses
+
+import pytest
+
+from anybudget.validation.export_plan import commented, refuse
+
+
+def test_one_rate_and_a_weight_decay_that_shrinks_as_much(plan_for):
+    plan = plan_for(d_model=128)
+    # 0.004 at a width of 256, in proportion to 1 / fan-in.
+    assert plan.learning_rate == 0.008
+    assert plan.learning_rate * plan.weight_decay == pytest.approx(0.004 * 0.1)
+
+
+def test_steps_are_those_of_the_prediction_and_a_tenth_warms_up(plan_for):
+    plan = plan_for()
+    assert plan.n_steps * plan.arch.tokens_per_step == plan.candidate.prediction.n_tokens
+    assert plan.n_warmup_steps == round(plan.n_steps / 10)
+
+
+def test_the_dtype_is_the_devices(plan_for):
+    plan = plan_for()
+    device = dataclasses.replace(plan.objective.device, dtype="bfloat16")
+    other = dataclasses.replace(plan, objective=dataclasses.replace(plan.objective, device=device))
+    assert (plan.is_bfloat16, other.is_bfloat16) == (False, True)
+
+
+def test_all_that_one_rate_cannot_say_is_a_comment(plan_for):
+    plan = plan_for(d_model=128, n_layers=2, d_ff=512)
+    text = commented(plan, "Trainer", ["it is slow"], "run FILE", "a: 1\n")
+    *comments, empty, body = text.splitlines()
+    assert all(line.startswith("#") for line in comments)
+    assert (empty, body) == ("", "a: 1")
+    assert "# Start: run FILE" in comments
+    assert "# - it is slow" in comments
+    rows = [line.removeprefix("# ").split() for line in comments]
+    # Twice as wide as the base and half as deep; see `recipe.scales`.
+    assert ["embedding", "0.06", "normal,", "spread", "0.2"] in rows
+    assert ["qkv", "0.008", "normal,", "spread", "0.08839"] in rows
+    assert ["mlp_down", "0.005657", "normal,", "spread", "0.03125"] in rows
+    assert ["final_norm", "0.0024", "all", "0.6"] in rows
+
+
+def test_a_refusal_names_what_clashes_and_the_search_that_avoids_it():
+    refuse("trainer", {})
+    with pytest.raises(ValueError, match=r"trainer cannot have x=1, y=2; .* --set x=0 --set y=0$"):
+        refuse("trainer", {"x=1": "x=0", "y=2": "y=0 x=0"})
