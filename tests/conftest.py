@@ -190,12 +190,14 @@ def plan_for(objective):
     """The plan of a small model, changed as asked."""
     from anybudget.search.candidate import Candidate
     from anybudget.validation.export_plan import Plan
+    from anybudget.validation.recipe import Recipe
 
     def plan_for(remat=False, **changes):
         shape = {"d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff": 256, "vocab_size": 300}
-        arch = Architecture.from_shape(**(shape | {"seq_len": 16, "batch_size": 128} | changes))
+        arch = Architecture.from_shape(**(shape | {"seq_len": 16, "batch_size": 2} | changes))
         chosen = dataclasses.replace(objective, remat="layer" if remat else "none")
-        return Plan(candidate=Candidate.of(arch, chosen), objective=chosen, seed=7)
+        recipe = Recipe(base_tokens_per_step=32)
+        return Plan(candidate=Candidate.of(arch, chosen), objective=chosen, recipe=recipe, seed=7)
 
     return plan_for
 

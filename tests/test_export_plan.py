@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from anybudget.validation.export_plan import commented, refuse
+from anybudget.validation.recipe import Recipe
 
 
 def test_one_rate_and_a_weight_decay_that_shrinks_as_much(plan_for):
@@ -12,6 +13,13 @@ def test_one_rate_and_a_weight_decay_that_shrinks_as_much(plan_for):
     # 0.004 at a width of 256, in proportion to 1 / fan-in.
     assert plan.learning_rate == 0.008
     assert plan.learning_rate * plan.weight_decay == pytest.approx(0.004 * 0.1)
+
+
+def test_a_small_batch_has_a_small_rate_and_the_decay_of_any(plan_for):
+    plan, small = plan_for(), dataclasses.replace(plan_for(), recipe=Recipe())
+    # 32 tokens a step are a 64th of the base.
+    assert small.learning_rate == plan.learning_rate / 8
+    assert small.weight_decay == plan.weight_decay
 
 
 def test_steps_are_those_of_the_prediction_and_a_tenth_warms_up(plan_for):
