@@ -34,6 +34,7 @@ class Answer(Row):
         p_best: its chance to be the best of the best shapes.
         n_tied: shapes that are statistically tied with it, itself included.
         n_params_low, ...: 95% range of the models that win in the draws of law and step time.
+        memory_share: of the device's memory that the winner needs.
         cost_usd: of the budget on the device, where its price is known.
         warnings: what a reader must know before believing the answer, separated by `; `.
         searched_at: when it was found.
@@ -60,6 +61,7 @@ class Answer(Row):
     n_tokens: int | None = None
     tokens_per_param: float | None = None
     memory_bytes: int | None = None
+    memory_share: float | None = None
     remat: Literal["none", "layer"] | None = None
     predicted_loss: float | None = None
     loss_low: float | None = None
@@ -103,6 +105,7 @@ def answer(question: Question, shapes: Shapes | None) -> Answer:
         **shared,
         **best.as_dict(),
         **_sureness(question, *shapes),
+        memory_share=best.prediction.memory_bytes / objective.device.memory_bytes,
         cost_usd=price and price * objective.time_budget_s / 3600,
         warnings="; ".join(warnings) or None,
     )
@@ -122,7 +125,8 @@ def _sureness(question: Question, arch: Architecture, prediction: Prediction) ->
     }
     winners = np.argmin(losses, axis=1)
     for name in MOVES:
-        values = np.broadcast_to(vars(arch).get(name, vars(prediction).get(name)), losses.shape[1])
+        values = getattr(arch if hasattr(arch, name) else prediction, name)
+        values = np.broadcast_to(values, losses.shape[1])
         # Of models that there are, not between two of them.
         low, high = np.quantile(
             values[winners], (BEATS_AT_LEAST, 1 - BEATS_AT_LEAST), method="closest_observation"

@@ -66,8 +66,17 @@ def to_table(questions: list[Question], answers: dict[str, Answer]) -> pd.DataFr
         question.as_dict() | answers[question.fingerprint].model_dump(mode="json")
         for question in questions
     ]
-    # Whole numbers stay whole where some are missing.
-    return pd.DataFrame(rows).convert_dtypes()
+    return pd.DataFrame(rows).astype(_dtypes())
+
+
+def _dtypes() -> dict[str, str]:
+    """Types of a table's columns, in which whole numbers stay whole where some are missing."""
+    kinds = {"int": "Int64", "float": "Float64", "bool": "boolean"}
+    fields = {name: str(kind) for name, kind in Answer.__annotations__.items()}
+    answers = {
+        name: kinds.get(kind.removesuffix(" | None"), "string") for name, kind in fields.items()
+    }
+    return answers | {"data_limit_tokens": "Float64", "time_budget_s": "Float64"}
 
 
 def search_all(questions: list[Question], on_progress: Report) -> Iterator[Answer]:

@@ -43,11 +43,12 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 Table = dict[str, Option]
 
 
-def load_plan(path: Path) -> list[Question]:
+def load_plan(path: Path, *, seed: int = 0) -> list[Question]:
     """All searches of a plan, in its order.
 
     Args:
         path: the plan; relative paths in it start at its folder.
+        seed: of the searches that the plan gives none.
 
     Raises:
         ValueError: the file is missing or no plan, or any search in it cannot be made; the message
@@ -56,7 +57,7 @@ def load_plan(path: Path) -> list[Question]:
     make = QuestionMaker(path.parent)
     asked: dict[str, str] = {}
     questions = []
-    for label, table in _searches(path):
+    for label, table in _searches(path, DEFAULTS | {"seed": seed}):
         for options in _product(table):
             question = make(label, options)
             if earlier := asked.get(question.fingerprint):
@@ -69,7 +70,7 @@ def load_plan(path: Path) -> list[Question]:
     return questions
 
 
-def _searches(path: Path) -> Iterator[tuple[str, Table]]:
+def _searches(path: Path, fallback: dict[str, Any]) -> Iterator[tuple[str, Table]]:
     """Each table of searches with its label, and all that it inherits."""
     data = read_toml(path)
     if unknown := sorted(set(data) - {"defaults", "search"}):
@@ -85,7 +86,7 @@ def _searches(path: Path) -> Iterator[tuple[str, Table]]:
     if not searches:
         raise ValueError(f"{path}: there is nothing to do; a plan has at least one [[search]]")
     place = _Places(path)
-    shared = {key: Option(value, str(path)) for key, value in DEFAULTS.items()}
+    shared = {key: Option(value, str(path)) for key, value in fallback.items()}
     shared |= _checked("defaults", defaults, place, set(DEFAULTS))
     tables, labels = {}, {}
     for number, data in enumerate(searches):
@@ -111,7 +112,7 @@ def _checked(label: str, data: dict[str, Any], place: _Places, known: set[str]) 
     for key, value in data.items():
         where = place.of(label, key)
         if key not in known:
-            raise ValueError(f"{place.of(label)}: unknown key `{key}`{did_you_mean(key, known)}")
+            raise ValueError(f"{place.of(label, key)}: unknown key{did_you_mean(key, known)}")
         if value == []:
             raise ValueError(f"{where}: a list must not be empty, or the product has no searches")
         kind, fits = KINDS[key]

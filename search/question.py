@@ -107,7 +107,7 @@ class QuestionMaker:
             device_name = self._path(value)
             device: Device = self._device(device_name)
         with _blaming(options["law"]) as value:
-            law_name = self._path(value)
+            law_name = self._path(value) or value
             law: LossLaw = self._law(law_name)
         with _blaming(options["budget"]) as value:
             budget = str(value)

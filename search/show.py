@@ -30,7 +30,7 @@ def show_found(found: Found, space_name: str) -> Lines:
         f"In {format_budget(objective.time_budget_s)} train "
         f"[bold]d_model {arch.d_model} × {arch.n_layers} layers[/], {arch.n_heads} heads of "
         f"{arch.d_head}, d_ff {arch.d_ff}{' gated' if arch.gated_mlp else ''}:\n"
-        f"{_short(predicted.n_params)} parameters, {_short(predicted.n_tokens)} tokens, "
+        f"{short_count(predicted.n_params)} parameters, {short_count(predicted.n_tokens)} tokens, "
         f"{predicted.n_tokens / predicted.n_params:.1f} of them per parameter, predicted loss "
         f"[bold]{predicted.predicted_loss:.4f}[/].\n"
     )
@@ -87,8 +87,8 @@ def show_front(frame: pd.DataFrame, objective: LossAtTime, most: int = 20) -> Li
             f"{row['d_model']}×{row['n_layers']}",
             f"{row['n_heads']}×{row['d_head']}",
             str(row["d_ff"]) + ("g" if row["gated_mlp"] else ""),
-            _short(row["n_params"]),
-            _short(row["n_tokens"]),
+            short_count(row["n_params"]),
+            short_count(row["n_tokens"]),
             f"{row['predicted_loss']:.4f}",
         )
     yield table
@@ -140,7 +140,7 @@ def plain_table(*columns: str) -> Table:
     return table
 
 
-def _short(count: float) -> str:
+def short_count(count: float) -> str:
     """A count in thousands, millions, billions or trillions, three digits of it."""
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if count >= size:
@@ -175,9 +175,9 @@ def _candidates(rows: list[dict[str, Any]]) -> Table:
             f"{row['n_heads']}×{row['d_head']}",
             str(row["n_kv_heads"]),
             str(row["d_ff"]) + ("g" if row["gated_mlp"] else ""),
-            _short(row["n_params"]),
+            short_count(row["n_params"]),
             f"{row['step_time_s'] * 1e3:,.3g}",
-            _short(row["n_tokens"]),
+            short_count(row["n_tokens"]),
             f"{row['memory_bytes'] / 1e9:.1f}" + ("r" if row["remat"] == "layer" else ""),
             f"{row['predicted_loss']:.4f}",
             *behind,
