@@ -100,10 +100,14 @@ MISTAKES = {
     "nothing to do": (SMALL, "there is nothing to do; a plan has at least one [[search]]"),
     "unknown table": ("[[serach]]\n", "unknown key `serach`; did you mean search?"),
     "table for tables": ('[search]\nbudget = "1h"\n', "`search` must be tables, each under"),
-    "unknown key": (SEARCH + 'devise = "x"\n', "search[0]: unknown key `devise`", "device?"),
+    "unknown key": (
+        SEARCH + 'devise = "x"\n',
+        "line 3: search[0]: `devise`: unknown key; did",
+        " device",
+    ),
     "key not for defaults": (
         '[defaults]\nname = "x"\n' + SEARCH,
-        "line 2: defaults: `name`: unknown key; known: ",
+        "line 2: defaults: `name`: unknown key; did you",
     ),
     "wrong type": (SEARCH + 'seed = "1"\n', "line 3: search[0]: `seed` must be a whole number"),
     "wrong in a list": (SEARCH + "critical_batch = [true, 1]\n", "true or false, but got 1"),
