@@ -31,7 +31,12 @@ def curves_of(
     law_E = [question.objective.law.E for question in questions]  # noqa: N806
     rows = table.assign(
         loss_above_E=table["predicted_loss"] - law_E,
-        free=(table["memory_share"] <= MOST_MEMORY) & (table["remat"] == "none"),
+        free=[
+            row["status"] == "certified"
+            and row["memory_share"] <= MOST_MEMORY
+            and row["remat"] == "none"
+            for row in table.to_dict(orient="records")
+        ],
         place=range(len(table)),
     )
     found = pd.DataFrame(rows[rows["status"] == "certified"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def save_batch_figures(questions: list[Question], table: pd.DataFrame, folder: P
     with matplotlib.rc_context(STYLE):
         for key, curves in list(families.items())[:MOST_FIGURES]:
             several = sum(other[0] == key[0] for other in families) > 1
-            law = key[0] + (f"-{len(names) + 1}" if several else "")
+            law = re.sub(r"[^\w.-]+", "-", key[0]) + (f"-{len(names) + 1}" if several else "")
             names.append(f"scaling-{law}.png")
             draw_scaling(curves).savefig(folder / names[-1])
         if any(is_known(curve["cost_usd"]) for _, curve in curves_of(questions, table)):
@@ -73,7 +74,7 @@ def draw_scaling(curves: list[Curve]) -> Figure:
         axes.set_title(label)
     question = curves[0][0]
     figure.suptitle(
-        f"The best model for a time budget, by {question.objective.law.name}"
+        f"The best model for a time budget, by {_plain(question.objective.law.name)}"
         + (f" ({question.settings})" if question.settings else ""),
         x=0.01, ha="left", weight="bold",
     )  # fmt: skip
@@ -113,7 +114,7 @@ def draw_money(curves: list[Curve]) -> Figure:
             curve["cost_usd"], curve["predicted_loss"], marker="o", markersize=4,
             color=PALETTE[devices.index(device) % len(PALETTE)],
             linestyle=("-", "--", ":", "-.")[laws.index(law) % 4],
-            label=device + (f", {law}" if len(laws) > 1 else ""),
+            label=_plain(device) + (f", {_plain(law)}" if len(laws) > 1 else ""),
         )  # fmt: skip
     axes.set(xscale="log", xlabel="US dollars", ylabel="predicted loss, nats per token")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"${x:,.10g}"))
@@ -143,7 +144,7 @@ def _draw_curve(axes: Axes, curve: pd.DataFrame, name: str, colour: str) -> None
 def _label(question: Question, curve: pd.DataFrame) -> str:
     """A device, and the exponent of N where there is one."""
     fit = _fit(curve)
-    name = question.objective.device.name
+    name = _plain(question.objective.device.name)
     return f"{name}, N ~ T^{fit.exponent:.2f}" if fit else name
 
 
@@ -153,6 +154,11 @@ def _fit(curve: pd.DataFrame) -> PowerLaw | None:
     if n_unlike(free["n_params"]) < 2:
         return None
     return fit_power_law(free["time_budget_s"], free["n_params"])
+
+
+def _plain(name: str) -> str:
+    """A name without meaning to the figures' mathematics."""
+    return name.replace("$", r"\$")
 
 
 def _colours(curves: list[Curve]) -> list[str]:

@@ -32,13 +32,13 @@ def show_batch(table: pd.DataFrame, curves: pd.DataFrame) -> Lines:
     n_certified = list(table["status"]).count("certified")
     yield f"{n_certified} of {len(table)} searches certified: the lowest loss of all in the space."
     if n_certified < len(table):
-        yield "The others have no model that fits the device and makes a step in the budget."
+        yield "In the others no model fits the device and makes a step in the budget."
     yield from _marks(table)
     if len(curves):
         yield _exponents(curves)
         yield (
             "[dim]Exponents of time T (theory in brackets), of winners that memory does not "
-            "limit;\ngamma: the exponent of a step's time in N[/]"
+            "limit;\ngamma: the exponent of a step's time in N; n: budgets fitted[/]"
         )
 
 
@@ -65,12 +65,12 @@ def _winners(rows: list[dict[str, Any]]) -> Any:
     sure = any(pd.notna(row["loss_low"]) for row in rows)
     table = plain_table(
         "budget", "shape", *([] if priced else ["heads"]), "d_ff", "params",
-        *(["moves"] if sure else []), "tokens", "D/N",
+        *(["moves"] if sure else []), "tokens", *([] if priced else ["D/N"]),
         "loss", *(["95%"] if sure else []), *(["cost"] if priced else []),
     )  # fmt: skip
     for row in rows:
         if row["status"] != "certified":
-            table.add_row(row["budget"], "none fits")
+            table.add_row(row["budget"], "none")
             continue
         moves = (
             f"{short_count(row['n_params_low'])}..{short_count(row['n_params_high'])}",
@@ -84,7 +84,7 @@ def _winners(rows: list[dict[str, Any]]) -> Any:
             short_count(row["n_params"]),
             *moves[:1],
             short_count(row["n_tokens"]),
-            f"{row['tokens_per_param']:.3g}",
+            *([] if priced else [f"{row['tokens_per_param']:.3g}"]),
             f"{row['predicted_loss']:.4f}",
             *moves[1:],
             *([f"${row['cost_usd']:,.2f}"] if priced else []),
@@ -106,7 +106,7 @@ def _marks(table: pd.DataFrame) -> Lines:
 
 def _exponents(curves: pd.DataFrame) -> Any:
     """A line a curve: each exponent, and theory's in brackets."""
-    table = plain_table("device", "law", "gamma", *SYMBOLS.values(), "budgets")
+    table = plain_table("device", "law", "gamma", *SYMBOLS.values(), "n")
     for _, rows in curves.groupby(list(CURVE), sort=False, dropna=False):
         by_quantity = rows.set_index("quantity").to_dict(orient="index")
         first = rows.iloc[0]

@@ -67,6 +67,7 @@ def test_every_row_is_what_find_says(plan, tmp_path):
         assert row | found.best.as_dict() == row
         assert row["warnings"] == "; ".join(found.warnings)
         if question.draws:
+            assert found.standings is not None
             standing = dataclasses.asdict(found.standings[0])
             for name in ("loss_low", "loss_high", "p_best"):
                 assert row[name] == pytest.approx(standing[name], rel=1e-12)
@@ -76,9 +77,11 @@ def test_every_row_is_what_find_says(plan, tmp_path):
 
 
 def test_cost_is_price_times_time(plan, tmp_path):
-    table = run_batch(load_plan(plan), tmp_path).set_index("device")
-    assert list(table["cost_usd"]["dear"]) == [60.0, 60.0]
-    assert table["cost_usd"]["tpu-v5e"].isna().all()
+    for row in run_batch(load_plan(plan), tmp_path).to_dict(orient="records"):
+        if row["device"] == "dear":
+            assert row["cost_usd"] == 60.0
+        else:
+            assert pd.isna(row["cost_usd"])
 
 
 def test_the_winner_moves_as_far_as_the_draws_say(plan, tmp_path):
@@ -102,7 +105,7 @@ def test_what_cannot_be_is_a_row_of_its_own(plan, tmp_path):
     plan.write_text('[[search]]\nbudget = ["1s", "0.001s"]\nset = {d_model = 1024}\n')
     table = run_batch(load_plan(plan), tmp_path)
     assert list(table["status"]) == ["certified", "infeasible"]
-    assert pd.isna(table["predicted_loss"][1])
+    assert table["predicted_loss"].isna().tolist() == [False, True]
 
 
 def test_a_law_that_steps_harm_is_scanned(plan, tmp_path):
@@ -131,20 +134,21 @@ def test_a_rerun_does_what_is_missing_and_an_edit_what_is_new(plan, tmp_path, mo
     assert [len(titles) for titles in searched] == [10, 0, 4]
     assert all(title.startswith("4h") for title in searched[2])
     pd.testing.assert_frame_equal(first, again)
-    kept = edited["budget"] != "4h"
-    pd.testing.assert_frame_equal(
-        edited[kept].drop(columns="search"), first[kept].drop(columns="search")
-    )
+    before, after = (table.drop(columns="search").to_dict("records") for table in (first, edited))
+    kept = [at for at, row in enumerate(after) if row["budget"] != "4h"]
+    assert str([after[at] for at in kept]) == str([before[at] for at in kept])
+    assert len(kept) == 6
     assert set(edited["search"]) == {"search[0]", "renamed"}
 
 
 def test_a_change_of_a_device_s_file_is_searched_again(plan, tmp_path):
-    before = run_batch(load_plan(plan), tmp_path)
+    before = run_batch(load_plan(plan), tmp_path).to_dict("records")
     (tmp_path / "dear.toml").write_text(DEAR.replace("1e14", "2e14"))
-    after = run_batch(load_plan(plan), tmp_path)
-    same = before["fingerprint"] == after["fingerprint"]
-    assert list(same) == [device != "dear" for device in before["device"]]
-    assert (after["predicted_loss"] < before["predicted_loss"])[~same].all()
+    after = run_batch(load_plan(plan), tmp_path).to_dict("records")
+    for old, new in zip(before, after, strict=True):
+        changed = old["device"] == "dear"
+        assert (old["fingerprint"] != new["fingerprint"]) == changed
+        assert (new["predicted_loss"] < old["predicted_loss"]) == changed
 
 
 def start(plan, folder):
