@@ -5,9 +5,8 @@ Wall time: 4 min on 2 cores; rows are appended to batch_kill.csv.
 Expected: after ten kills at random moments the table equals the undisturbed one byte for byte, but
 for the column `searched_at`, and no search was made twice.
 
-The process gets SIGKILL at a moment drawn evenly over the time that the undisturbed run took; its
-rows kept so far are counted after each kill. One batch is killed ten times on end, and finished by
-an eleventh run.
+The process gets SIGKILL at a moment drawn evenly over the time that the undisturbed run took, and
+is run again, until ten were killed; a batch that is done by then is compared, and another begins.
 """
 
 import random
@@ -40,44 +39,47 @@ def table(folder: Path) -> str:
     return cells.drop(columns="searched_at").to_csv(index=False)
 
 
-def n_kept(folder: Path) -> int:
-    """Searches that are kept."""
-    return len(read_rows(folder / KEPT, Answer)) if (folder / KEPT).exists() else 0
+def state(folder: Path, whole: Path) -> dict:
+    """Searches that are kept, those kept twice, and whether a final table is the undisturbed one."""
+    rows = read_rows(folder / KEPT, Answer) if (folder / KEPT).exists() else []
+    n_twice = len(rows) - len({row.fingerprint for row in rows})
+    done = (folder / "batch.csv").exists()
+    return {
+        "n_kept": len(rows),
+        "n_twice": n_twice,
+        "equal": table(folder) == table(whole) if done else None,
+    }
 
 
 def main() -> None:
     """Run it undisturbed, then with kills; compare."""
     plan = Path(sys.argv[1]) if len(sys.argv) > 1 else PLAN
-    rng, rows = random.Random(0), []
+    rng, rows, n_kills, number = random.Random(0), [], 0, 1
     with tempfile.TemporaryDirectory() as temporary:
-        whole, killed = Path(temporary) / "whole", Path(temporary) / "killed"
+        whole = Path(temporary) / "whole"
         begin = time.perf_counter()
         if start(plan, whole).wait():
             raise RuntimeError("the undisturbed batch failed")
         whole_s = time.perf_counter() - begin
-        for kill in range(1, N_KILLS + 1):
-            process, after_s = start(plan, killed), rng.uniform(0, whole_s)
+        while n_kills < N_KILLS or rows[-1]["ended"] == "killed":
+            folder = Path(temporary) / str(number)
+            process, ended = start(plan, folder), "done"
+            after_s = rng.uniform(0, whole_s) if n_kills < N_KILLS else None
             try:
                 process.wait(after_s)
-                ended = "done before"
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
                 ended = "killed"
+            if process.wait() and ended == "done":
+                raise RuntimeError("a rerun failed")
             rows.append(
-                {"kill": kill, "after_s": after_s, "ended": ended, "n_kept": n_kept(killed)}
+                {"batch": number, "ended": ended, "limit_s": after_s, **state(folder, whole)}
             )
-        if start(plan, killed).wait():
-            raise RuntimeError("the last rerun failed")
-        rows.append({"kill": None, "after_s": None, "ended": "done", "n_kept": n_kept(killed)})
-        fingerprints = [row.fingerprint for row in read_rows(killed / KEPT, Answer)]
-        found = pd.DataFrame(rows).assign(
-            equal=table(whole) == table(killed),
-            n_twice=len(fingerprints) - len(set(fingerprints)),
-            undisturbed_s=whole_s,
-            date=time.strftime("%Y-%m-%d"),
-        )
-    found = found.round(2)
+            n_kills += ended == "killed"
+            number += ended == "done"
+    found = (
+        pd.DataFrame(rows).assign(undisturbed_s=whole_s, date=time.strftime("%Y-%m-%d")).round(2)
+    )
     found.to_csv(CSV, mode="a", header=not CSV.exists(), index=False)
     print(found.to_string(index=False))
 

@@ -118,6 +118,7 @@ def draw_money(curves: list[Curve]) -> Figure:
         )  # fmt: skip
     axes.set(xscale="log", xlabel="US dollars", ylabel="predicted loss, nats per token")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"${x:,.10g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_title("What a loss costs")
     axes.legend(frameon=False, fontsize=8)
     return figure
