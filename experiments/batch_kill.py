@@ -40,7 +40,7 @@ def table(folder: Path) -> str:
 
 
 def state(folder: Path, whole: Path) -> dict:
-    """Searches that are kept, those kept twice, and whether a final table is the undisturbed one."""
+    """Searches that are kept, and kept twice; whether a final table is the undisturbed one."""
     rows = read_rows(folder / KEPT, Answer) if (folder / KEPT).exists() else []
     n_twice = len(rows) - len({row.fingerprint for row in rows})
     done = (folder / "batch.csv").exists()

@@ -1,5 +1,7 @@
 """A plan: its products, and every mistake in it told with its place before anything runs."""
 
+from pathlib import Path
+
 import pytest
 
 from anybudget.search.plan import load_plan
@@ -164,3 +166,25 @@ def test_a_mistake_is_told_with_its_place(plan, text, parts):
 def test_no_such_plan(tmp_path):
     with pytest.raises(ValueError, match=r"cannot read .*none\.toml: No such file"):
         load_plan(tmp_path / "none.toml")
+
+
+def test_the_plan_of_the_docs(plan, tmp_path):
+    (tmp_path / "my-device.toml").write_text(DEVICE)
+    text = (Path(__file__).parent.parent / "docs/batch.md").read_text(encoding="utf-8")
+    questions = plan(text.split("```toml\n")[1].split("```")[0])
+    names = [question.search for question in questions]
+    assert {name: names.count(name) for name in names} == {
+        "sweep": 2 * 3 * 4,
+        "little data": 2 * 3 * 4 * 2,
+        "search[2]": 1,
+    }
+    little = questions[names.index("little data")]
+    assert little.settings == "seq_len=512; batch_size=16"
+    assert little.objective.data_limit_tokens == 500e6
+
+
+def test_the_plan_of_the_experiments_has_96_searches():
+    path = Path(__file__).parent.parent / "experiments/plans/scaling.toml"
+    questions = load_plan(path)
+    assert len({question.fingerprint for question in questions}) == 96
+    assert (questions[0].budget, questions[-1].budget) == ("1m", "7d")
