@@ -128,6 +128,46 @@ def find(
 
 
 @app.command()
+def batch(
+    plan: Annotated[Path, typer.Argument(help="A TOML file of searches; see docs/batch.md.")],
+    seed: Annotated[
+        int | None, typer.Option(help="Of all randomness, where the plan says nothing.", min=0)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for results; default: the plan's name, beside it."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make many searches, those on one space at the price of a few; take up where stopped."""
+    from .search.batch import run_batch
+    from .search.batch_curves import fit_curves
+    from .search.plan import load_plan
+    from .search.save_batch import save_batch
+    from .search.show_batch import show_batch
+    from .validation.machine import machine_warning
+
+    questions = load_plan(plan, seed=seed or 0)
+    folder = out or plan.with_suffix("")
+    _writable(folder)
+    for device in {one.objective.device.name: one.objective.device for one in questions}.values():
+        if warning := machine_warning(device):
+            _tell(f"! {warning}")
+    with _progress() as report:
+        table = run_batch(questions, folder, on_progress=report)
+    curves = fit_curves(questions, table)
+    files = save_batch(questions, table, curves, folder, plan=plan, command=_command())
+    if as_json:
+        tables = (("searches", table), ("curves", curves))
+        rows = {name: one.astype(object).where(one.notna(), None) for name, one in tables}
+        rows = {name: one.to_dict(orient="records") for name, one in rows.items()}
+        print(json.dumps({"plan": str(plan), "folder": str(folder)} | rows))
+        return
+    _print(show_batch(table, curves))
+    _print_written(folder, files)
+
+
+@app.command()
 def front(
     budget: Budget,
     against: Annotated[str, typer.Argument(help="time or memory.")],

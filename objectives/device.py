@@ -28,9 +28,10 @@ class Device:
         step_time: the step-time model, fitted (None: from the datasheet, see `step_time_model`).
         basis: where the step time comes from, `datasheet`, `compiled` or `measured`.
         calibration: how the fitted model came about: held-out error, versions, date.
+        price_per_hour_usd: US dollars for an hour of it; None: not known.
 
     Raises:
-        ValueError: a rate or size is not positive, or `basis` and `step_time` disagree.
+        ValueError: a rate, size or price is not positive, or `basis` and `step_time` disagree.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -46,10 +47,13 @@ class Device:
     basis: Literal["datasheet", "compiled", "measured"] = "datasheet"
     step_time: StepTimeModel | None = None
     calibration: dict[str, Any] = dataclasses.field(default_factory=dict)
+    price_per_hour_usd: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("peak_flops_per_s", "bandwidth_bytes_per_s", "memory_bytes", "utilisation"):
-            if not (math.isfinite(value := getattr(self, name)) and value > 0):
+        positive = ("peak_flops_per_s", "bandwidth_bytes_per_s", "memory_bytes", "utilisation")
+        for name in (*positive, "price_per_hour_usd"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"device {self.name!r}: `{name}` must be > 0, but got {value}")
         if self.utilisation > 1:
             raise ValueError(

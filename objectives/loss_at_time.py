@@ -53,6 +53,17 @@ class Prediction:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Cost:
+    """The part of a `Prediction` that neither the time budget nor the law has a say in."""
+
+    n_params: Any
+    n_params_non_embedding: Any
+    step_time_s: Any
+    memory_bytes: Any
+    remat: Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LossAtTime:
     """Loss after a time budget on a device under a law: counts, step time, tokens, loss.
 
@@ -89,34 +100,39 @@ class LossAtTime:
         if self.remat not in ("none", "layer", "auto"):
             raise ValueError(f"`remat` must be none, layer or auto, but got {self.remat!r}")
 
-    def predict(self, arch: Architecture) -> Prediction:
-        """Predict for one architecture or an array of them."""
+    def cost(self, arch: Architecture) -> Cost:
+        """What one architecture or an array of them costs, in any time and under any law."""
         remat, bytes_needed = self._memory(arch)
-        step_time_s = self._step_time_s(arch, remat)
-        whole_steps = np.floor(self.time_budget_s / step_time_s)
-        # A model without a whole step has no loss: it is scored as if it had one, and not feasible.
-        n_steps = np.maximum(whole_steps, 1)
-        counts = {"total": n_params(arch), "non_embedding": n_params_non_embedding(arch)}
-        return Prediction(
-            n_params=counts["total"],
-            n_params_non_embedding=counts["non_embedding"],
-            step_time_s=step_time_s,
-            n_steps=whole_steps,
-            n_tokens=whole_steps * arch.tokens_per_step,
+        return Cost(
+            n_params=n_params(arch),
+            n_params_non_embedding=n_params_non_embedding(arch),
+            step_time_s=self._step_time_s(arch, remat),
             memory_bytes=bytes_needed,
             remat=remat,
-            feasible=(bytes_needed <= self.device.memory_bytes) & (whole_steps >= 1),
+        )
+
+    def predict(self, arch: Architecture, cost: Cost | None = None) -> Prediction:
+        """Predict for one architecture or an array of them; `cost` is theirs, where it is known."""
+        cost = cost or self.cost(arch)
+        whole_steps = np.floor(self.time_budget_s / cost.step_time_s)
+        # A model without a whole step has no loss: it is scored as if it had one, and not feasible.
+        n_steps = np.maximum(whole_steps, 1)
+        return Prediction(
+            **vars(cost),
+            n_steps=whole_steps,
+            n_tokens=whole_steps * arch.tokens_per_step,
+            feasible=(cost.memory_bytes <= self.device.memory_bytes) & (whole_steps >= 1),
             predicted_loss=self.law.loss(
-                counts[self.law.n_convention],
+                self.counted_params(cost),
                 self.effective_tokens(n_steps * arch.tokens_per_step, arch.tokens_per_step),
                 {"d_model": arch.d_model, "n_layers": arch.n_layers, "n_steps": n_steps},
             ),
         )
 
-    def counted_params(self, prediction: Prediction) -> Any:
+    def counted_params(self, counts: Cost | Prediction) -> Any:
         """The parameters that the law's N counts."""
         non_embedding = self.law.n_convention == "non_embedding"
-        return prediction.n_params_non_embedding if non_embedding else prediction.n_params
+        return counts.n_params_non_embedding if non_embedding else counts.n_params
 
     def effective_tokens(self, n_tokens: Any, tokens_per_step: Any) -> Any:
         """Tokens that the law counts, where some are repetitions or batches are large."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,11 @@ from ..space.architecture import Architecture
 from .device import Device
 from .law_terms import TERMS
 from .loss_at_time import LossAtTime, Prediction
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 # Width of all intervals, and the chance to beat the winner below which a candidate is behind it.
 COVERAGE = 0.95
@@ -102,9 +108,20 @@ def rank(
         draws: of law and step time; of unequal numbers, they are paired at random.
         seed: of pairing and residuals.
     """
-    losses = draw_losses(objective, archs, predictions, draws, seed=seed)
-    behind = losses - losses[:, :1]
+    return stand(draw_losses(objective, stacked(archs), stacked(predictions), draws, seed=seed))
+
+
+def stand(losses: np.ndarray, first: int | None = None) -> list[Standing]:
+    """How candidates stand among all, from the losses of all in each draw, (draws, candidates).
+
+    Args:
+        losses: nats per token, the predicted best's first.
+        first: of how many to tell; None: of all.
+    """
     best = np.argmin(losses, axis=1)
+    ties = tied(losses)
+    losses = losses[:, :first]
+    behind = losses - losses[:, :1]
     quantiles = (BEATS_AT_LEAST, 1 - BEATS_AT_LEAST)
     (low, high), (behind_low, behind_high) = (
         np.quantile(values, quantiles, axis=0) for values in (losses, behind)
@@ -116,41 +133,59 @@ def rank(
             behind_low=float(behind_low[i]),
             behind_high=float(behind_high[i]),
             p_best=float(np.mean(best == i)),
-            tied=bool(i == 0 or np.mean(behind[:, i] < 0) >= BEATS_AT_LEAST),
+            tied=bool(ties[i]),
         )
-        for i in range(len(archs))
+        for i in range(losses.shape[1])
     ]
+
+
+def tied(losses: np.ndarray) -> np.ndarray:
+    """Whether each candidate is the first, or beats it in enough of the draws."""
+    beats = np.mean(losses < losses[:, :1], axis=0) >= BEATS_AT_LEAST
+    return beats | (np.arange(losses.shape[1]) == 0)
+
+
+def stacked(items: Sequence[T]) -> T:
+    """Several architectures, or predictions, as one of arrays."""
+    names = [field.name for field in dataclasses.fields(items[0])]
+    return type(items[0])(**{n: np.array([getattr(one, n) for one in items]) for n in names})
 
 
 def draw_losses(
     objective: LossAtTime,
-    archs: Sequence[Architecture],
-    predictions: Sequence[Prediction],
+    arch: Architecture,
+    prediction: Prediction,
     draws: Draws,
     *,
     seed: int = 0,
 ) -> np.ndarray:
-    """Loss of each candidate in each draw, (draws, candidates), nats per token."""
+    """Loss of each candidate in each draw, (draws, candidates), nats per token.
+
+    Args:
+        objective: as for `rank`.
+        arch: the candidates, one array a field, or one value for all.
+        prediction: of each, under `objective`.
+        draws: as for `rank`.
+        seed: as for `rank`.
+    """
     rng = np.random.default_rng(seed)
     n_draws = max(len(draws.laws), len(draws.seconds_per_unit))
     laws, seconds = (
         _resized(table, n_draws, rng) for table in (draws.laws, draws.seconds_per_unit)
     )
     model = objective.device.step_time_model
-    units = np.array(
-        [model.units(arch, remat=bool(p.remat)) for arch, p in zip(archs, predictions, strict=True)]
-    )
-    step_time_s = seconds @ units.T * _residuals(rng, draws.time_residual, n_draws, len(archs))
+    n_params = objective.counted_params(prediction).astype(float)
+    units = [np.broadcast_to(u, n_params.shape) for u in model.units(arch, remat=prediction.remat)]
+    shape = n_draws, len(n_params)
+    step_time_s = seconds @ np.array(units) * _residuals(rng, draws.time_residual, *shape)
     n_steps = np.maximum(np.floor(objective.time_budget_s / step_time_s), 1)
-    per_step = np.array([arch.tokens_per_step for arch in archs])
-    n_tokens = objective.effective_tokens(n_steps * per_step, per_step)
-    counted = np.array([objective.counted_params(p) for p in predictions], dtype=float)
+    n_tokens = objective.effective_tokens(n_steps * arch.tokens_per_step, arch.tokens_per_step)
     E, A, B, alpha, beta, *coefficients = laws.T[:, :, None]  # noqa: N806
-    losses = E + A / counted**alpha + B / n_tokens**beta
+    losses = E + A / n_params**alpha + B / n_tokens**beta
     for name, coefficient in zip(objective.law.terms, coefficients, strict=True):
-        shape = {n: np.array([getattr(a, n) for a in archs]) for n in ("d_model", "n_layers")}
-        losses = losses + coefficient * TERMS[name](shape | {"n_steps": n_steps})
-    return losses * _residuals(rng, draws.law_residual, n_draws, len(archs))
+        run = {"d_model": arch.d_model, "n_layers": arch.n_layers, "n_steps": n_steps}
+        losses = losses + coefficient * TERMS[name](run)
+    return losses * _residuals(rng, draws.law_residual, *shape)
 
 
 def _resized(table: np.ndarray, n_draws: int, rng: np.random.Generator) -> np.ndarray:

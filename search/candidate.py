@@ -12,6 +12,9 @@ import pandas as pd
 from ..objectives.loss_at_time import LossAtTime, Prediction
 from ..space.architecture import COUNT_FIELDS, FIELDS, Architecture
 
+# What a prediction has as whole numbers.
+WHOLE = ("n_params", "n_params_non_embedding", "n_steps", "n_tokens", "memory_bytes")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Candidate:
@@ -28,17 +31,26 @@ class Candidate:
     @classmethod
     def at(cls, mesh: Architecture, predicted: Prediction, index: tuple) -> Candidate:
         """The candidate at one index of an open mesh and its predictions."""
+        return cls.each(mesh, predicted, tuple(np.atleast_1d(i) for i in index))[0]
+
+    @classmethod
+    def each(cls, mesh: Architecture, predicted: Prediction, index: tuple) -> list[Candidate]:
+        """The candidates at several indices, one array of them for each axis."""
         shape = np.shape(predicted.predicted_loss)
-
-        def pick(value: Any) -> Any:
-            return np.broadcast_to(value, shape)[index].item()
-
-        fields = {name: pick(value) for name, value in mesh.as_dict().items()}
-        fields |= {name: int(fields[name]) for name in COUNT_FIELDS}
-        values = {f.name: pick(getattr(predicted, f.name)) for f in dataclasses.fields(predicted)}
-        for name in ("n_params", "n_params_non_embedding", "n_steps", "n_tokens", "memory_bytes"):
-            values[name] = int(values[name])
-        return cls(arch=Architecture(**fields), prediction=Prediction(**values))
+        columns = {
+            name: np.broadcast_to(value, shape)[index].reshape(-1).tolist()
+            for name, value in (mesh.as_dict() | vars(predicted)).items()
+        }
+        for name in (*COUNT_FIELDS, *WHOLE):
+            columns[name] = list(map(int, columns[name]))
+        rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+        return [
+            cls(
+                arch=Architecture(**{name: row.pop(name) for name in FIELDS}),
+                prediction=Prediction(**row),
+            )
+            for row in rows
+        ]
 
     @property
     def key(self) -> tuple:

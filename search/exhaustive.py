@@ -70,7 +70,7 @@ def scan(
 def n_to_scan(space: SearchSpace, objective: LossAtTime) -> int:
     """How many architectures a scan would evaluate: those in meshes where something may fit."""
     meshes = space.blocks()
-    return sum(_size(mesh) for mesh in meshes if objective.predict(_least(mesh)).feasible)
+    return sum(size_of(mesh) for mesh in meshes if objective.predict(least(mesh)).feasible)
 
 
 def evaluate(
@@ -78,8 +78,8 @@ def evaluate(
 ) -> Iterator[tuple[Architecture, Prediction | None, int]]:
     """Each mesh with its predictions (None where nothing in it fits) and its size."""
     for mesh in meshes:
-        smallest = objective.predict(_least(mesh))
-        yield mesh, objective.predict(mesh) if smallest.feasible else None, _size(mesh)
+        smallest = objective.predict(least(mesh))
+        yield mesh, objective.predict(mesh) if smallest.feasible else None, size_of(mesh)
 
 
 def best_of(meshes: Iterator[Architecture], objective: LossAtTime) -> Candidate | None:
@@ -139,11 +139,12 @@ def _better_shapes(
     return better
 
 
-def _size(mesh: Architecture) -> int:
+def size_of(mesh: Architecture) -> int:
+    """Number of models in a mesh."""
     return np.broadcast(*mesh.as_dict().values()).size
 
 
-def _least(mesh: Architecture) -> Architecture:
+def least(mesh: Architecture) -> Architecture:
     """A model that needs no more memory and time than any of a mesh (not always one of them)."""
     least = {name: np.min(getattr(mesh, name)) for name in COUNT_FIELDS} | {"n_kv_heads": 1}
     return Architecture(

@@ -179,12 +179,12 @@ def find(
         n_valid=n_valid,
         optuna_regret=regret,
         n_trials=explored.n_trials,
-        warnings=_warnings(space, objective, candidates[0], certified),
+        warnings=answer_warnings(space, objective, candidates[0], certified=certified),
     )
 
 
-def _warnings(
-    space: SearchSpace, objective: LossAtTime, best: Candidate, certified: bool
+def answer_warnings(
+    space: SearchSpace, objective: LossAtTime, best: Candidate, *, certified: bool
 ) -> list[str]:
     """Flags of the winner, and each bound it sits on."""
     warnings = objective.flags(best.arch, best.prediction)

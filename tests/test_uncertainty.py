@@ -7,7 +7,7 @@ import pytest
 
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.presets import load_device, load_law
-from anybudget.objectives.uncertainty import Draws, datasheet_draws, draw_losses, rank
+from anybudget.objectives.uncertainty import Draws, datasheet_draws, draw_losses, rank, stacked
 from anybudget.space.architecture import Architecture
 
 LAW = load_law()
@@ -22,7 +22,7 @@ CERTAIN = Draws(laws=NUMBERS, law_residual=0.0, seconds_per_unit=SECONDS, time_r
 
 
 def test_without_uncertainty_a_draw_is_the_prediction():
-    losses = draw_losses(OBJECTIVE, ARCHS, PREDICTIONS, CERTAIN)
+    losses = draw_losses(OBJECTIVE, stacked(ARCHS), stacked(PREDICTIONS), CERTAIN)
     np.testing.assert_allclose(losses, [[p.predicted_loss for p in PREDICTIONS]], rtol=1e-12)
 
 
@@ -56,7 +56,7 @@ def test_the_first_alone_where_the_others_never_win():
 
 def test_the_law_s_spread_at_one_candidate_is_that_of_its_residual():
     draws = dataclasses.replace(CERTAIN, laws=np.repeat(NUMBERS, 20_000, axis=0), law_residual=0.02)
-    losses = draw_losses(OBJECTIVE, ARCHS[:1], PREDICTIONS[:1], draws)
+    losses = draw_losses(OBJECTIVE, stacked(ARCHS[:1]), stacked(PREDICTIONS[:1]), draws)
     # The standard error of a standard deviation over 20,000 draws is 0.5% of it.
     assert np.log(losses).std() == pytest.approx(0.02, rel=0.03)
 
@@ -74,7 +74,8 @@ def test_terms_of_the_law_are_drawn_too():
     law = dataclasses.replace(LAW, terms={"inverse_depth": 0.3})
     objective = dataclasses.replace(OBJECTIVE, law=law)
     laws = np.column_stack([NUMBERS, [0.3]])
-    losses = draw_losses(objective, ARCHS, PREDICTIONS, dataclasses.replace(CERTAIN, laws=laws))
+    draws = dataclasses.replace(CERTAIN, laws=laws)
+    losses = draw_losses(objective, stacked(ARCHS), stacked(PREDICTIONS), draws)
     expected = [objective.predict(arch).predicted_loss for arch in ARCHS]
     np.testing.assert_allclose(losses[0], expected, rtol=1e-12)
 

@@ -1,0 +1,78 @@
+"""How the best model grows with time: power laws fitted to winners, and what theory expects.
+
+Where a step's time grows as N^gamma, a budget T has tokens D ~ T / N^gamma, and the least of
+E + A / N^alpha + B / D^beta lies where A alpha N^-alpha = B beta gamma D^-beta, so
+
+    N* ~ T^(beta / (alpha + gamma beta))    D* ~ T^(alpha / (alpha + gamma beta))
+
+and the loss falls to E as T^(-alpha beta / (alpha + gamma beta)).
+
+References:
+    Hoffmann et al. 2022, arXiv:2203.15556, equation 4: the same of FLOPs, where gamma is 1.
+    Inbar and Sernau 2024, arXiv:2406.18922: of time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from .loss_law import LossLaw
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PowerLaw:
+    """y = scale x^exponent.
+
+    Attributes:
+        exponent: the slope of log y over log x.
+        standard_error: of the exponent; None of fewer than three points.
+        scale: y at x = 1.
+    """
+
+    exponent: float
+    standard_error: float | None
+    scale: float
+
+
+def fit_power_law(x: Any, y: Any) -> PowerLaw:
+    """Least squares of log y on log x.
+
+    Args:
+        x: positive, at least two unlike.
+        y: positive.
+
+    Raises:
+        ValueError: there are fewer than two unlike x, or a value is not positive.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if len(np.unique(x)) < 2 or np.any(x <= 0) or np.any(y <= 0):
+        raise ValueError("a power law takes positive values at two x or more")
+    log_x, log_y = np.log(x), np.log(y)
+    centred = log_x - log_x.mean()
+    exponent = float(centred @ log_y / (centred @ centred))
+    intercept = float(log_y.mean() - exponent * log_x.mean())
+    left = log_y - intercept - exponent * log_x
+    error = None
+    if len(x) > 2:
+        error = math.sqrt(float(left @ left) / (len(x) - 2) / float(centred @ centred))
+    return PowerLaw(exponent=exponent, standard_error=error, scale=math.exp(intercept))
+
+
+def theoretical_exponents(law: LossLaw, gamma: float) -> dict[str, float]:
+    """Exponents in time of the best N, D, tokens per parameter, and loss above E.
+
+    Args:
+        law: gives alpha and beta.
+        gamma: the exponent of a step's time in N.
+    """
+    both = law.alpha + gamma * law.beta
+    return {
+        "n_params": law.beta / both,
+        "n_tokens": law.alpha / both,
+        "tokens_per_param": (law.alpha - law.beta) / both,
+        "loss_above_E": -law.alpha * law.beta / both,
+    }

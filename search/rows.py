@@ -1,0 +1,121 @@
+"""Rows of CSV that survive a kill: appended one by one, checked when read back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+
+logger = logging.getLogger(__name__)
+
+
+class Row(pydantic.BaseModel):
+    """One row of a CSV file; its fields, in order, are the columns.
+
+    A field that may be None may be an empty cell. Numbers are finite.
+    """
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, str_min_length=1
+    )
+
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Add one row to a CSV file, made with its header when missing, and wait until it is on disk.
+
+    A kill leaves at most a torn last line: `read_rows` drops it and the next append removes it.
+    One process at a time may append.
+
+    Raises:
+        ValueError: the file has other columns, or a text has a line break in it.
+    """
+    line = _csv_line(row.model_dump(mode="json").values())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        lines, n_bytes = _whole_lines(path, type(row))
+        file.truncate(n_bytes)
+        file.write((line if lines else _csv_line(type(row).model_fields) + line).encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_rows(path: Path, row_type: type[AnyRow]) -> list[AnyRow]:
+    """All rows of a CSV file that `append_row` wrote, save a torn last line.
+
+    Raises:
+        ValueError: no such file, other columns, or a cell that makes no sense, with its line.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} must be a CSV file, but there is none")
+    columns = list(row_type.model_fields)
+    lines, _ = _whole_lines(path, row_type)
+    rows = []
+    for number, cells in enumerate(csv.reader(lines[1:]), start=2):
+        if len(cells) != len(columns):
+            raise ValueError(
+                f"{path} must have {len(columns)} cells on every line, "
+                f"but line {number} has {len(cells)}"
+            )
+        # An empty cell stands for a field left at None.
+        known = {name: cell for name, cell in zip(columns, cells, strict=True) if cell}
+        try:
+            rows.append(row_type.model_validate(known))
+        except pydantic.ValidationError as error:
+            raise ValueError(f"{path}, line {number}: {_first_complaint(error)}") from error
+    return rows
+
+
+def finished(path: Path, row_type: type[Row], key_columns: Sequence[str]) -> set[tuple]:
+    """The keys of the rows that a file holds already, none when there is no file."""
+    rows = read_rows(path, row_type) if path.exists() else []
+    return {tuple(getattr(row, name) for name in key_columns) for row in rows}
+
+
+def _csv_line(cells: Iterable[Any]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    line = buffer.getvalue()
+    if len(line.splitlines()) > 1:
+        raise ValueError(f"a row must have no line break in it, but got {line!r}")
+    return line
+
+
+def _whole_lines(path: Path, row_type: type[Row]) -> tuple[list[str], int]:
+    """The lines that end in a line break, the header first, and the bytes up to there.
+
+    There are none in an empty file and in one with a torn header.
+    """
+    content = path.read_bytes()
+    n_bytes = content.rfind(b"\n") + 1
+    try:
+        lines = content[:n_bytes].decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be a CSV file, but it is not UTF-8 text") from error
+    columns = list(row_type.model_fields)
+    if not _csv_line(columns).encode().startswith(content):
+        found = next(csv.reader(lines[:1]), [])
+        if found != columns:
+            raise ValueError(
+                f"{path} must have the columns {','.join(columns)} in this order; "
+                f"missing: {[name for name in columns if name not in found]}, "
+                f"unknown: {[name for name in found if name not in columns]}"
+            )
+    if n_bytes < len(content):
+        logger.warning("%s ends in a torn line, which is dropped", path)
+    return lines, n_bytes
+
+
+def _first_complaint(error: pydantic.ValidationError) -> str:
+    first = error.errors()[0]
+    column = "".join(f"{name}: " for name in first["loc"])
+    got = f", but got {first['input']!r}" if first["type"] != "missing" and column else ""
+    return f"{column}{first['msg']}{got}"
