@@ -6,8 +6,8 @@ the plan, all devices and both laws among them, and the sum scaled up; 1 times a
 Expected: at least 10 times by wall clock and by CPU time, the batch in under 60 s, and the winner
 of each `find` the winner of the batch.
 
-Each run of either is a fresh process; `find` as a user calls it, and with one Optuna trial, which
-is next to none. Rows are appended to batch_speed.csv.
+Each run of either is a fresh process; `find` as a user calls it, and with one Optuna trial, before
+its polish. Rows are appended to batch_speed.csv.
 """
 
 import json
