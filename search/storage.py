@@ -181,11 +181,11 @@ def _speed_up_sqlite(storage: optuna.storages.RDBStorage) -> None:
     A crash of the machine, though not of a process, may cost the last commits.
     References: https://www.sqlite.org/wal.html#performance_considerations
     """
-    import sqlalchemy as sql
+    from sqlalchemy import event
 
     def set_pragmas(connection, record) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
 
-    sql.event.listen(storage.engine, "connect", set_pragmas)
+    event.listen(storage.engine, "connect", set_pragmas)
     storage.engine.dispose()  # the connections made before

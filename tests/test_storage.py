@@ -286,6 +286,7 @@ def test_a_database_lost_on_the_way(small_space, objective, tmp_path):
 
 def test_sqlite_keeps_a_write_ahead_log(tmp_path):
     storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    assert isinstance(storage, optuna.storages.RDBStorage)
     with storage.engine.connect() as connection:
         for pragma, value in (("journal_mode", "wal"), ("synchronous", 1)):
             assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
