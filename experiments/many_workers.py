@@ -72,7 +72,7 @@ def proxy(url: str) -> Iterator[str]:
     try:
         yield f"grpc://127.0.0.1:{port}"
     finally:
-        server.send_signal(signal.SIGINT)
+        server.terminate()
         server.wait()
 
 
