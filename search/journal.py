@@ -1,0 +1,64 @@
+"""A study kept in a journal file: opened, refused where it is none, mended where it was torn."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import optuna
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+# A lock older than this is a dead process's: a line is written in milliseconds.
+LOCK_GRACE_S = 10
+# How every line of Optuna's journal begins.
+LINE_START = b'{"op_code"'
+
+
+def open_journal(path_given: str) -> optuna.storages.BaseStorage:
+    """The storage in a journal file, which is made where it is missing.
+
+    Raises:
+        ValueError: the path cannot be written, or the file there is not a journal (it is left as
+            it was).
+    """
+    path = Path(path_given).absolute()
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(
+            f"a journal is a file in an existing folder, but got {path_given!r}; "
+            "a database is given as a URL such as sqlite:///study.db"
+        )
+    try:
+        # Absolute, since the lock is a link to the path as it is given here.
+        lock = JournalFileSymlinkLock(str(path), grace_period=LOCK_GRACE_S)
+        backend = JournalFileBackend(str(path), lock_obj=lock)
+        _check_journal(path)
+        _drop_torn_line(path, lock)
+        return optuna.storages.JournalStorage(backend)
+    except OSError as error:
+        raise ValueError(f"cannot keep a study in {path}: {error.strerror}") from None
+    except (ValueError, KeyError):
+        raise ValueError(f"{path} is not a study's journal; choose another file") from None
+
+
+def _check_journal(path: Path) -> None:
+    """Refuse a file of another kind before anything is cut from it or added to it."""
+    with path.open("rb") as file:
+        start = file.read(len(LINE_START))
+    if start != LINE_START[: len(start)]:
+        raise ValueError("not a journal")
+
+
+def _drop_torn_line(path: Path, lock: JournalFileSymlinkLock) -> None:
+    """Cut what a killed writer left of a line, or the next append would be glued to it."""
+    with path.open("rb+") as file:
+        if not path.stat().st_size:
+            return
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n":
+            return
+        lock.acquire()
+        try:
+            whole = path.read_bytes()
+            file.truncate(whole.rfind(b"\n") + 1)
+        finally:
+            lock.release()
