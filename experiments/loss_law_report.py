@@ -32,9 +32,8 @@ KEPT = (
 
 def laws_of(runs: pd.DataFrame, corpus: str) -> dict[str, LawReport]:
     """The pure law of the first seed's runs, and the one whose form held-out error chooses."""
-    columns: dict[str, Any] = {
-        name: column.to_numpy() for name, column in runs[runs.seed == 0].items()
-    }
+    first = runs[runs.seed == 0]
+    columns = {str(name): first[name].to_numpy() for name in first.columns}
     return {
         kind: report_law(
             columns,

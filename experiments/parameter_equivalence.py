@@ -66,12 +66,12 @@ def draw(runs: pd.DataFrame, rows: pd.DataFrame) -> None:
         figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
         seeded = rows.dropna(subset=["seed_noise_share"])
         colours = plt.get_cmap("viridis")
-        for i, row in enumerate(seeded.itertuples()):
-            same = runs[(runs.level == row.level) & (runs.n_tokens == row.n_tokens)]
+        for i, (level, n_tokens) in enumerate(zip(seeded.level, seeded.n_tokens, strict=True)):
+            same = runs[(runs.level == level) & (runs.n_tokens == n_tokens)]
             means = same.groupby("aspect_ratio").measured_loss.mean()
             left.plot(
                 means.index, 100 * (means / means.min() - 1), "o-", markersize=4,
-                color=colours(i / max(len(seeded) - 1, 1)), label=f"{row.level / 1e3:,.0f}k",
+                color=colours(i / max(len(seeded) - 1, 1)), label=f"{level / 1e3:,.0f}k",
             )  # fmt: skip
         left.set(xscale="log", xlabel="d_model / n_layers", ylabel="loss behind the best shape, %")
         left.set_title("Equal parameters and tokens, unlike shapes")
