@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import secrets
 import sys
@@ -60,14 +61,15 @@ def perform_all(
 def _connect(engine: Engine, address: str | None) -> None:
     """To a running cluster, or to one that is started here."""
     import ray
+    from ray.exceptions import RayError
 
     options: dict[str, Any] = {"address": address}
     if not address:
         n_cpus = (engine.n_workers or count_cores()) * (engine.n_cores or 1)
         options = {"num_cpus": n_cpus, "include_dashboard": False}
     try:
-        ray.init(**options, log_to_driver=False, logging_level="warning")
-    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+        ray.init(**options, log_to_driver=False, logging_level=logging.WARNING)
+    except (ConnectionError, RuntimeError, RayError) as error:
         where = f"no Ray cluster answers at {address}" if address else "Ray did not start"
         raise ValueError(f"{where}: {error}") from None
 
@@ -82,10 +84,11 @@ def _perform(job: Job, folder: str) -> dict[str, Any]:
 
 def _document(done: Any) -> dict[str, Any]:
     import ray
+    from ray.exceptions import RayError
 
     try:
         return ray.get(done)
-    except ray.exceptions.RayError as error:
+    except RayError as error:
         return {"error": " ".join(str(error).split())}
 
 

@@ -93,7 +93,7 @@ class _Queue:
 
     def __init__(self, folder: Path, engine: Engine) -> None:
         asked = {k: int(v) if v.isdecimal() else v for k, v in engine.requests.items()}
-        cluster = asked.pop("cluster", "slurm")
+        cluster = str(asked.pop("cluster", "slurm"))
         common = {"timeout_min": TIMEOUT_MIN, "cpus_per_task": engine.n_cores or 1}
         if cluster == "slurm" and engine.n_workers:
             common["slurm_array_parallelism"] = engine.n_workers

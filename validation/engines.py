@@ -13,7 +13,7 @@ import importlib.util
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class Engine:
             n_cores=self.n_cores,
         )
 
-    def run(self, jobs: Sequence[Job], folder: Path) -> Iterator[tuple[Job, Any]]:
+    def run(self, jobs: Sequence[Job], folder: Path) -> Generator[tuple[Job, Any], None, None]:
         """Run jobs, and yield each with its function's answer as it completes.
 
         Every job runs once, whatever is killed: a killed process is replaced, at most twice, and

@@ -91,7 +91,7 @@ def reference(function: Callable[..., Any]) -> str:
     module, name = function.__module__, function.__qualname__
     if not name.isidentifier():
         raise ValueError(f"a job's function must be at the top level of a file, but got {name}")
-    ours = module.split(".")[0] == __package__.split(".")[0]
+    ours = module.split(".")[0] == str(__package__).split(".")[0]
     return f"{module if ours else os.path.abspath(inspect.getfile(function))}:{name}"
 
 
