@@ -137,13 +137,13 @@ def calibrate(
     else:
         here = survey(rates)
     _check_setting(rows_path, rows, here.setting)
-    design = _design(here, effort, seed)
+    design = design_for(here, effort, seed)
     if engine:
         timer = fan_out(engine, jobs_folder, here, effort.seconds)
     else:
         timer = one_by_one(here, effort.seconds)
     n_earlier = len(rows)
-    for row in _time_all(rows, here, design, timer, on_progress):
+    for row in time_all(rows, here, design, timer, on_progress):
         append_row(rows_path, row)
         rows.append(row)
     rows = _in_order(rows, design)
@@ -156,7 +156,8 @@ def calibrate(
     return Calibration(device=device, fits=fits, n_new=n_new, side_by_side=side_by_side)
 
 
-def _design(here: Survey, effort: Effort, seed: int) -> list[Architecture]:
+def design_for(here: Survey, effort: Effort, seed: int) -> list[Architecture]:
+    """The architectures to time on a machine."""
     is_cpu = here.kind == "cpu"
     limits = Limits(
         **here.rates, memory_bytes=here.memory_bytes, bytes_per_element=4 if is_cpu else 2
@@ -165,7 +166,7 @@ def _design(here: Survey, effort: Effort, seed: int) -> list[Architecture]:
     return choose_architectures(effort, limits, seed=seed, scale=scale)
 
 
-def _time_all(
+def time_all(
     rows: list[StepRow],
     here: Survey,
     design: list[Architecture],

@@ -68,7 +68,7 @@ class Engine:
             raise ValueError("--request is for ray and slurm, but the engine is local")
 
     def job(self, label: str, function: Callable[..., Any], **arguments: Any) -> Job:
-        """A job of this engine's size; `scratch` is the job's own, not the function's."""
+        """A call of a top-level function, with plain data, in a process of this engine's size."""
         return Job(
             label=label,
             function=reference(function),
