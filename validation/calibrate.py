@@ -38,8 +38,8 @@ PASSES, EXTRA_PASSES = 2, 2
 # Less of the core, and another process is at work.
 QUIET_SHARE = 0.95
 SIDE_BY_SIDE = (
-    "workers timed side by side on one CPU, where they share caches and memory: steps may be slower "
-    "than alone; for a device that predicts training alone, calibrate with one worker"
+    "workers timed side by side on one CPU, where they share caches and memory: steps may be "
+    "slower than alone; for a device that predicts training alone, calibrate with one worker"
 )
 # What all rows of a file share.
 SETTING = ("machine", "n_cores", "dtype", "clock", "versions")
