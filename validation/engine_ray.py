@@ -32,6 +32,8 @@ def perform_all(
         # Ray listens on all interfaces, so a cluster of our own takes only our token. It is in
         # no file, where a later cluster would find and refuse it, and is read by the import.
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    if not address:
+        os.environ.setdefault("RAY_worker_niceness", "0")  # 15, and whatever else runs goes first
     import ray
 
     connected = ray.is_initialized()
