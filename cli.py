@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .objectives.loss_at_time import LossAtTime
     from .objectives.uncertainty import Draws
     from .space.search_space import SearchSpace
+    from .validation.engines import Engine
 
 MISTAKE, INTERRUPTED = 2, 130
 # A pipe has no width: nothing is cut there.
@@ -53,6 +54,22 @@ RematOption = Annotated[
 ]
 CriticalOption = Annotated[
     bool, typer.Option(help="Tokens in large batches count for less, so the batch can be searched.")
+]
+EngineOption = Annotated[
+    str | None,
+    typer.Option("--engine", help="A fresh process for each job: local, ray or slurm."),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", help="Jobs at once; needs --engine.", min=1)
+]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", help="Of a running Ray cluster, as HOST:6379.")
+]
+RequestOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--request", help="What each job asks for: TPU=4 of ray, slurm_partition=gpu. Repeatable."
+    ),
 ]
 DataOption = Annotated[
     float | None, typer.Option(help="Unique tokens that there are; repeated ones count for less.")
@@ -331,6 +348,10 @@ def confirm(
     corpus: Annotated[
         str, typer.Option(help="python, c4, or a file or folder of text.")
     ] = "python",
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    request: RequestOption = None,
     seed: SeedOption = 0,
     out: OutOption = None,
     as_json: JsonOption = False,
@@ -339,6 +360,7 @@ def confirm(
     from .objectives.presets import load_device
     from .search.result_file import load_result
     from .validation.host import keep_freed_memory
+    from .validation.machine import pin_cores
 
     if result is None:
         raise ValueError("confirm takes a result: `find BUDGET --out DIR`, then `confirm DIR`")
@@ -346,8 +368,10 @@ def confirm(
     chip = load_device(device) if device else found.objective.device
     folder = out or (result if result.is_dir() else result.parent) / "confirm"
     _writable(folder)
-    keep_freed_memory()
-    _use_cores_of(chip)
+    fan_out = _engine(engine, workers, address, request, n_cores=_n_cores_of(chip))
+    if fan_out is None:
+        keep_freed_memory()
+        pin_cores(_n_cores_of(chip))
     from .validation.confirm import confirm
     from .validation.show import show_confirmation
 
@@ -356,6 +380,7 @@ def confirm(
         folder,
         n_seeds=seeds,
         corpus=corpus,
+        engine=fan_out,
         draws=_draws_of_preset(found.objective, device),
         on_progress=_tell,
         device=chip,
@@ -386,6 +411,10 @@ def refine(
     corpus: Annotated[
         str, typer.Option(help="python, c4, or a file or folder of text.")
     ] = "python",
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    request: RequestOption = None,
     seed: SeedOption = 0,
     out: OutOption = None,
     as_json: JsonOption = False,
@@ -393,12 +422,16 @@ def refine(
     """Confirm a result, refit the law on all runs, search again; until nothing changes."""
     from .search.result_file import load_result
     from .validation.host import keep_freed_memory
+    from .validation.machine import pin_cores
 
     found = load_result(result)
     folder = out or (result if result.is_dir() else result.parent) / "refine"
     _writable(folder)
-    keep_freed_memory()
-    _use_cores_of(found.objective.device)
+    n_cores = _n_cores_of(found.objective.device)
+    fan_out = _engine(engine, workers, address, request, n_cores=n_cores)
+    if fan_out is None:
+        keep_freed_memory()
+        pin_cores(n_cores)
     from .validation.refine import refine
     from .validation.show_refine import show_rounds
 
@@ -413,6 +446,7 @@ def refine(
         on_progress=_tell,
         n_seeds=seeds,
         corpus=corpus,
+        engine=fan_out,
         top=top,
         contrast=contrast,
     )
@@ -454,6 +488,10 @@ def calibrate(
         int | None,
         typer.Option(help="CPU cores to use; default one, all beside an accelerator.", min=1),
     ] = None,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    request: RequestOption = None,
     seed: SeedOption = 0,
     out: Annotated[
         Path | None, typer.Option("--out", help="Device file, .toml; default: where find looks.")
@@ -464,8 +502,10 @@ def calibrate(
     from .validation.host import keep_freed_memory
     from .validation.machine import pin_cores
 
-    keep_freed_memory()
-    pin_cores(cores)
+    fan_out = _engine(engine, workers, address, request, n_cores=cores)
+    if fan_out is None:
+        keep_freed_memory()
+        pin_cores(cores)
     from .objectives.presets import calibrated_device_path
     from .validation.calibrate import calibrate
     from .validation.show_calibration import show_calibration
@@ -473,7 +513,13 @@ def calibrate(
 
     path = out or calibrated_device_path()
     with _progress() as report:
-        found = calibrate(path, effort=QUICK if quick else DEFAULT, seed=seed, on_progress=report)
+        found = calibrate(
+            path,
+            effort=QUICK if quick else DEFAULT,
+            seed=seed,
+            engine=fan_out,
+            on_progress=report,
+        )
     if as_json:
         print(json.dumps(found.as_dict()))
     else:
@@ -553,12 +599,34 @@ def _objective(
     )
 
 
-def _use_cores_of(device: Device) -> None:
+def _n_cores_of(device: Device) -> int | None:
     """As many cores as a device was calibrated on, as far as this machine has them."""
-    from .validation.machine import count_cores, pin_cores
+    from .validation.machine import count_cores
 
     n_cores = device.calibration.get("n_cores")
-    pin_cores(min(n_cores, count_cores()) if isinstance(n_cores, int) else None)
+    return min(n_cores, count_cores()) if isinstance(n_cores, int) else None
+
+
+def _engine(
+    name: str | None,
+    workers: int | None,
+    address: str | None,
+    request: list[str] | None,
+    *,
+    n_cores: int | None,
+) -> Engine | None:
+    """The engine that was asked for; None: this process."""
+    from .validation.engines import Engine
+
+    if name is None:
+        if workers or address or request:
+            raise ValueError("--workers, --address and --request need --engine local, ray or slurm")
+        return None
+    pairs = [one.partition("=") for one in request or ()]
+    if wrong := [pair[0] for pair in pairs if not pair[2]]:
+        raise ValueError(f"--request takes NAME=VALUE, but got {wrong[0]!r}")
+    requests = {key: value for key, _, value in pairs}
+    return Engine(name=name, n_workers=workers, n_cores=n_cores, address=address, requests=requests)
 
 
 def _command() -> str:

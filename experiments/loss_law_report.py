@@ -33,7 +33,7 @@ KEPT = (
 def laws_of(runs: pd.DataFrame, corpus: str) -> dict[str, LawReport]:
     """The pure law of the first seed's runs, and the one whose form held-out error chooses."""
     first = runs[runs.seed == 0]
-    columns = {str(name): first[name].to_numpy() for name in first.columns}
+    columns = {str(name): np.asarray(first[name]) for name in first.columns}
     return {
         kind: report_law(
             columns,

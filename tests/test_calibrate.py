@@ -13,7 +13,7 @@ from anybudget import cli
 from anybudget.objectives.presets import calibrated_device_path, load_device
 from anybudget.objectives.step_time import MODELS, StepTimeModel
 from anybudget.space.architecture import Architecture
-from anybudget.validation import calibrate as module
+from anybudget.validation import timers as module
 from anybudget.validation.calibrate import calibrate
 from anybudget.validation.runs import append_row, read_rows
 from anybudget.validation.show_calibration import show_calibration

@@ -166,3 +166,14 @@ def test_runs_of_something_else(run, result, tmp_path):
     (result / "confirm/runs.csv").write_text("a,b\n1,2\n")
     answer = run("confirm", result, "--corpus", write_text(tmp_path / "words.txt"))
     mistake(answer, "runs.csv must have the columns d_model,n_layers")
+
+
+def test_an_engine_that_cannot_be(run, result, monkeypatch):
+    mistake(run("confirm", result, "--engine", "rya"), "--engine must be local, ray or slurm")
+    mistake(
+        run("confirm", result, "--workers", 2), "--workers, --address and --request need --engi"
+    )
+    mistake(run("refine", result, "--engine", "ray", "--request", "TPU"), "takes NAME=VALUE")
+    mistake(run("calibrate", "--engine", "local", "--address", "a:1"), "is of a Ray cluster")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    mistake(run("confirm", result, "--engine", "ray"), "pip install 'anybudget[ray]'")

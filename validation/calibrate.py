@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import tomli_w
 
@@ -30,19 +28,22 @@ from ..objectives.fit_step_time import (
 from ..objectives.step_time import MODELS
 from ..space.architecture import Architecture
 from .corpus import written_whole
-from .machine import count_cores, machine_name
-from .model import Execution
-from .peak import peak_matmul_flops_per_s
+from .engines import Engine
 from .runs import append_row, read_rows
-from .step_clock import CompiledStep, clock_name, copy_bytes_per_s
 from .step_design import ACCELERATOR_SCALE, DEFAULT, Effort, Limits, choose_architectures
 from .step_rows import DISAGREEMENT, StepRow, steps_of, unsettled
+from .timers import Survey, Timer, fan_out, one_by_one, survey, survey_job
 
 PASSES, EXTRA_PASSES = 2, 2
 # Less of the core, and another process is at work.
 QUIET_SHARE = 0.95
+SIDE_BY_SIDE = (
+    "workers timed side by side on one CPU, where they share caches and memory: steps may be "
+    "slower than alone; for a device that predicts training alone, calibrate with one worker"
+)
 # What all rows of a file share.
 SETTING = ("machine", "n_cores", "dtype", "clock", "versions")
+RATES = ("peak_flops_per_s", "bandwidth_bytes_per_s")
 
 Report = Callable[[str, int, int], None]
 
@@ -55,11 +56,13 @@ class Calibration:
         device: this machine with the best model.
         fits: every model, best first.
         n_new: timings made by this run.
+        side_by_side: whether this run's timings were made by workers on one CPU.
     """
 
     device: Device
     fits: list[StepTimeFit]
     n_new: int
+    side_by_side: bool = False
 
     @property
     def implied_rates(self) -> dict[str, float]:
@@ -75,6 +78,8 @@ class Calibration:
                 f"other processes had {1 - facts['core_share']:.0%} of the time of our core: "
                 "while they run, training takes that much longer than predicted"
             )
+        if self.device.kind == "cpu" and self.side_by_side:
+            warnings.append(SIDE_BY_SIDE)
         if n_unsettled := facts["n_unsettled"]:
             warnings.append(
                 f"repeats of {n_unsettled} of {facts['n_architectures']} architectures disagree by "
@@ -105,6 +110,7 @@ def calibrate(
     *,
     effort: Effort = DEFAULT,
     seed: int = 0,
+    engine: Engine | None = None,
     on_progress: Report = lambda stage, done, total: None,
 ) -> Calibration:
     """Time architectures, fit every step-time model and write the device with the best.
@@ -116,79 +122,84 @@ def calibrate(
         path: of the device file, ending in `.toml`.
         effort: how much to measure.
         seed: decides the architectures.
+        engine: where a fresh process times each; in this process when left out.
         on_progress: called with a stage, the work done since the last call and the stage's work.
 
     Raises:
         ValueError: the file cannot be written, or its rows are of another machine or not rows.
     """
     rows_path = _rows_path(path)
-    setting = this_setting()
-    rows = _earlier_rows(rows_path, setting)
+    rows = read_rows(rows_path, StepRow) if rows_path.exists() else []
+    rates = {name: getattr(rows[0], name) for name in RATES} if rows else None
+    jobs_folder = path.with_suffix(".jobs")
+    if engine:
+        here = Survey(**engine.call(jobs_folder, "survey", survey_job, rates=rates))
+    else:
+        here = survey(rates)
+    _check_setting(rows_path, rows, here.setting)
+    design = design_for(here, effort, seed)
+    if engine:
+        timer = fan_out(engine, jobs_folder, here, effort.seconds)
+    else:
+        timer = one_by_one(here, effort.seconds)
     n_earlier = len(rows)
-    for row in _time_all(rows, setting, effort, seed, on_progress):
+    for row in time_all(rows, here, design, timer, on_progress):
         append_row(rows_path, row)
         rows.append(row)
+    rows = _in_order(rows, design)
     steps = steps_of(rows)
     fits = compare_step_times(steps)
-    device = _device(rows, steps, fits, rows_path.name)
+    device = _device(rows, steps, fits, here, rows_path.name)
     _write(path, device, draw_coefficients(steps, fits[0].model, seed=seed))
-    return Calibration(device=device, fits=fits, n_new=len(rows) - n_earlier)
+    n_new = len(rows) - n_earlier
+    side_by_side = bool(n_new and engine and engine.shares_a_cpu)
+    return Calibration(device=device, fits=fits, n_new=n_new, side_by_side=side_by_side)
 
 
-def this_setting() -> dict[str, Any]:
-    """What all rows of a file must share, as it is now."""
-    kind = jax.default_backend()
-    return {
-        "machine": machine_name(kind),
-        "n_cores": count_cores(),
-        "dtype": "float32" if kind == "cpu" else "bfloat16",
-        "clock": clock_name(),
-        "versions": f"jax {jax.__version__}",
-    }
+def design_for(here: Survey, effort: Effort, seed: int) -> list[Architecture]:
+    """The architectures to time on a machine."""
+    is_cpu = here.kind == "cpu"
+    limits = Limits(
+        **here.rates, memory_bytes=here.memory_bytes, bytes_per_element=4 if is_cpu else 2
+    )
+    scale = 1 if is_cpu else ACCELERATOR_SCALE
+    return choose_architectures(effort, limits, seed=seed, scale=scale)
 
 
-def _time_all(
-    rows: list[StepRow], setting: dict[str, Any], effort: Effort, seed: int, on_progress: Report
+def time_all(
+    rows: list[StepRow],
+    here: Survey,
+    design: list[Architecture],
+    timer: Timer,
+    on_progress: Report,
 ) -> Iterator[StepRow]:
     """Rows that are missing, pass by pass; extra passes are for repeats that disagree.
 
     The caller adds each row to `rows` before it asks for the next.
     """
-    rates = _best_rates(rows, setting["dtype"])
-    is_cpu = jax.default_backend() == "cpu"
-    limits = Limits(**rates, memory_bytes=_memory_bytes(), bytes_per_element=4 if is_cpu else 2)
-    scale = 1 if is_cpu else ACCELERATOR_SCALE
-    design = choose_architectures(effort, limits, seed=seed, scale=scale)
-    execution = Execution(dtype=setting["dtype"])
-    steps: dict[Architecture, CompiledStep] = {}
     for pass_index in range(PASSES + EXTRA_PASSES):
         again = unsettled(rows)
         todo = [arch for arch in design if pass_index < PASSES or arch in again]
         done = {row.key for row in rows}
-        for arch in todo:
-            if (arch, pass_index) not in done:
-                if arch not in steps:
-                    steps[arch] = CompiledStep(arch, execution)
-                yield StepRow(
-                    **arch.as_dict(),
-                    **dataclasses.asdict(steps[arch].time(effort.seconds)),
-                    **rates,
-                    **setting,
-                    pass_index=pass_index,
-                    measured=datetime.datetime.now(datetime.UTC),
-                )
-            on_progress(f"pass {pass_index + 1}", 1, len(todo))
+        missing = [arch for arch in todo if (arch, pass_index) not in done]
+        stage = f"pass {pass_index + 1}"
+        on_progress(stage, len(todo) - len(missing), len(todo))
+        for arch, timing in timer(missing, pass_index):
+            yield StepRow(
+                **arch.as_dict(),
+                **dataclasses.asdict(timing),
+                **here.rates,
+                **here.setting,
+                pass_index=pass_index,
+                measured=datetime.datetime.now(datetime.UTC),
+            )
+            on_progress(stage, 1, len(todo))
 
 
-def _best_rates(rows: list[StepRow], dtype: str) -> dict[str, float]:
-    """As measured when the file was begun, so that a rerun has the same design, or now."""
-    if rows:
-        names = ("peak_flops_per_s", "bandwidth_bytes_per_s")
-        return {name: getattr(rows[0], name) for name in names}
-    return {
-        "peak_flops_per_s": peak_matmul_flops_per_s(dtype),
-        "bandwidth_bytes_per_s": copy_bytes_per_s(),
-    }
+def _in_order(rows: list[StepRow], design: list[Architecture]) -> list[StepRow]:
+    """Rows as one worker makes them, whichever came first."""
+    place = {arch: at for at, arch in enumerate(design)}
+    return sorted(rows, key=lambda row: (row.pass_index, place.get(row.architecture, len(design))))
 
 
 def _rows_path(path: Path) -> Path:
@@ -208,8 +219,7 @@ def _rows_path(path: Path) -> Path:
     return rows_path
 
 
-def _earlier_rows(rows_path: Path, setting: dict[str, Any]) -> list[StepRow]:
-    rows = read_rows(rows_path, StepRow) if rows_path.exists() else []
+def _check_setting(rows_path: Path, rows: list[StepRow], setting: dict[str, Any]) -> None:
     for name in SETTING:
         for row in rows:
             if (theirs := getattr(row, name)) != setting[name]:
@@ -217,20 +227,20 @@ def _earlier_rows(rows_path: Path, setting: dict[str, Any]) -> list[StepRow]:
                     f"{rows_path} holds timings with {name} {theirs!r}, but here it is "
                     f"{setting[name]!r}; remove that file or name another with --out"
                 )
-    return rows
 
 
-def _device(rows: list[StepRow], steps: Steps, fits: list[StepTimeFit], rows_name: str) -> Device:
+def _device(
+    rows: list[StepRow], steps: Steps, fits: list[StepTimeFit], here: Survey, rows_name: str
+) -> Device:
     first, best = rows[0], fits[0]
     name = f"{first.machine} {first.n_cores} core{'s' if first.n_cores > 1 else ''}"
-    kind: Any = jax.default_backend()
     dtype: Any = first.dtype
     return Device(
         name=re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"),
-        kind=kind,
+        kind=here.kind,
         peak_flops_per_s=first.peak_flops_per_s,
         bandwidth_bytes_per_s=first.bandwidth_bytes_per_s,
-        memory_bytes=_memory_bytes(),
+        memory_bytes=here.memory_bytes,
         dtype=dtype,
         source=f"measured by anybudget calibrate, rows in {rows_name}",
         basis="measured",
@@ -262,10 +272,3 @@ def _write(path: Path, device: Device, draws: np.ndarray) -> None:
 def _device_data(device: Device) -> dict[str, Any]:
     """Without the keys that are None, for which TOML has no word."""
     return {name: value for name, value in dataclasses.asdict(device).items() if value is not None}
-
-
-def _memory_bytes() -> float:
-    """Of this device, or of the host where it is a CPU."""
-    stats = jax.devices()[0].memory_stats() or {}
-    host_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return float(stats.get("bytes_limit", host_bytes))

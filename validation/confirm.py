@@ -4,42 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import gc
-import hashlib
 import json
 import math
-import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from .. import __version__
-from ..objectives.budget import format_budget
-from ..objectives.device import Device
 from ..objectives.loss_at_time import LossAtTime
 from ..objectives.uncertainty import Draws, rank
 from ..search.result_file import Result
 from ..search.save import write_whole
-from ..space.architecture import FIELDS
 from .batches import batch, heldout_batches
 from .choose import Entry, choose
-from .compare import Comparison, Trained, compare
+from .compare import Comparison, compare
 from .corpus import load_corpus
+from .engines import Engine
 from .figures import save_comparison
-from .loop import StepReport
-from .machine import machine_warning
-from .runs import Run, append_row, read_rows
+from .machine import check_kind, machine_name, machine_warning
 from .tokens import Tokens, prepare_tokens
-from .train import default_execution, train
+from .train import train
+from .train_all import Plan, Train, fan_out, one_by_one, train_all
 from .verdict import verdict
 
-# Trains one architecture and returns its row, as `train` does.
-Train = Callable[..., Run]
-
-RUNS_FILE = "runs.csv"
 # Step times that are off by more than this, on average, are told of.
 SLOWER = 1.3
 # More than a token stands for (2.9 with a vocabulary of 2,048 on `python`, measured), so that no
@@ -53,7 +40,8 @@ class Confirmation:
     """What was predicted, on what it was trained, and how the two compare.
 
     `p_best` is each model's chance to be the best of those trained, by its label, as it was known
-    before; empty where nothing was known of the law's uncertainty.
+    before; empty where nothing was known of the law's uncertainty. `machines` are those that
+    trained now.
     """
 
     comparison: Comparison
@@ -61,6 +49,7 @@ class Confirmation:
     tokens: Tokens
     max_bytes: int
     p_best: dict[str, float] = dataclasses.field(default_factory=dict)
+    machines: frozenset[str] = frozenset()
 
     @property
     def verdict(self) -> str:
@@ -71,7 +60,10 @@ class Confirmation:
     @property
     def warnings(self) -> list[str]:
         """What a reader must know besides."""
-        warnings = [machine_warning(self.objective.device)]
+        device = self.objective.device
+        warnings = [machine_warning(device, machine) for machine in sorted(self.machines)]
+        if len(self.machines) > 1:
+            warnings.append(f"machines unlike trained: {' and '.join(sorted(self.machines))}")
         runs = [run for model in self.comparison.models for run in model.runs]
         for name in ("recipe", "device", "versions"):
             values = sorted({getattr(run, name) for run in runs})
@@ -130,6 +122,7 @@ def confirm(
     corpus: str = "python",
     cache_dir: Path | None = None,
     train_one: Train = train,
+    engine: Engine | None = None,
     draws: Draws | None = None,
     on_progress: Callable[[str], None] = lambda line: None,
     **choice: Any,
@@ -142,7 +135,8 @@ def confirm(
         n_seeds: runs of each model, with seeds from 0 on.
         corpus: see `load_corpus`.
         cache_dir: where tokens are kept.
-        train_one: what trains.
+        train_one: what trains; for an engine, at the top level of a file.
+        engine: where a fresh process trains each; in this process when left out.
         draws: of the objective's law and device, for the chances before training.
         on_progress: called with a line before anything that takes time.
         **choice: see `choose`.
@@ -153,27 +147,28 @@ def confirm(
     if n_seeds < 1:
         raise ValueError(f"`seeds` must be at least 1, but got {n_seeds}")
     objective, entries = choose(result, **choice)
-    check_machine(objective.device)
-    if warning := machine_warning(objective.device):
-        on_progress(f"warning: {warning}")
-    max_bytes = bytes_to_read(entries)
-    on_progress(f"preparing {corpus}, at most {max_bytes / 1e6:,.0f} MB of it")
-    tokens = prepare(corpus, entries, max_bytes=max_bytes, cache_dir=cache_dir)
-    models = train_all(
-        entries,
-        tokens,
-        folder,
-        objective=objective,
-        n_seeds=n_seeds,
-        train_one=train_one,
-        on_progress=on_progress,
-    )
+    device = objective.device
+    machines = set()
+    if engine is None:
+        check_kind(device.name, device.kind)
+        machines.add(machine_name(device.kind))
+        if warning := machine_warning(device):
+            on_progress(f"warning: {warning}")
+    read = {"name_or_path": _absolute(corpus), "max_bytes": bytes_to_read(entries)}
+    on_progress(f"preparing {corpus}, at most {read['max_bytes'] / 1e6:,.0f} MB of it")
+    tokens = prepare(corpus, entries, max_bytes=read["max_bytes"], cache_dir=cache_dir)
+    plan = Plan(entries=entries, tokens=tokens, folder=folder, objective=objective, n_seeds=n_seeds)
+    if engine is None:
+        trainer = one_by_one(plan, train_one, on_progress)
+    else:
+        trainer = fan_out(plan, train_one, engine, read, machines, on_progress)
     return Confirmation(
-        comparison=compare(models),
+        comparison=compare(train_all(plan, trainer, on_progress)),
         objective=objective,
         tokens=tokens,
-        max_bytes=max_bytes,
+        max_bytes=read["max_bytes"],
         p_best=_chances(entries, objective, draws) if draws else {},
+        machines=frozenset(machines),
     )
 
 
@@ -218,99 +213,5 @@ def prepare(
     return tokens
 
 
-def check_machine(device: Device) -> None:
-    """Refuse to confirm a prediction for another kind of machine than JAX finds.
-
-    Raises:
-        ValueError: the device's kind is not JAX's backend.
-    """
-    here = jax.default_backend()
-    if device.kind != here:
-        raise ValueError(
-            f"{device.name} is a {device.kind}, but JAX finds a {here} on this machine; run "
-            "`anybudget calibrate` here and give the file that it writes to --device"
-        )
-
-
-def train_all(
-    entries: list[Entry],
-    tokens: Tokens,
-    folder: Path,
-    *,
-    objective: LossAtTime,
-    n_seeds: int = 1,
-    train_one: Train = train,
-    on_progress: Callable[[str], None] = lambda line: None,
-) -> list[Trained]:
-    """Train every entry with every seed, a row of `runs.csv` each; what is there is not redone.
-
-    Seeds are the outer loop, so that an interrupted confirmation has run every model.
-    """
-    path, time_budget_s = folder / RUNS_FILE, objective.time_budget_s
-    rows = {_key(row): row for row in (read_rows(path, Run) if path.exists() else [])}
-    jobs = [(entry, seed) for seed in range(n_seeds) for entry in entries]
-    fixed = (time_budget_s, tokens.corpus_fingerprint)
-    keys = [(*entry.candidate.key, seed, *fixed) for entry, seed in jobs]
-    todo = [at for at, key in enumerate(keys) if key not in rows]
-    began = time.monotonic()
-    for n_trained, at in enumerate(todo):
-        (entry, seed), key = jobs[at], keys[at]
-        each_s = (time.monotonic() - began) / n_trained if n_trained else time_budget_s
-        left = format_budget(round(each_s * (len(todo) - n_trained)))
-        on_progress(
-            f"[{at + 1}/{len(jobs)}] {entry.label} ({entry.role}), seed {seed}, "
-            f"{format_budget(time_budget_s)}; about {left} left in all"
-        )
-        remat = "layer" if entry.candidate.prediction.remat else "none"
-        checkpoint = folder / "checkpoints" / _digest(key)
-        rows[key] = train_one(
-            entry.candidate.arch,
-            tokens,
-            time_budget_s=time_budget_s,
-            seed=seed,
-            execution=dataclasses.replace(default_execution(), remat=remat),
-            device_name=objective.device.name,
-            checkpoint_dir=checkpoint,
-            on_step=_heartbeat(time_budget_s, on_progress),
-        )
-        append_row(path, rows[key])
-        shutil.rmtree(checkpoint, ignore_errors=True)
-        jax.clear_caches()
-        gc.collect()
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return [
-        Trained(
-            label=entry.label,
-            role=entry.role,
-            candidate=entry.candidate,
-            runs=[rows[key] for job, key in zip(jobs, keys, strict=True) if job[0] is entry],
-        )
-        for entry in entries
-    ]
-
-
-def _heartbeat(
-    time_budget_s: float, on_progress: Callable[[str], None]
-) -> Callable[[StepReport], None]:
-    """A line every half minute, or every twentieth of a long run."""
-    every_s = max(30.0, time_budget_s / 20)
-    next_s = every_s
-
-    def report(step: StepReport) -> None:
-        nonlocal next_s
-        if step.train_time_s >= next_s:
-            at = format_budget(round(step.train_time_s))
-            on_progress(f"    {at}: step {step.n_steps:,}, training loss {step.loss:.3f}")
-            next_s = step.train_time_s + every_s
-
-    return report
-
-
-def _key(run: Run) -> tuple:
-    """What makes two runs the same one."""
-    fields = (getattr(run, name) for name in FIELDS)
-    return (*fields, run.seed, run.time_budget_s, run.corpus_fingerprint)
-
-
-def _digest(key: tuple) -> str:
-    return hashlib.blake2b(repr(key).encode(), digest_size=8).hexdigest()
+def _absolute(corpus: str) -> str:
+    return str(Path(corpus).absolute()) if Path(corpus).exists() else corpus

@@ -6,16 +6,21 @@ first of all.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
+import socket
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Options of glibc's mallopt, from malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 MEMINFO = Path("/proc/meminfo")
+# How long a core may take to become free.
+PATIENCE_S = 60.0
 
 
 def keep_freed_memory() -> bool:
@@ -49,6 +54,42 @@ def use_cores(n_cores: int) -> None:
     os.sched_setaffinity(0, cores[-n_cores:])
 
 
+@contextlib.contextmanager
+def lease_cores(n_cores: int | None) -> Iterator[None]:
+    """Confine this process to cores that no other such process on this host has, while inside.
+
+    A core is held by the name of a socket, which the kernel gives back however a process ends.
+
+    Args:
+        n_cores: how many; None, or on a system that cannot confine a process: all, shared.
+
+    Raises:
+        ValueError: there are not so many, or they have not become free for a minute.
+    """
+    if n_cores is None or not sys.platform.startswith("linux"):
+        yield
+        return
+    cores = sorted(os.sched_getaffinity(0), reverse=True)
+    if not 1 <= n_cores <= len(cores):
+        raise ValueError(f"`n_cores` must be from 1 to {len(cores)} here, but got {n_cores}")
+    held, deadline = {}, time.monotonic() + PATIENCE_S
+    with contextlib.ExitStack() as stack:
+        while True:
+            for core in cores:
+                if core not in held and len(held) < n_cores and (name := _name_core(core)):
+                    held[core] = stack.enter_context(name)
+            if len(held) == n_cores:
+                break
+            if time.monotonic() > deadline:
+                raise ValueError(
+                    f"a job needs {n_cores} cores of its own, but other jobs hold all but "
+                    f"{len(held)} of {len(cores)}; wait for them, or take fewer --workers"
+                )
+            time.sleep(0.05)
+        os.sched_setaffinity(0, held)
+        yield
+
+
 def available_memory_bytes() -> int | None:
     """Memory that this process could still get, None where the host does not tell."""
     if not MEMINFO.exists():
@@ -57,6 +98,17 @@ def available_memory_bytes() -> int | None:
         malloc_trim(0)  # what malloc keeps is available too
     found = re.search(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(), re.MULTILINE)
     return int(found[1]) * 1024 if found else None
+
+
+def _name_core(core: int) -> socket.socket | None:
+    """A socket with a core's name, unless another process has one."""
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0anybudget-core-{core}")
+    except OSError:
+        name.close()
+        return None
+    return name
 
 
 def _c_function(name: str) -> Callable[..., int] | None:

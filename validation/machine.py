@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..objectives.device import Device
 from .host import use_cores
+
+if TYPE_CHECKING:
+    from ..objectives.device import Device
 
 CPUINFO = Path("/proc/cpuinfo")
 # What a processor's generation is called there.
@@ -25,10 +28,14 @@ def pin_cores(n_cores: int | None = None) -> None:
     Raises:
         ValueError: there are not so many, or the system cannot confine a process.
     """
-    if n_cores is not None:
+    if n_cores := n_cores or default_n_cores():
         use_cores(n_cores)
-    elif hasattr(os, "sched_setaffinity") and not any(map(os.path.exists, ACCELERATORS)):
-        use_cores(1)
+
+
+def default_n_cores() -> int | None:
+    """One; None, for all, beside an accelerator and where a process cannot be confined."""
+    confined = hasattr(os, "sched_setaffinity") and not any(map(os.path.exists, ACCELERATORS))
+    return 1 if confined else None
 
 
 def count_cores() -> int:
@@ -68,10 +75,30 @@ def machine_name(kind: str) -> str:
     return jax.devices()[0].device_kind
 
 
-def machine_warning(device: Device) -> str | None:
-    """One sentence when a device was calibrated on another machine than this, else None."""
+def check_kind(name: str, kind: str) -> None:
+    """Refuse to use a device for another kind of machine than JAX finds here.
+
+    Raises:
+        ValueError: the device's kind is not JAX's backend.
+    """
+    import jax
+
+    if kind != (here := jax.default_backend()):
+        raise ValueError(
+            f"{name} is a {kind}, but JAX finds a {here} on this machine; run "
+            "`anybudget calibrate` here and give the file that it writes to --device"
+        )
+
+
+def machine_warning(device: Device, ours: str | None = None) -> str | None:
+    """One sentence when a device was calibrated on another machine than ours, else None.
+
+    Args:
+        device: that is to predict.
+        ours: `machine_name` of the machine that trains; this one when left out.
+    """
     theirs = device.calibration.get("machine")
-    if theirs is None or theirs == (ours := machine_name(device.kind)):
+    if theirs is None or theirs == (ours := ours or machine_name(device.kind)):
         return None
     return (
         f"device {device.name} was calibrated on {theirs}, but this machine is {ours}: its step "

@@ -16,7 +16,8 @@ from ..objectives.presets import load_draws, load_law, read_runs, save_law
 from ..search.find import Found, find
 from ..search.result_file import Result, load_result
 from ..search.save import save, write_whole
-from .confirm import RUNS_FILE, Confirmation, confirm
+from .confirm import Confirmation, confirm
+from .train_all import RUNS_FILE
 
 LAW_FILE, CONFIRM_FOLDER, ROUND_FILE = "law.toml", "confirm", "round.json"
 
