@@ -1,0 +1,135 @@
+"""Does the predicted best model of a time budget win, and does it beat the rules people use?
+
+Command: python experiments/best_config.py --device DEVICE.toml --law LAW.toml
+         (both fitted on this machine: `anybudget calibrate --out DEVICE.toml`, and
+         `anybudget fit experiments/loss_law/python.csv --out LAW.toml`)
+Wall time: 14 models × 3 seeds × 15 minutes, about 10 hours of one quiet core; with its rows in
+place, a minute. Seeds are the outer loop: one seed of all models is a third of it.
+Expected: in each budget the predicted winner is within 1% of the best loss measured, the Spearman
+correlation of predicted and measured loss is at least 0.8, and the winner is ahead of each of
+three rules: 20 tokens per parameter of 6ND FLOPs at 40% of peak and width over depth 64; the
+largest such model that reads 10 MB once; nanoGPT's shape for a CPU, 128×4.
+
+For 1, 2, 4 and 8 minutes: `find` in the space `cpu`, then training of its winner, of the two tied
+with it that have the highest P(best), of eight others spread over predicted loss, and of the
+rules' models. Writes best_config/BUDGET/runs.csv row by row, best_config.csv and
+docs/best_config.png.
+"""
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from anybudget.validation import host
+
+host.use_cores(1)  # before anything starts its threads, like the next
+host.keep_freed_memory()
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from fixed_time import entry_list, rules, tokens, train_entries
+
+from anybudget.objectives.budget import parse_budget
+from anybudget.objectives.loss_at_time import LossAtTime
+from anybudget.objectives.presets import load_device, load_draws, load_law
+from anybudget.search.candidate import Candidate
+from anybudget.search.figures import ACCENT, SECOND, STYLE
+from anybudget.search.find import find
+from anybudget.search.result_file import Result
+from anybudget.space.load import load_space
+from anybudget.validation.choose import Entry, choose
+from anybudget.validation.compare import Comparison, compare
+
+FOLDER = Path(__file__).with_suffix("")
+OUT = Path(__file__).with_suffix(".csv")
+FIGURE = OUT.parent.parent / "docs" / "best_config.png"
+N_TIED, N_CONTRAST = 2, 8
+
+
+def entries_for(objective: LossAtTime, device: str, law: str) -> list[Entry]:
+    """The winner, some tied with it, contrast, and the rules' models."""
+    space = load_space("cpu", aspect_ratio=objective.law.aspect_ratio_range)
+    found = find(space, objective, top=300, draws=load_draws(objective, device, law))
+    standings = found.standings or []
+    by_chance = sorted(
+        zip(found.candidates[1:], standings[1:], strict=True), key=lambda pair: -pair[1].p_best
+    )
+    result = Result(space=space, objective=objective, candidates=found.candidates[:1])
+    _, chosen = choose(result, top=1, contrast=N_CONTRAST)
+    roles: dict[Candidate, str] = {found.best: "winner"}
+    roles |= {one: "tied" for one, standing in by_chance[:N_TIED] if standing.tied}
+    for name, candidate in rules(objective).items():
+        roles.setdefault(candidate, name)
+    for entry in chosen[1:]:
+        roles.setdefault(entry.candidate, "contrast")
+    return entry_list(roles)
+
+
+def row_of(budget: str, comparison: Comparison) -> dict[str, Any]:
+    """One budget in figures; `behind_` is a loss as a share above the best measured."""
+    best = comparison.best.measured_loss
+    behind = {
+        f"behind_{model.role}": model.measured_loss / best - 1
+        for model in comparison.models
+        if model.role not in ("contrast", "tied") and model.measured_loss and best
+    }
+    return {
+        "budget": budget,
+        "predicted_winner": comparison.winner.label,
+        "best_measured": comparison.best.label,
+        "spearman": comparison.loss.spearman,
+        "r_squared": comparison.loss.r_squared,
+        "r_squared_log_step_time": comparison.log_step_time.r_squared,
+        "seed_noise_nats": comparison.seed_noise_nats,
+        **behind,
+    }
+
+
+def draw(comparisons: dict[str, Comparison]) -> None:
+    """Measured against predicted loss, a panel a budget."""
+    with plt.rc_context(STYLE):
+        figure, panels = plt.subplots(
+            1, len(comparisons), figsize=(3.2 * len(comparisons), 3.3), layout="constrained"
+        )
+        for axes, (budget, comparison) in zip(panels, comparisons.items(), strict=True):
+            known = [model for model in comparison.models if model.measured_loss]
+            ends = [min(m.candidate.loss for m in known), max(m.candidate.loss for m in known)]
+            axes.plot(ends, ends, "--", color="0.6", linewidth=0.8)
+            for model in known:
+                colour = {"winner": ACCENT, "contrast": SECOND, "tied": SECOND}.get(model.role, "k")
+                axes.plot(model.candidate.loss, model.measured_loss, "o", color=colour, ms=4)
+            axes.set(xlabel="predicted loss")
+            axes.set_title(f"{budget}: Spearman {comparison.loss.spearman or 0:.2f}")
+        panels[0].set(ylabel="measured loss, nats per token")
+        figure.savefig(FIGURE, dpi=130)
+
+
+def main() -> None:
+    """Search, train what is missing, compare, write and draw."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--law", required=True)
+    parser.add_argument("--budgets", default="1m,2m,4m,8m")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    text, comparisons = tokens(), {}
+    for budget in options.budgets.split(","):
+        objective = LossAtTime(
+            device=load_device(options.device),
+            law=load_law(options.law),
+            time_budget_s=parse_budget(budget),
+        )
+        entries = entries_for(objective, options.device, options.law)
+        trained = train_entries(entries, text, FOLDER / budget, objective, n_seeds=options.seeds)
+        comparisons[budget] = compare(trained)
+    frame = pd.DataFrame([row_of(budget, one) for budget, one in comparisons.items()])
+    frame.to_csv(OUT, index=False, float_format="%.5g")
+    print(frame.T.to_string(header=False))
+    draw(comparisons)
+
+
+if __name__ == "__main__":
+    main()
