@@ -125,12 +125,12 @@ def rows_of(level: str, budget: str, at_equal: str, models: list[Trained]) -> li
 
 def draw(frame: pd.DataFrame) -> None:
     """Loss behind the cell's best against width over depth: at equal time, at equal tokens."""
-    cells = list(frame.groupby(["level", "budget"], sort=False))
+    cells = [cell for _, cell in frame.groupby(["level", "budget"], sort=False)]
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(
             len(BUDGETS), len(LEVELS), figsize=(10, 5.6), sharey=True, layout="constrained"
         )
-        for axes, ((level, budget), cell) in zip(panels.T.ravel(), cells, strict=True):
+        for axes, cell in zip(panels.T.ravel(), cells, strict=True):
             for equal, colour in (("time", ACCENT), ("tokens", SECOND)):
                 one = cell[cell.equal == equal]
                 half = one.behind_high - one.behind_nats
@@ -143,7 +143,7 @@ def draw(frame: pd.DataFrame) -> None:
                 timed.aspect_ratio, timed.predicted_behind_nats, ":", color="0.4", label="predicted"
             )
             axes.set(xscale="log")
-            axes.set_title(f"{level} parameters, {budget}")
+            axes.set_title(f"{cell.level.iloc[0]} parameters, {cell.budget.iloc[0]}")
         panels[0, 0].legend(frameon=False, fontsize=8)
         figure.supxlabel("d_model / n_layers", fontsize=10)
         figure.supylabel("loss behind the best, nats per token", fontsize=10)
