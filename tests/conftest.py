@@ -6,12 +6,14 @@ import itertools
 import json
 import random
 import shutil
+import sys
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from anybudget import cli
 from anybudget.experiments import postgres_server
 from anybudget.objectives.device import Device
 from anybudget.objectives.loss_at_time import LossAtTime
@@ -98,6 +100,19 @@ def text(tmp_path):
     path = tmp_path / "words.txt"
     path.write_text("\n<|doc|>\n".join(" ".join(rng.choices(words, k=80)) for _ in range(400)))
     return path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Type a command: exit code, stdout, stderr."""
+
+    def type_in(*words):
+        monkeypatch.setattr(sys, "argv", ["anybudget", *map(str, words)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return caught.value.code or 0, *capsys.readouterr()
+
+    return type_in
 
 
 # A name that would run, were it not escaped.

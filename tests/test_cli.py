@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from anybudget import cli
 from anybudget.objectives.presets import calibrated_device_path
 from anybudget.space.architecture import FIELDS
 
@@ -54,19 +53,6 @@ KEYS = {
 }
 SMALL = ("--set", "d_model=256:512:64", "--set", "d_ff=1024,2048", "--trials", "20")
 PREDICT = ("predict", "1h", "--d-model", "256", "--n-layers", "4")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line; its exit code, stdout and stderr."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["anybudget", *map(str, args)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        return exit_.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

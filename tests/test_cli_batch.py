@@ -1,12 +1,9 @@
 """The face of a batch: what it prints and writes, and a plan refused before anything is written."""
 
 import json
-import sys
 
 import pandas as pd
 import pytest
-
-from anybudget import cli
 
 DEVICE = """
 name = "[/] $my $ chip"
@@ -28,20 +25,11 @@ budget = ["0.001s", "10m", "1h", "6h"]
 """
 
 
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run the command line beside a plan; its exit code, stdout and stderr."""
+@pytest.fixture(autouse=True)
+def _beside_a_plan(monkeypatch, tmp_path):
     (tmp_path / "mine.toml").write_text(DEVICE)
     (tmp_path / "plan.toml").write_text(PLAN)
     monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["anybudget", *map(str, args)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        return exit_.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 def test_it_prints_tables_in_80_columns_and_writes_all(run, tmp_path):

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from anybudget import cli
 from anybudget.search.find import find
 from anybudget.search.save import save
 from anybudget.validation.runs import Run, read_rows
@@ -40,19 +39,6 @@ def write_text(path, n_documents=400):
     texts = (" ".join(rng.choices(words, k=80)) for _ in range(n_documents))
     path.write_text("\n<|doc|>\n".join(texts))
     return path
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Type a command: exit code, stdout, stderr."""
-
-    def type_in(*words):
-        monkeypatch.setattr(sys, "argv", ["anybudget", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return caught.value.code or 0, *capsys.readouterr()
-
-    return type_in
 
 
 def edit(folder, **changes):

@@ -2,11 +2,9 @@
 
 import dataclasses
 import json
-import sys
 
 import pytest
 
-from anybudget import cli
 from anybudget.search.find import find
 from anybudget.search.save import save
 from anybudget.validation.export import TRAINERS
@@ -20,19 +18,6 @@ def result(small_space, objective, tmp_path):
     folder.mkdir()
     save(find(space, objective, top=3, n_trials=1), folder, command="find 10m", seed=0)
     return folder
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Type a command: exit code, stdout, stderr."""
-
-    def type_in(*words):
-        monkeypatch.setattr(sys, "argv", ["anybudget", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return caught.value.code or 0, *capsys.readouterr()
-
-    return type_in
 
 
 @pytest.mark.parametrize("trainer", ["hf", "levanter", "maxtext"])

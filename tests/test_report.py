@@ -11,25 +11,11 @@ import sys
 
 import pytest
 
-from anybudget import cli
 from anybudget.search.find import find
 from anybudget.search.save import save
 from anybudget.validation.report import write_report
 
 N_BYTES_AT_MOST = 6_000_000
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Type a command: exit code, stdout, stderr."""
-
-    def type_in(*words):
-        monkeypatch.setattr(sys, "argv", ["anybudget", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return caught.value.code or 0, *capsys.readouterr()
-
-    return type_in
 
 
 def text_of(path):

@@ -163,7 +163,7 @@ def confirm(
     else:
         trainer = fan_out(plan, train_one, engine, read, machines, on_progress)
     return Confirmation(
-        comparison=compare(train_all(plan, trainer, on_progress)),
+        comparison=compare(train_all(plan, trainer)),
         objective=objective,
         tokens=tokens,
         max_bytes=read["max_bytes"],

@@ -95,9 +95,7 @@ class PlannedRun(NamedTuple):
 Trainer = Callable[[list[PlannedRun]], Iterator[tuple[PlannedRun, Run]]]
 
 
-def train_all(
-    plan: Plan, trainer: Trainer, on_progress: Callable[[str], None] = lambda line: None
-) -> list[Trained]:
+def train_all(plan: Plan, trainer: Trainer) -> list[Trained]:
     """Train what is planned, a row of `runs.csv` each; what is there is not redone."""
     path = plan.folder / RUNS_FILE
     rows = {_key(row): row for row in (read_rows(path, Run) if path.exists() else [])}
