@@ -428,7 +428,12 @@ def compile_step(
     ] = None,
     scan: Annotated[bool, typer.Option("--scan", help="Layers in a loop.")] = False,
     sharding: Annotated[str, typer.Option(help="Chips share data, or full: also state.")] = "data",
-    timeout: Annotated[float, typer.Option(help="Seconds for each compilation.", min=1)] = 600.0,
+    with_time: Annotated[
+        bool, typer.Option("--time/--no-time", help="Step times; without, seconds, not minutes.")
+    ] = True,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds for each; then what is known by then.", min=1)
+    ] = 150.0,
     as_json: JsonOption = False,
 ) -> None:
     """Let a TPU's compiler judge a training step, without a TPU (extra `tpu`)."""
@@ -445,6 +450,7 @@ def compile_step(
         remat=remat,
         scan_layers=scan,
         sharding=sharding,
+        with_time=with_time,
         timeout_s=timeout,
         on_progress=_tell,
     )

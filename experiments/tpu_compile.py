@@ -157,7 +157,7 @@ def _ratios(row: CompileRow) -> dict[str, object]:
         "step_ms": 1e3 * (row.step_time_s or np.nan),
         "matmul_flops": (row.matmul_flops or np.nan) / flops,
         "flops": (row.flops or np.nan) / flops,
-        "memory": row.peak_memory_bytes / analytic_bytes,
+        "memory": row.memory_bytes / analytic_bytes,
         "step_time": (row.step_time_s or np.nan) / analytic_s,
     }
 

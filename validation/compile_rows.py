@@ -22,11 +22,11 @@ class CompileRow(ArchitectureRow):
         topology: as `v5e:1x1`.
         scan_layers: whether the layers are a loop.
         fully_sharded: whether the chips share the state.
-        peak_memory_bytes: at most in use at once, or needed where it does not fit.
+        memory_bytes: of the chip's main memory, or needed where it does not fit.
         flops: of everything; None with a loop, whose body the compiler counts once.
         matmul_flops: of the matmuls, loops counted as often as they run.
         bytes_accessed: an upper bound of the memory's traffic; None as for `flops`.
-        step_time_s: the sum of the five terms behind it, see `hlo_time.py`.
+        step_time_s: the sum of the five terms behind it (`hlo_time.py`); None with a mere plan.
         all_reduce_bytes: whole arrays that are reduced, gathered or scattered, like the next two.
         compile_s: seconds that the compiler took.
     """
@@ -37,7 +37,7 @@ class CompileRow(ArchitectureRow):
     remat: Remat
     fully_sharded: bool
     fits: bool
-    peak_memory_bytes: PositiveInt
+    memory_bytes: PositiveInt
     flops: PositiveFloat | None = None
     matmul_flops: PositiveInt | None = None
     bytes_accessed: PositiveFloat | None = None
@@ -68,12 +68,12 @@ class CompileRow(ArchitectureRow):
 
 def row_of(step: Compiled, compiled: AwareDatetime) -> CompileRow:
     """A compiled step as a row; `compiled` is when."""
-    estimates: dict[str, Any] = {}
+    kinds = ("all-reduce", "all-gather", "reduce-scatter")
+    estimates: dict[str, Any] = {
+        f"{kind.replace('-', '_')}_bytes": step.collective_bytes.get(kind, 0) for kind in kinds
+    }
     if step.time:
-        sizes = step.time.collective_bytes
-        kinds = ("all-reduce", "all-gather", "reduce-scatter")
-        estimates = {f"{term}_s": seconds for term, seconds in step.time.seconds.items()}
-        estimates |= {f"{kind.replace('-', '_')}_bytes": sizes.get(kind, 0) for kind in kinds}
+        estimates |= {f"{term}_s": seconds for term, seconds in step.time.seconds.items()}
         estimates["step_time_s"] = step.time.step_time_s
     return CompileRow(
         **step.arch.as_dict(),
@@ -84,7 +84,7 @@ def row_of(step: Compiled, compiled: AwareDatetime) -> CompileRow:
         remat=step.execution.remat,
         fully_sharded=step.fully_sharded,
         fits=step.fits,
-        peak_memory_bytes=step.peak_memory_bytes,
+        memory_bytes=step.memory_bytes,
         flops=step.flops,
         matmul_flops=step.matmul_flops,
         bytes_accessed=step.bytes_accessed,
@@ -102,7 +102,7 @@ def steps_of(rows: list[CompileRow]) -> Steps:
     """
     for row in rows:
         if row.step_time_s is None or parse_topology(row.topology).n_chips > 1:
-            raise ValueError(f"a fit takes steps that fit on a chip, but got {row.key}")
+            raise ValueError(f"a fit takes steps with a time, of one chip, but got {row.key}")
     archs = [row.architecture for row in rows]
     fields = {name: np.array([getattr(arch, name) for arch in archs]) for name in FIELDS}
     return Steps(

@@ -10,6 +10,7 @@ import gzip
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,14 +24,15 @@ from ..search.predict import architecture_of
 from ..search.result_file import load_result
 from ..space.architecture import Architecture
 from .compile_cache import cached, versions
-from .compile_step import ANSWER, PROGRAM
+from .compile_plan import DUMP, PROGRAM, dump_flags, keep_plan
+from .compile_step import ANSWER
 from .hlo import parse_program
 from .hlo_flops import matmul_flops
-from .hlo_time import ProgramTime, Rates, program_time
+from .hlo_time import ProgramTime, Rates, collective_bytes, program_time
 from .model import Execution
 from .topology import GENERATIONS, Topology, parse_topology
 
-TIMEOUT_S = 600.0
+TIMEOUT_S = 150.0
 SHARDINGS = ("data", "full")
 INSTALL = "pip install -e '.[tpu]' (Linux on x86-64 only)"
 # Flags that would change the program behind the back of its cache.
@@ -46,11 +48,12 @@ class Compiled:
         execution: how it is computed.
         topology: what it was compiled for.
         fully_sharded: whether the chips share the state.
-        fits: whether it fits into the chip's memory; if not, only `peak_memory_bytes` is known.
-        peak_memory_bytes: at most in use at once.
-        flops: of everything, or None when the layers are a loop, whose body the compiler counts
-            once.
+        fits: whether it fits into the chip's memory; if not, only `memory_bytes` is known.
+        memory_bytes: of the chip's main memory.
         matmul_flops: of the matmuls, counted in the program.
+        collective_bytes: whole arrays that collectives of each kind gather, scatter or reduce.
+        flops: of everything; None when the layers are a loop, whose body the compiler counts once,
+            and like all below when only the plan is known.
         bytes_accessed: an upper bound of the memory's traffic, for it includes what stays on the
             chip; None as for `flops`.
         time: the step's, by term.
@@ -63,9 +66,10 @@ class Compiled:
     topology: Topology
     fully_sharded: bool
     fits: bool
-    peak_memory_bytes: int
-    flops: float | None = None
+    memory_bytes: int
     matmul_flops: int | None = None
+    collective_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
+    flops: float | None = None
     bytes_accessed: float | None = None
     time: ProgramTime | None = None
     compile_s: float | None = None
@@ -84,7 +88,7 @@ class Compiled:
             "matmul_flops": self.matmul_flops,
             "flops_per_step": self.flops,
             "bytes_accessed": self.bytes_accessed,
-            "memory_bytes": self.peak_memory_bytes,
+            "memory_bytes": self.memory_bytes,
             "step_time_s": self.time and self.time.step_time_s,
         }
 
@@ -117,7 +121,7 @@ class Compiled:
             "compiler": self.compiler,
             "analytic": self.analytic | {"fits": self.analytic_fits},
             "seconds_by_term": self.time.seconds if self.time else None,
-            "collective_bytes": self.time.collective_bytes if self.time else None,
+            "collective_bytes": self.collective_bytes,
             "compile_s": self.compile_s,
             "versions": self.versions,
         }
@@ -134,6 +138,7 @@ def compile_for(
     *,
     execution: Execution,
     fully_sharded: bool = False,
+    with_time: bool = True,
     timeout_s: float = TIMEOUT_S,
 ) -> Compiled:
     """Compile an architecture's training step for a topology, or look up that it was.
@@ -143,11 +148,12 @@ def compile_for(
         topology: the chips.
         execution: how the model is computed.
         fully_sharded: whether the chips also share weights, gradient and optimizer state.
-        timeout_s: after which the compiler is stopped.
+        with_time: False stops after the memory plan, in seconds instead of minutes.
+        timeout_s: after which the compiler is stopped; what was planned by then is the answer.
 
     Raises:
         ValueError: the compiler is not installed, the chips do not divide the batch, the time is
-            up, or the compiler fails for another reason than memory.
+            up before memory is planned, or the compiler fails for another reason than memory.
     """
     if arch.batch_size % topology.n_chips:
         raise ValueError(
@@ -159,21 +165,43 @@ def compile_for(
         "execution": dataclasses.asdict(execution),
         "topology": topology.name,
         "fully_sharded": fully_sharded,
+        "stage": "program" if with_time else "plan",
     }
-    folder = cached(request, lambda partial: _run_compiler(request, topology, timeout_s, partial))
+    plan = request | {"stage": "plan"}
+    try:
+        folder = cached(
+            request, lambda partial: _run_compiler(request, topology, timeout_s, partial)
+        )
+    except UnfinishedError as unfinished:
+        folder = cached(plan, unfinished.write)
     answer = json.loads((folder / ANSWER).read_text(encoding="utf-8"))
-    fits = answer["status"] == "ok"
+    known = {} if answer["status"] == "out_of_memory" else _read_program(folder, answer, topology)
+    if execution.scan_layers:
+        known |= {"flops": None, "bytes_accessed": None}
     return Compiled(
         arch=arch,
         execution=execution,
         topology=topology,
         fully_sharded=fully_sharded,
-        fits=fits,
-        peak_memory_bytes=answer["peak_memory_bytes"],
-        compile_s=answer.get("compile_s"),
+        fits=answer["status"] != "out_of_memory",
+        memory_bytes=answer["memory_bytes"],
         versions=versions(),
-        **(_read_program(folder, answer, topology, execution.scan_layers) if fits else {}),
+        **known,
     )
+
+
+class UnfinishedError(Exception):
+    """The time was up after memory was planned; `write` keeps the plan in another folder."""
+
+    def __init__(self, memory_bytes: int, program: bytes):
+        super().__init__("the compiler had planned memory, but the program was not finished")
+        self.memory_bytes, self.program = memory_bytes, program
+
+    def write(self, folder: Path) -> None:
+        """The plan as the compiler's process would have written it."""
+        answer = {"status": "planned", "memory_bytes": self.memory_bytes}
+        (folder / ANSWER).write_text(json.dumps(answer), encoding="utf-8")
+        (folder / PROGRAM).write_bytes(self.program)
 
 
 def compile_all(
@@ -185,6 +213,7 @@ def compile_all(
     remat: str | None = None,
     scan_layers: bool = False,
     sharding: str = "data",
+    with_time: bool = True,
     timeout_s: float = TIMEOUT_S,
     on_progress: Callable[[str], None] = lambda line: None,
 ) -> list[Compiled]:
@@ -198,6 +227,7 @@ def compile_all(
         remat: `none` or `layer`; left out, each candidate's own, or none.
         scan_layers: whether the layers are a loop.
         sharding: `data`, or `full` when the chips also share the state.
+        with_time: False stops after the memory plan.
         timeout_s: for each.
         on_progress: told what is compiled next.
 
@@ -222,12 +252,15 @@ def compile_all(
             remat=remat or own_remat,  # type: ignore[arg-type]
             dtype=chips.device.dtype,
         )
-        is_full = sharding == "full"
-        steps.append(
-            compile_for(
-                arch, chips, execution=execution, fully_sharded=is_full, timeout_s=timeout_s
-            )
+        step = compile_for(
+            arch,
+            chips,
+            execution=execution,
+            fully_sharded=sharding == "full",
+            with_time=with_time,
+            timeout_s=timeout_s,
         )
+        steps.append(step)
     return steps
 
 
@@ -260,7 +293,7 @@ def _run_compiler(
         try:
             done = subprocess.run(
                 [*command, json.dumps(request), str(folder)],
-                env=compiler_environment(topology, log_folder),
+                env=compiler_environment(topology, log_folder) | {"XLA_FLAGS": dump_flags(folder)},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -268,28 +301,32 @@ def _run_compiler(
                 timeout=timeout_s,
             )
         except subprocess.TimeoutExpired:
+            if memory_bytes := keep_plan(folder):
+                program = (folder / PROGRAM).read_bytes()
+                raise UnfinishedError(memory_bytes, program) from None
             raise ValueError(
-                f"the compiler took longer than {timeout_s:g} s; give more with --timeout, or "
-                "--scan, which compiles one layer for all"
+                f"the compiler had not even planned memory in {timeout_s:g} s; give more with "
+                "--timeout, or --scan, which compiles one layer for all"
             ) from None
+    shutil.rmtree(folder / DUMP, ignore_errors=True)
     if done.returncode or not (folder / ANSWER).exists():
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ValueError(f"the TPU's compiler failed (exit code {done.returncode}): {last[:500]}")
 
 
-def _read_program(
-    folder: Path, answer: dict[str, Any], topology: Topology, is_loop: bool
-) -> dict[str, Any]:
+def _read_program(folder: Path, answer: dict[str, Any], topology: Topology) -> dict[str, Any]:
     with gzip.open(folder / PROGRAM, "rt", encoding="utf-8") as file:
         program = parse_program(file.read())
+    known: dict[str, Any] = {
+        "matmul_flops": matmul_flops(program),
+        "collective_bytes": collective_bytes(program),
+    }
+    if answer["status"] == "planned":
+        return known
     rates = Rates(
         clock_hz=topology.clock_hz,
         bandwidth_bytes_per_s=topology.device.bandwidth_bytes_per_s,
         interconnect_bytes_per_s=topology.interconnect_bytes_per_s,
     )
-    return {
-        "flops": None if is_loop else answer["flops"],
-        "bytes_accessed": None if is_loop else answer["bytes_accessed"],
-        "matmul_flops": matmul_flops(program),
-        "time": program_time(program, rates),
-    }
+    names = ("flops", "bytes_accessed", "compile_s")
+    return known | {name: answer[name] for name in names} | {"time": program_time(program, rates)}

@@ -47,11 +47,9 @@ class ProgramTime:
 
     Attributes:
         seconds: by term, a name of `TERMS`.
-        collective_bytes: whole arrays that collectives of each kind gather, scatter or reduce.
     """
 
     seconds: dict[str, float]
-    collective_bytes: dict[str, int]
 
     @property
     def step_time_s(self) -> float:
@@ -65,11 +63,28 @@ def program_time(program: Program, rates: Rates) -> ProgramTime:
     Raises:
         ValueError: a loop does not say how often it runs.
     """
-    walk = _Walk(program, rates)
-    return ProgramTime(
-        seconds=walk.seconds(program.entry),
-        collective_bytes=dict(walk.collective_bytes(program.entry)),
-    )
+    return ProgramTime(seconds=_Walk(program, rates).seconds(program.entry))
+
+
+def collective_bytes(program: Program) -> dict[str, int]:
+    """Bytes of the whole arrays that collectives of each kind gather, scatter or reduce."""
+    return dict(_collective_bytes(program, program.entry))
+
+
+def _collective_bytes(program: Program, computation: str) -> Counter[str]:
+    found: Counter[str] = Counter()
+    by_name = program.by_name(computation)
+    for one in by_name.values():
+        if one.opcode.endswith("-done"):
+            continue
+        if kind := _collective(one):
+            found[kind] += _largest(one, by_name)
+            continue
+        n_runs = program.trip_count(one) if one.opcode == "while" else 1
+        for called in [*one.called.values(), *one.branches]:
+            for inner, n_bytes in _collective_bytes(program, called).items():
+                found[inner] += n_runs * n_bytes
+    return found
 
 
 class _Walk:
@@ -98,22 +113,6 @@ class _Walk:
                     spent[term] += seconds
         return spent
 
-    def collective_bytes(self, computation: str) -> Counter[str]:
-        """Bytes of the arrays of each kind of collective in one run of a computation."""
-        found: Counter[str] = Counter()
-        by_name = self.program.by_name(computation)
-        for one in by_name.values():
-            if one.opcode.endswith("-done"):
-                continue
-            if kind := self._collective(one):
-                found[kind] += _largest(one, by_name)
-            n_runs = self.program.trip_count(one) if one.opcode == "while" else 1
-            for called in [*one.called.values(), *one.branches]:
-                if not kind:
-                    for inner, n_bytes in self.collective_bytes(called).items():
-                        found[inner] += n_runs * n_bytes
-        return found
-
     def _blocking(self, one: Instruction, by_name: dict[str, Instruction]) -> dict[str, float]:
         """Seconds of each term of an instruction for whose end the next one waits."""
         if one.opcode == "while":
@@ -130,7 +129,7 @@ class _Walk:
         """Term and seconds of an instruction that runs by itself."""
         if one.cycles is not None:
             return "compute", one.cycles / self.rates.clock_hz
-        if kind := self._collective(one):
+        if kind := _collective(one):
             return "collectives", self._sending_s(kind, one, by_name)
         target = TARGET.search(one.attributes)
         if one.opcode in FREE or (target and target[1] in FREE_CALLS):
@@ -144,7 +143,7 @@ class _Walk:
 
     def _transfer(self, one: Instruction, by_name: dict[str, Instruction]) -> tuple[str, float]:
         """Term and seconds of a transfer that an instruction starts."""
-        if kind := self._collective(one):
+        if kind := _collective(one):
             return "collectives", self._sending_s(kind, one, by_name)
         done = next((other for other in by_name.values() if one.name in other.operands), one)
         return "copies", done.n_bytes / self.rates.bandwidth_bytes_per_s
@@ -159,19 +158,18 @@ class _Walk:
         sent_bytes = times * (n_chips - 1) / n_chips * _largest(one, by_name)
         return sent_bytes / self.rates.interconnect_bytes_per_s
 
-    def _collective(self, one: Instruction) -> str | None:
-        """The kind of collective that an instruction is, or that it wraps."""
-        opcode = one.opcode.removesuffix("-start")
-        if opcode in COLLECTIVES:
-            return opcode
-        return None
-
     def _inner(self, one: Instruction, opcode: str) -> bool:
         """Whether an instruction is a gather, or a scatter, or a fusion around one."""
         if one.opcode == opcode:
             return True
         inner = self.program.computations.get(one.called.get("calls", ""), [])
         return any(self._inner(other, opcode) for other in inner)
+
+
+def _collective(one: Instruction) -> str | None:
+    """The kind of collective that an instruction is or starts."""
+    opcode = one.opcode.removesuffix("-start")
+    return opcode if opcode in COLLECTIVES else None
 
 
 def _largest(one: Instruction, by_name: dict[str, Instruction]) -> int:

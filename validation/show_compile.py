@@ -15,7 +15,7 @@ ROWS = {
     "matmul_flops": ("FLOPs of matmuls", 1e12, "T"),
     "flops_per_step": ("FLOPs of everything", 1e12, "T"),
     "bytes_accessed": ("bytes accessed, at most", 1e9, "GB"),
-    "memory_bytes": ("peak memory", 1e9, "GB"),
+    "memory_bytes": ("main memory", 1e9, "GB"),
     "step_time_s": ("step time", 1e-3, "ms"),
 }
 
@@ -55,17 +55,13 @@ def _show_one(step: Compiled) -> Iterator[str | Table]:
     if step.time:
         terms = {name: s for name, s in step.time.seconds.items() if s >= 5e-6}
         yield "step time of: " + ", ".join(f"{name} {1e3 * s:,.3g} ms" for name, s in terms.items())
-        yield from _show_collectives(step)
-    yield ""
-
-
-def _show_collectives(step: Compiled) -> Iterator[str]:
-    assert step.time
-    found = step.time.collective_bytes
-    if found:
+    elif step.fits:
+        yield "no step time: the compiler was stopped once it had planned memory (--timeout)"
+    if found := step.collective_bytes:
         yield "collectives: " + ", ".join(
             f"{kind} {n_bytes / 1e9:,.3g} GB" for kind, n_bytes in sorted(found.items())
         )
+    yield ""
 
 
 def _shape(arch: Architecture) -> str:
