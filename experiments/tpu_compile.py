@@ -1,14 +1,16 @@
 """Does the analytic model say what a TPU's own compiler says of a step: FLOPs, time, memory?
 
-Command: python experiments/tpu_compile.py [--rows N] [--report]
-Wall time: 1 to 4 minutes a row on one quiet core; `--report` alone, with the rows in place, 5 s.
+Command: python experiments/tpu_compile.py --plans; python experiments/tpu_compile.py
+Wall time: half a minute a plan, 2 to 10 minutes a step with its time, on two cores; `--report`
+alone, with the rows in place, 5 s.
 Expected: matmul FLOPs equal within 1%; memory copies with FLOPs (the paper's model) explain the
 compiler's step times better than either alone; at equal parameters the widest is the fastest.
 
 Compiles validation/step.py's training step for one TPU v5e chip, one architecture after the other,
-on a machine without TPU (extra `tpu`), and appends each to tpu_compile/rows.csv; rows that are
-there are kept, so it may be stopped and run again. `--rows N` stops after N new ones. All times are
-the compiler's estimates: nothing was measured on a chip.
+on a machine without TPU (extra `tpu`), and appends each to tpu_compile/rows.csv, or with `--plans`,
+which stops at the memory plan and the matmuls, to plans.csv. Rows that are there are kept, so it
+may be stopped and run again; `--rows N` stops after N new ones. All times are the compiler's
+estimates: nothing was measured on a chip.
 
 The design: five shapes of some 113M parameters outside the vocabulary, from the widest to the
 deepest, unrolled and with the layers as a loop; 40 architectures chosen to be unlike each other, as
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +42,7 @@ from anybudget.validation.step_design import Effort, Limits, choose_architecture
 from anybudget.validation.topology import parse_topology
 
 FOLDER = Path(__file__).with_suffix("")
-ROWS = FOLDER / "rows.csv"
+ROWS, PLANS = FOLDER / "rows.csv", FOLDER / "plans.csv"
 CHIP, SLICE = "v5e:1x1", "v5e:2x2"
 # Width and depth, from the widest to the deepest, of equal parameters outside the vocabulary.
 EQUAL = ((2048, 2), (1536, 4), (1024, 9), (768, 16), (512, 36))
@@ -96,51 +99,71 @@ def _unlike() -> list[Architecture]:
 def main() -> None:
     """Compile what is missing, then report on all rows."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--plans", action="store_true", help="no step times")
     parser.add_argument("--rows", type=int, default=10**6, help="stop after so many new rows")
     parser.add_argument("--report", action="store_true", help="compile nothing")
     options = parser.parse_args()
-    done = {row.key for row in _rows()}
+    path = PLANS if options.plans else ROWS
+    done = {row.key for row in _rows(path)}
     todo = [job for job in jobs() if job.key not in done]
-    print(f"{len(done)} rows, {len(todo)} missing")
+    print(f"{path.name}: {len(done)} rows, {len(todo)} missing")
     for job in [] if options.report else todo[: options.rows]:
-        _compile(job)
-    report(_rows())
+        _compile(job, path)
+    report_plans(_rows(PLANS))
+    report_times(_rows(ROWS))
 
 
-def _compile(job: Job) -> None:
+def _compile(job: Job, path: Path) -> None:
     print(job.arch, job[1:], flush=True)
-    topology = parse_topology(job.topology)
     step = compile_for(
         job.arch,
-        topology,
+        parse_topology(job.topology),
         execution=Execution(scan_layers=job.scan_layers, remat=job.remat, dtype="bfloat16"),
         fully_sharded=job.fully_sharded,
+        with_time=path == ROWS,
         timeout_s=TIMEOUT_S,
     )
-    append_row(ROWS, row_of(step, datetime.datetime.now(datetime.UTC)))
+    append_row(path, row_of(step, datetime.datetime.now(datetime.UTC)))
 
 
-def _rows() -> list[CompileRow]:
-    return read_rows(ROWS, CompileRow) if ROWS.exists() else []
+def _rows(path: Path) -> list[CompileRow]:
+    return read_rows(path, CompileRow) if path.exists() else []
 
 
-def report(rows: list[CompileRow]) -> None:
-    """Print every comparison that there are rows for, and write the table of ratios."""
-    on_chip = [row for row in rows if row.topology == CHIP and row.fits]
-    ratios = pd.DataFrame(map(_ratios, on_chip))
-    if not len(ratios):
+def report_plans(rows: list[CompileRow]) -> None:
+    """Matmul FLOPs and memory: compiler over analytic, and collectives of the slices."""
+    if not rows:
         return
-    ratios.to_csv(FOLDER / "ratios.csv", index=False, float_format="%.4g")
-    print("\ncompiler estimate over analytic prediction, one v5e chip:\n")
+    ratios = pd.DataFrame(_ratios(row) for row in rows if row.topology == CHIP)
+    ratios.to_csv(FOLDER / "plan_ratios.csv", index=False, float_format="%.4g")
+    print("\ncompiler's plan over analytic prediction, one v5e chip:\n")
     print(ratios.round(3).to_string(index=False))
-    unrolled = [row for row in on_chip if not row.scan_layers and row.remat == "none"]
-    print("\n".join(_time_fits(unrolled)))
-    print("\n".join(_widest_to_deepest(on_chip)))
+    within = ratios["matmul_flops"].between(0.99, 1.01)
+    print(f"\nmatmul FLOPs within 1%: {within.sum()} of {len(ratios)}")
+    for remat, loop in itertools.product(("none", "layer"), (False, True)):
+        chosen = (ratios["remat"] == remat) & (ratios["loop"] == loop)
+        memory = ratios["memory"].to_numpy()[chosen.to_numpy()]
+        if not len(memory):
+            continue
+        near = np.abs(memory - 1) <= 0.1
+        print(
+            f"memory, remat {remat}, {'a loop' if loop else 'unrolled'}: {memory.min():.2f} to "
+            f"{memory.max():.2f}, within 10%: {near.sum()} of {len(memory)}"
+        )
     for row in rows:
         if row.topology != CHIP:
-            print(
-                f"\n{row.topology} {'full' if row.fully_sharded else 'data'}: {_collectives(row)}"
-            )
+            kind = "full" if row.fully_sharded else "data"
+            print(f"{row.topology} {kind}: {row.d_model}×{row.n_layers}, {_collectives(row)}")
+
+
+def report_times(rows: list[CompileRow]) -> None:
+    """Step times: models held out, and the factor from the widest to the deepest."""
+    on_chip = [row for row in rows if row.topology == CHIP and row.fits]
+    unrolled = [row for row in on_chip if not row.scan_layers and row.remat == "none"]
+    for row in on_chip:
+        print({key: value for key, value in _ratios(row).items() if value == value})
+    print("\n".join(_time_fits(unrolled)))
+    print("\n".join(_widest_to_deepest(on_chip)))
 
 
 def _ratios(row: CompileRow) -> dict[str, object]:
@@ -154,12 +177,18 @@ def _ratios(row: CompileRow) -> dict[str, object]:
         "shape": f"{arch.d_model}×{arch.n_layers}",
         "loop": row.scan_layers,
         "remat": row.remat,
-        "step_ms": 1e3 * (row.step_time_s or np.nan),
-        "matmul_flops": (row.matmul_flops or np.nan) / flops,
-        "flops": (row.flops or np.nan) / flops,
+        "matmul_flops": _over(row.matmul_flops, flops),
+        "memory_gb": row.memory_bytes / 1e9,
         "memory": row.memory_bytes / analytic_bytes,
-        "step_time": (row.step_time_s or np.nan) / analytic_s,
+        "fits": row.fits,
+        "flops": _over(row.flops, flops),
+        "step_ms": _over(row.step_time_s, 1e-3),
+        "step_time": _over(row.step_time_s, analytic_s),
     }
+
+
+def _over(value: float | None, other: float) -> float:
+    return float("nan") if value is None else value / other
 
 
 def _time_fits(rows: list[CompileRow]) -> Iterator[str]:

@@ -203,9 +203,11 @@ def test_the_compilers_environment_has_no_flags_of_the_users(monkeypatch):
         ({"fields": {"d_model": 64, "n_layers": 1, "batch_size": 3}}, "multiple of the 4 chips"),
     ],
 )
-def test_mistakes_are_said_before_anything_is_compiled(options, complaint):
+def test_mistakes_are_said_before_anything_is_compiled(answer, options, complaint):
+    calls = answer(ANSWER)
     with pytest.raises(ValueError, match=complaint):
         compile_all("v5e:2x2", **options)
+    assert calls == []
 
 
 def test_a_result_already_says_the_architecture(tmp_path):
