@@ -91,6 +91,12 @@ def test_each_chip_of_a_slice_has_its_share_of_the_batch(answer):
     assert step.collective_bytes == {"all-reduce": 4 * 256**2}
     shown = [line for line in show_compiled([step]) if isinstance(line, str)]
     assert "collectives: all-reduce 0.000262 GB" in shown
+    # Weights of the layer and of the logits in bfloat16, the lookup's and the norms' in float32.
+    n_weights, n_embedding, n_norms = 12 * 64**2, 256 * 64, 3 * 64
+    expected = 2 * (n_weights + n_embedding) + 4 * (n_embedding + n_norms)
+    assert step.analytic["all_reduce_bytes"] == expected
+    shared = compile_for(ARCH, SLICE, execution=Execution(), fully_sharded=True)
+    assert shared.analytic["all_reduce_bytes"] == 0
 
 
 def test_a_loop_over_layers_leaves_out_what_the_compiler_counts_once(answer):

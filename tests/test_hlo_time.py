@@ -114,6 +114,9 @@ COLLECTIVES = {
     "%r = f32[1000] all-gather(%x), replica_groups=[1,4]<=[4], dimensions={0}": (
         "all-gather", 4000, 0.75 * 40,
     ),
+    "%r = f32[500] all-reduce(%x), replica_groups=mesh['a'=4,'b'=2,'c'=9] {'a','b'}": (
+        "all-reduce", 1000, 2 * 7 / 8 * 10,
+    ),
     "%r = f32[125] reduce-scatter(%x), replica_groups={{0,1}}": (
         "reduce-scatter", 1000, 0.5 * 10,
     ),
@@ -150,3 +153,23 @@ def test_collectives_in_a_loop_count_as_often_as_it_runs():
 """ + entry("%out = f32[250] while(%x), condition=%condition, body=%body")
     assert collective_bytes(parse_program(text)) == {"all-reduce": 5000}
     assert microseconds(text) == {"collectives": 5 * 10}
+
+
+def test_collectives_of_several_arrays_and_those_inside_an_asynchronous_call():
+    text = """%scattered (y: f32[1000]) -> f32[250] {
+  %y = f32[1000] parameter(0)
+  ROOT %in = f32[250] reduce-scatter(%y), replica_groups={{0,1,2,3}}, dimensions={0}
+}
+
+""" + entry(
+        "%z = f32[500] parameter(1)",
+        "%r = (f32[250], f32[500]) all-reduce(%x, %z), replica_groups={{0,1,2,3}}",
+        "%g = (f32[1000], f32[2000]) all-gather(%x, %z), replica_groups={{0,1,2,3}}",
+        "%s = ((f32[1000]), f32[250], s32[]) async-start(%g), calls=%scattered",
+        "%d = f32[250] async-done(%s)",
+    )
+    program = parse_program(text)
+    whole = {"all-reduce": 3000, "all-gather": 12_000, "reduce-scatter": 4000}
+    assert collective_bytes(program) == whole
+    sent = 2 * 0.75 * 30 + 0.75 * 120 + 0.75 * 40
+    assert microseconds(text) == {"collectives": sent}

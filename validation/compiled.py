@@ -18,7 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..objectives.counts import flops_per_step, memcpys_per_step
+from ..objectives.counts import (
+    flops_per_step,
+    logits_matmul,
+    memcpys_per_step,
+    n_params_by_part,
+    total,
+)
 from ..objectives.memory import memory_bytes
 from ..search.predict import architecture_of
 from ..search.result_file import load_result
@@ -90,23 +96,31 @@ class Compiled:
             "bytes_accessed": self.bytes_accessed,
             "memory_bytes": self.memory_bytes,
             "step_time_s": self.time and self.time.step_time_s,
+            "all_reduce_bytes": self.collective_bytes.get("all-reduce"),
         }
 
     @property
     def analytic(self) -> dict[str, float]:
         """Our own predictions from counts and datasheet, per chip and step.
 
-        Communication between chips is in none of them.
+        Communication between chips is in no step time. Of data parallel training, all chips reduce
+        the gradient of each matmul's weights in the compute dtype, of a tied embedding too, and
+        those of lookups and norms in float32.
         """
         device, remat = self.topology.device, self.execution.remat == "layer"
         flops = float(flops_per_step(self.share, remat=remat))
         size = device.bytes_per_element
+        parts = n_params_by_part(self.arch) | {"logits": logits_matmul(self.arch).n_params}
+        n_wide = parts["embedding"] + parts["norms"]
+        reduced_bytes = size * (total(parts) - n_wide) + 4 * n_wide
+        is_reduced = self.topology.n_chips > 1 and not self.fully_sharded
         return {
             "matmul_flops": flops,
             "flops_per_step": flops,
             "bytes_accessed": float(size * memcpys_per_step(self.share, remat=remat)),
             "memory_bytes": float(memory_bytes(self.share, bytes_per_element=size, remat=remat)),
             "step_time_s": float(device.step_time_model.step_time_s(self.share, remat=remat)),
+            "all_reduce_bytes": float(reduced_bytes if is_reduced else 0),
         }
 
     def as_dict(self) -> dict[str, Any]:

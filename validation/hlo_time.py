@@ -15,6 +15,7 @@ often as it runs, over the clock, they are the `compute` term. What carries none
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections import Counter
 
@@ -29,7 +30,9 @@ FREE = {
 }  # fmt: skip
 FREE_CALLS = ("ConcatBitcast", "AllocateBuffer", "AssumeGatherIndicesInBound")
 TARGET = re.compile(r'custom_call_target="([^"]*)"')
+# Which chips take part: a list of lists, lists of so many, or named axes of a mesh.
 GROUP = re.compile(r"replica_groups=(?:\{\{([\d,]*)\}|\[\d+,(\d+)\])")
+MESH_GROUP = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,7 +81,7 @@ def _collective_bytes(program: Program, computation: str) -> Counter[str]:
         if one.opcode.endswith("-done"):
             continue
         if kind := _collective(one):
-            found[kind] += _largest(one, by_name)
+            found[kind] += _whole_bytes(kind, one, by_name)
             continue
         n_runs = program.trip_count(one) if one.opcode == "while" else 1
         for called in [*one.called.values(), *one.branches]:
@@ -129,8 +132,8 @@ class _Walk:
         """Term and seconds of an instruction that runs by itself."""
         if one.cycles is not None:
             return "compute", one.cycles / self.rates.clock_hz
-        if kind := _collective(one):
-            return "collectives", self._sending_s(kind, one, by_name)
+        if sending_s := self._sending_s(one, by_name):
+            return "collectives", sending_s
         target = TARGET.search(one.attributes)
         if one.opcode in FREE or (target and target[1] in FREE_CALLS):
             return "others", 0.0
@@ -143,19 +146,22 @@ class _Walk:
 
     def _transfer(self, one: Instruction, by_name: dict[str, Instruction]) -> tuple[str, float]:
         """Term and seconds of a transfer that an instruction starts."""
-        if kind := _collective(one):
-            return "collectives", self._sending_s(kind, one, by_name)
+        if sending_s := self._sending_s(one, by_name):
+            return "collectives", sending_s
         done = next((other for other in by_name.values() if one.name in other.operands), one)
         return "copies", done.n_bytes / self.rates.bandwidth_bytes_per_s
 
-    def _sending_s(self, kind: str, one: Instruction, by_name: dict[str, Instruction]) -> float:
-        """Seconds for which a chip sends its part of a collective."""
-        group = GROUP.search(one.attributes)
-        n_chips = (int(group[2]) if group[2] else len(group[1].split(","))) if group else 2
-        if n_chips == 1:
+    def _sending_s(self, one: Instruction, by_name: dict[str, Instruction]) -> float:
+        """Seconds for which a chip sends its part of a collective, or of those inside; else 0."""
+        kind = _collective(one)
+        if kind is None:
+            inner = self.program.computations.get(one.called.get("calls", ""), [])
+            names = {other.name: other for other in inner}
+            return sum(self._sending_s(other, names) for other in inner)
+        if (n_chips := _n_chips(one)) == 1:
             return 0.0
         times = 2 if kind == "all-reduce" else 1
-        sent_bytes = times * (n_chips - 1) / n_chips * _largest(one, by_name)
+        sent_bytes = times * (n_chips - 1) / n_chips * _whole_bytes(kind, one, by_name)
         return sent_bytes / self.rates.interconnect_bytes_per_s
 
     def _inner(self, one: Instruction, opcode: str) -> bool:
@@ -172,8 +178,24 @@ def _collective(one: Instruction) -> str | None:
     return opcode if opcode in COLLECTIVES else None
 
 
-def _largest(one: Instruction, by_name: dict[str, Instruction]) -> int:
-    """Bytes of the whole array: what an all-gather puts out, what a reduce-scatter takes."""
-    inputs = [by_name[name].n_bytes for name in one.operands]
-    outputs = [array.n_bytes for array in one.arrays]
-    return max(sum(inputs), max(outputs, default=0))
+def _n_chips(one: Instruction) -> int:
+    """How many chips a collective is among.
+
+    Raises:
+        ValueError: it does not say.
+    """
+    if group := GROUP.search(one.attributes):
+        return int(group[2]) if group[2] else len(group[1].split(","))
+    if mesh := MESH_GROUP.search(one.attributes):
+        sizes = dict(axis.split("=") for axis in mesh[1].split(","))
+        return math.prod(int(sizes[axis]) for axis in mesh[2].split(","))
+    raise ValueError(f"a collective must name its replica_groups, but {one.name} does not")
+
+
+def _whole_bytes(kind: str, one: Instruction, by_name: dict[str, Instruction]) -> int:
+    """Bytes of the whole arrays: what an all-gather puts out, what any other takes."""
+    taken = sum(by_name[name].n_bytes for name in one.operands)
+    if kind != "all-gather":
+        return taken
+    # What starts a transfer puts out what it takes, too.
+    return one.n_bytes - (taken if one.opcode.endswith("-start") else 0)

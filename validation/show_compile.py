@@ -17,6 +17,7 @@ ROWS = {
     "bytes_accessed": ("bytes accessed, at most", 1e9, "GB"),
     "memory_bytes": ("main memory", 1e9, "GB"),
     "step_time_s": ("step time", 1e-3, "ms"),
+    "all_reduce_bytes": ("all-reduced", 1e9, "GB"),
 }
 
 
@@ -48,7 +49,7 @@ def _show_one(step: Compiled) -> Iterator[str | Table]:
                 name,
                 f"{value / size:,.4g} {unit}",
                 f"{predicted[key] / size:,.4g} {unit}",
-                f"{value / predicted[key]:.3f}",
+                f"{value / predicted[key]:.3f}" if predicted[key] else "",
             )
     table.add_row("fits", _yes(step.fits), _yes(step.analytic_fits), "")
     yield table
@@ -56,7 +57,7 @@ def _show_one(step: Compiled) -> Iterator[str | Table]:
         terms = {name: s for name, s in step.time.seconds.items() if s >= 5e-6}
         yield "step time of: " + ", ".join(f"{name} {1e3 * s:,.3g} ms" for name, s in terms.items())
     elif step.fits:
-        yield "no step time: the compiler was stopped once it had planned memory (--timeout)"
+        yield "no step time: the compiler was stopped with memory planned (--timeout, --no-time)"
     if found := step.collective_bytes:
         yield "collectives: " + ", ".join(
             f"{kind} {n_bytes / 1e9:,.3g} GB" for kind, n_bytes in sorted(found.items())
