@@ -75,11 +75,11 @@ def jobs() -> list[Job]:
     loops = [Job(arch, scan_layers=True) for arch in equal]
     remats = [Job(arch, remat="layer") for arch in (*equal[:2], *unlike[: N_REMAT - 2])]
     return [
-        *loops,
-        *(Job(arch) for arch in equal[:3]),
         *slices,
         *(Job(arch) for arch in unlike),
         *remats,
+        *(Job(arch) for arch in equal[:3]),
+        *loops,
         *(Job(arch) for arch in equal[3:]),
     ]
 
