@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from anybudget import cli
+from anybudget.objectives.loss_at_time import LossAtTime
+from anybudget.search.find import find
 from anybudget.validation import compiled
 from anybudget.validation.compiled import Compiled
 from anybudget.validation.hlo_time import ProgramTime
@@ -75,6 +77,19 @@ def test_json_is_one_document(run, asked):
     assert step["compiler"]["matmul_flops"] == 10**12
     assert step["fully_sharded"] is True
     assert set(step["compiler"]) < set(step["analytic"])
+
+
+def test_a_result_has_its_best_compiled_each_with_its_own_remat(
+    run, asked, tmp_path, small_space, device, law
+):
+    objective = LossAtTime(device=device, law=law, time_budget_s=600.0, remat="layer")
+    found = find(small_space, objective, top=3, n_trials=5, certify=False)
+    (tmp_path / "result.json").write_text(json.dumps(found.as_dict()))
+    code, out, _ = run("v5e:1x1", "--result", tmp_path, "--top", 2, "--json")
+    assert code == 0
+    archs = [candidate.arch for candidate in found.candidates[:2]]
+    assert [(arch, name) for arch, name, _ in asked] == [(arch, "v5e:1x1") for arch in archs]
+    assert {step["execution"]["remat"] for step in json.loads(out)} == {"layer"}
 
 
 @pytest.mark.parametrize(
