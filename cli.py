@@ -539,6 +539,63 @@ def report(
     _print([f"Written: {escape(str(write_report(folder, out)))}"])
 
 
+@app.command("compile")
+def compile_step(
+    topology: Annotated[
+        str, typer.Argument(help="TPU and its chips: v5e:1x1, v5p:2x2x1, v6e:4x4.")
+    ],
+    d_model: Annotated[int | None, typer.Option(help="Width.")] = None,
+    n_layers: Annotated[int | None, typer.Option(help="Depth.")] = None,
+    n_heads: Annotated[int | None, typer.Option(help="Query heads; default d_model / 64.")] = None,
+    n_kv_heads: Annotated[int | None, typer.Option(help="Default n_heads.")] = None,
+    d_head: Annotated[int | None, typer.Option(help="Default 64.")] = None,
+    d_ff: Annotated[int | None, typer.Option(help="Default 4 d_model.")] = None,
+    gated_mlp: Annotated[bool | None, typer.Option(help="Gated MLP; default plain.")] = None,
+    tied_embeddings: Annotated[bool | None, typer.Option(help="Default tied.")] = None,
+    vocab_size: Annotated[int | None, typer.Option(help="Default 32000.")] = None,
+    seq_len: Annotated[int | None, typer.Option(help="Default 1024.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Sequences a step; default 8.")] = None,
+    result: Annotated[
+        Path | None, typer.Option(help="DIR of `find --out DIR`: its best instead of one.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="Candidates of the result.", min=1)] = 3,
+    remat: Annotated[
+        str | None, typer.Option(help="none or layer; default none, or the result's.")
+    ] = None,
+    scan: Annotated[bool, typer.Option("--scan", help="Layers in a loop.")] = False,
+    sharding: Annotated[str, typer.Option(help="Chips share data, or full: also state.")] = "data",
+    with_time: Annotated[
+        bool, typer.Option("--time/--no-time", help="Step times; without, seconds, not minutes.")
+    ] = True,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds for each; then what is known by then.", min=1)
+    ] = 150.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a TPU's compiler judge a training step, without a TPU (extra `tpu`)."""
+    given = {name: value for name, value in locals().items() if value is not None}
+    from .space.architecture import FIELDS
+    from .validation.compiled import compile_all
+    from .validation.show_compile import show_compiled
+
+    steps = compile_all(
+        topology,
+        fields={name: given[name] for name in FIELDS if name in given},
+        result=result,
+        top=top,
+        remat=remat,
+        scan_layers=scan,
+        sharding=sharding,
+        with_time=with_time,
+        timeout_s=timeout,
+        on_progress=_tell,
+    )
+    if as_json:
+        print(json.dumps([step.as_dict() for step in steps]))
+    else:
+        _print(show_compiled(steps))
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):

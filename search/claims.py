@@ -30,6 +30,8 @@ GRACE_S = 60.0
 # Seconds after which a process must claim the rest of its batch anew.
 RENEW_S = 15.0
 PREFIX = "claim:"
+# Names of the claims that searches in this very process hold.
+HELD_HERE: set[str] = set()
 
 
 class Claims:
@@ -58,9 +60,14 @@ class Claims:
     def make(self, storage: BaseStorage, study_id: int, keys: list[Key]) -> None:
         """Claim these and nothing else."""
         self.n_made += 1
+        HELD_HERE.add(self.me)
         self.made_at = time.monotonic()
         value = {"number": self.n_made, "pid": os.getpid(), "machine": _machine(), "keys": keys}
         storage.set_study_system_attr(study_id, self.me, value)
+
+    def drop(self) -> None:
+        """This process's search ends, whether or not its claim could be released."""
+        HELD_HERE.discard(self.me)
 
     def read(self, storage: BaseStorage, study_id: int) -> None:
         """Sort what others claim into taken and abandoned."""
@@ -71,7 +78,7 @@ class Claims:
                 continue
             if worker not in self.others or self.others[worker][0] != claim:
                 self.others[worker] = claim, now
-            dead = now - self.others[worker][1] > GRACE_S or _has_died_here(claim)
+            dead = now - self.others[worker][1] > GRACE_S or _has_died_here(worker, claim)
             (self.abandoned if dead else self.taken).update(map(tuple, claim["keys"]))
         self.abandoned -= self.taken
 
@@ -85,9 +92,11 @@ def _machine() -> str:
         return socket.gethostname()
 
 
-def _has_died_here(claim: dict[str, Any]) -> bool:
+def _has_died_here(worker: str, claim: dict[str, Any]) -> bool:
     if claim["machine"] != _machine():
         return False
+    if claim["pid"] == os.getpid():
+        return worker not in HELD_HERE
     try:
         os.kill(claim["pid"], 0)
     except ProcessLookupError:

@@ -63,6 +63,7 @@ class KeptStudy:
                 if self.claims.n_made:
                     self.claim([])
         finally:
+            self.claims.drop()
             close_storage(self.storage)
 
     @property

@@ -48,11 +48,7 @@ def predict_one(
             raise ValueError(f"--config already says `{clash[0]}`; leave one of them out")
         arch, note = architecture_from_hf(config, **fields)
     else:
-        for name in ("d_model", "n_layers"):
-            if name not in fields:
-                option = name.replace("_", "-")
-                raise ValueError(f"`{name}` is missing; give --{option}, or --config config.json")
-        arch = Architecture.from_shape(**fields)
+        arch = architecture_of(fields, "--config config.json")
     candidate = Candidate.of(arch, objective)
     warnings = objective.flags(arch, candidate.prediction)
     return candidate.as_dict() | {
@@ -63,6 +59,23 @@ def predict_one(
         "warnings": warnings + ([f"{config}: {note}"] if note else []),
         "parts": breakdown(candidate, objective),
     }
+
+
+def architecture_of(fields: dict[str, Any], instead: str) -> Architecture:
+    """The architecture of the fields that were given, the training shape as in `TRAINING_SHAPE`.
+
+    Args:
+        fields: by name; what is left out is customary.
+        instead: the option that would spare them, for the complaint.
+
+    Raises:
+        ValueError: width or depth is missing, or the fields contradict each other.
+    """
+    for name in ("d_model", "n_layers"):
+        if name not in fields:
+            option = name.replace("_", "-")
+            raise ValueError(f"`{name}` is missing; give --{option}, or {instead}")
+    return Architecture.from_shape(**TRAINING_SHAPE | fields)
 
 
 def breakdown(candidate: Candidate, objective: LossAtTime) -> dict[str, dict[str, Any]]:

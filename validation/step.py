@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -80,15 +80,14 @@ def compile_program(
     n_devices: int = 1,
     fully_sharded: bool = False,
 ) -> Program:
-    """Compile ahead of time all that training needs.
+    """Compile ahead of time all that training needs, for devices of this machine.
 
     Args:
         arch: what to train.
         recipe: how it is initialised and updated.
         execution: how its loss is computed.
         n_devices: among how many the batch is split.
-        fully_sharded: whether they also share the state, each array split along the longest axis
-            that they divide, where otherwise each device holds all of it.
+        fully_sharded: as `abstract_inputs` has it.
 
     Raises:
         ValueError: there are not so many devices, or they do not divide the batch.
@@ -98,7 +97,50 @@ def compile_program(
             f"`n_devices` must be from 1 to {jax.device_count()} and divide the batch, "
             f"but got n_devices={n_devices}, batch_size={arch.batch_size}"
         )
-    mesh = Mesh(np.array(jax.devices()[:n_devices]), ("devices",))
+    devices = jax.devices()[:n_devices]
+    inputs = abstract_inputs(arch, recipe, devices, fully_sharded=fully_sharded)
+    shardings = jax.tree.map(lambda x: x.sharding, inputs.state)
+    begin = jax.jit(optimizer(arch, recipe).init, out_shardings=shardings.opt_state)
+
+    def init(seed: int) -> State:
+        params = jax.device_put(init_params(arch, recipe, seed), shardings.params)
+        return State(params, begin(params))
+
+    compiled_step = lower_step(inputs, arch, recipe=recipe, execution=execution).compile()
+    evaluate = jax.jit(
+        functools.partial(loss, arch=arch, execution=execution), out_shardings=inputs.whole
+    )
+    return Program(
+        init=init,
+        step=compiled_step,
+        evaluate=evaluate.lower(inputs.state.params, inputs.tokens).compile(),
+        place=lambda tokens_bt: jax.device_put(tokens_bt, inputs.tokens.sharding),
+        state_shapes=inputs.state,
+        memory_bytes=_memory_bytes(compiled_step),
+    )
+
+
+class Inputs(NamedTuple):
+    """Shape, dtype and sharding of all that a step takes, and the sharding that splits nothing."""
+
+    state: State
+    tokens: jax.ShapeDtypeStruct
+    whole: NamedSharding
+
+
+def abstract_inputs(
+    arch: Architecture, recipe: Recipe, devices: Sequence[Any], *, fully_sharded: bool = False
+) -> Inputs:
+    """What a step takes, on devices that need not be there.
+
+    Args:
+        arch: what to train.
+        recipe: whose optimizer's moments are part of the state.
+        devices: they split the batch; real ones, or those of a described topology.
+        fully_sharded: whether they also share the state, each array split along the longest axis
+            that they divide, where otherwise each device holds all of it.
+    """
+    mesh = Mesh(np.array(devices), ("devices",))
     whole = NamedSharding(mesh, PartitionSpec())
     split = NamedSharding(mesh, PartitionSpec("devices"))
     params = jax.tree.map(
@@ -106,31 +148,22 @@ def compile_program(
         param_shapes(arch),
         is_leaf=lambda node: isinstance(node, tuple),
     )
-    begin = optimizer(arch, recipe).init
     state = jax.tree.map(
         lambda x: x.update(sharding=_longest_axis(x.shape, mesh) if fully_sharded else whole),
-        State(params, jax.eval_shape(begin, params)),
+        State(params, jax.eval_shape(optimizer(arch, recipe).init, params)),
     )
-    shardings = jax.tree.map(lambda x: x.sharding, state)
-    begin = jax.jit(begin, out_shardings=shardings.opt_state)
-
-    def init(seed: int) -> State:
-        params = jax.device_put(init_params(arch, recipe, seed), shardings.params)
-        return State(params, begin(params))
-
     tokens = jax.ShapeDtypeStruct((arch.batch_size, arch.seq_len + 1), jnp.int32, sharding=split)
+    return Inputs(state, tokens, whole)
+
+
+def lower_step(
+    inputs: Inputs, arch: Architecture, *, recipe: Recipe, execution: Execution
+) -> jax.stages.Lowered:
+    """The optimizer step for the inputs' devices, ready to be compiled; it consumes its state."""
+    shardings = jax.tree.map(lambda x: x.sharding, inputs.state)
     run = functools.partial(train_step, arch=arch, recipe=recipe, execution=execution)
-    step = jax.jit(run, donate_argnums=0, out_shardings=(shardings, whole))
-    compiled_step = step.lower(state, tokens, 0.0).compile()
-    evaluate = jax.jit(functools.partial(loss, arch=arch, execution=execution), out_shardings=whole)
-    return Program(
-        init=init,
-        step=compiled_step,
-        evaluate=evaluate.lower(state.params, tokens).compile(),
-        place=lambda tokens_bt: jax.device_put(tokens_bt, split),
-        state_shapes=state,
-        memory_bytes=_memory_bytes(compiled_step),
-    )
+    step = jax.jit(run, donate_argnums=0, out_shardings=(shardings, inputs.whole))
+    return step.lower(inputs.state, inputs.tokens, 0.0)
 
 
 def _longest_axis(shape: tuple[int, ...], mesh: Mesh) -> NamedSharding:
