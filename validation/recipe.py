@@ -144,7 +144,7 @@ def peak_learning_rate(arch: Architecture, recipe: Recipe) -> float:
     """The highest learning rate in an architecture's batches.
 
     It falls with the root of the batch, as Adam's does (Malladi et al. 2022, arXiv:2205.10287): at
-    512 tokens the rate of 2,048 costs 1 to 2% of loss (experiments/learning_rate.py). Above the
+    512 tokens the rate of 2,048 costs 2 to 3% of loss (experiments/learning_rate.py). Above the
     base nothing was measured, and it stays.
     """
     return recipe.learning_rate * min(
