@@ -96,7 +96,10 @@ def main() -> None:
     rows = pd.DataFrame([judge(group) for group in whole])
     rows.to_csv(OUT, index=False, float_format="%.4g")
     print(rows.to_string(index=False))
-    draw(runs, rows)
+    if rows.seed_noise_share.notna().any():
+        draw(runs, rows)
+    else:
+        print("no budget was trained with more than one seed yet, so there is no noise to compare")
 
 
 if __name__ == "__main__":
