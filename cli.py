@@ -75,6 +75,19 @@ DataOption = Annotated[
     float | None, typer.Option(help="Unique tokens that there are; repeated ones count for less.")
 ]
 
+# The fields of one architecture.
+DModelOption = Annotated[int | None, typer.Option(help="Width.")]
+NLayersOption = Annotated[int | None, typer.Option(help="Depth.")]
+NHeadsOption = Annotated[int | None, typer.Option(help="Query heads; default d_model / 64.")]
+NKvHeadsOption = Annotated[int | None, typer.Option(help="Default n_heads.")]
+DHeadOption = Annotated[int | None, typer.Option(help="Default 64.")]
+DFfOption = Annotated[int | None, typer.Option(help="Default 4 d_model.")]
+GatedMlpOption = Annotated[bool | None, typer.Option(help="Gated MLP; default plain.")]
+TiedEmbeddingsOption = Annotated[bool | None, typer.Option(help="Default tied.")]
+VocabSizeOption = Annotated[int | None, typer.Option(help="Default 32000.")]
+SeqLenOption = Annotated[int | None, typer.Option(help="Default 1024.")]
+BatchSizeOption = Annotated[int | None, typer.Option(help="Sequences a step; default 8.")]
+
 
 @app.command()
 def find(
@@ -228,17 +241,17 @@ def front(
 @app.command()
 def predict(
     budget: Budget,
-    d_model: Annotated[int | None, typer.Option(help="Width.")] = None,
-    n_layers: Annotated[int | None, typer.Option(help="Depth.")] = None,
-    n_heads: Annotated[int | None, typer.Option(help="Query heads; default d_model / 64.")] = None,
-    n_kv_heads: Annotated[int | None, typer.Option(help="Default n_heads.")] = None,
-    d_head: Annotated[int | None, typer.Option(help="Default 64.")] = None,
-    d_ff: Annotated[int | None, typer.Option(help="Default 4 d_model.")] = None,
-    gated_mlp: Annotated[bool | None, typer.Option(help="Gated MLP; default plain.")] = None,
-    tied_embeddings: Annotated[bool | None, typer.Option(help="Default tied.")] = None,
-    vocab_size: Annotated[int | None, typer.Option(help="Default 32000.")] = None,
-    seq_len: Annotated[int | None, typer.Option(help="Default 1024.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Sequences a step; default 8.")] = None,
+    d_model: DModelOption = None,
+    n_layers: NLayersOption = None,
+    n_heads: NHeadsOption = None,
+    n_kv_heads: NKvHeadsOption = None,
+    d_head: DHeadOption = None,
+    d_ff: DFfOption = None,
+    gated_mlp: GatedMlpOption = None,
+    tied_embeddings: TiedEmbeddingsOption = None,
+    vocab_size: VocabSizeOption = None,
+    seq_len: SeqLenOption = None,
+    batch_size: BatchSizeOption = None,
     config: Annotated[Path | None, typer.Option(help="A Hugging Face config.json.")] = None,
     device: DeviceOption = None,
     law: LawOption = None,
@@ -544,17 +557,17 @@ def compile_step(
     topology: Annotated[
         str, typer.Argument(help="TPU and its chips: v5e:1x1, v5p:2x2x1, v6e:4x4.")
     ],
-    d_model: Annotated[int | None, typer.Option(help="Width.")] = None,
-    n_layers: Annotated[int | None, typer.Option(help="Depth.")] = None,
-    n_heads: Annotated[int | None, typer.Option(help="Query heads; default d_model / 64.")] = None,
-    n_kv_heads: Annotated[int | None, typer.Option(help="Default n_heads.")] = None,
-    d_head: Annotated[int | None, typer.Option(help="Default 64.")] = None,
-    d_ff: Annotated[int | None, typer.Option(help="Default 4 d_model.")] = None,
-    gated_mlp: Annotated[bool | None, typer.Option(help="Gated MLP; default plain.")] = None,
-    tied_embeddings: Annotated[bool | None, typer.Option(help="Default tied.")] = None,
-    vocab_size: Annotated[int | None, typer.Option(help="Default 32000.")] = None,
-    seq_len: Annotated[int | None, typer.Option(help="Default 1024.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Sequences a step; default 8.")] = None,
+    d_model: DModelOption = None,
+    n_layers: NLayersOption = None,
+    n_heads: NHeadsOption = None,
+    n_kv_heads: NKvHeadsOption = None,
+    d_head: DHeadOption = None,
+    d_ff: DFfOption = None,
+    gated_mlp: GatedMlpOption = None,
+    tied_embeddings: TiedEmbeddingsOption = None,
+    vocab_size: VocabSizeOption = None,
+    seq_len: SeqLenOption = None,
+    batch_size: BatchSizeOption = None,
     result: Annotated[
         Path | None, typer.Option(help="DIR of `find --out DIR`: its best instead of one.")
     ] = None,
