@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from loss_law import MAX_BYTES, TEXT, heads_of
+
 from anybudget.objectives.counts import n_params
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.search.candidate import Candidate
@@ -17,8 +19,6 @@ from anybudget.validation.tokens import Tokens, prepare_tokens
 from anybudget.validation.train import train
 from anybudget.validation.train_all import Plan, one_by_one, train_all
 
-TEXT = {"vocab_size": 1024, "seq_len": 128, "batch_size": 4}
-MAX_BYTES = 100_000_000
 # Of the step times' interquartile range over their median: more, and the run is made again.
 DRIFT = 0.15
 MOST_TRIES = 3
@@ -81,7 +81,7 @@ def _usual_shapes() -> list[Architecture]:
         Architecture.from_shape(
             d_model=d_model,
             n_layers=max(round(d_model / USUAL_ASPECT_RATIO), 1),
-            d_head=32 if d_model % 32 == 0 else 16,
+            d_head=heads_of(d_model),
             **TEXT,
         )
         for d_model in range(16, 513, 16)

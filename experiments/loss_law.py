@@ -57,7 +57,7 @@ def architectures() -> list[Architecture]:
     """Every shape, smallest parameter count first."""
     return [
         Architecture.from_shape(
-            d_model=d_model, n_layers=n_layers, d_ff=d_ff, d_head=_d_head(d_model), **TEXT
+            d_model=d_model, n_layers=n_layers, d_ff=d_ff, d_head=heads_of(d_model), **TEXT
         )
         for shapes in LEVELS.values()
         for d_model, n_layers, d_ff in shapes
@@ -106,7 +106,8 @@ def run_all(corpus: str) -> Path:
     return path
 
 
-def _d_head(d_model: int) -> int:
+def heads_of(d_model: int) -> int:
+    """Width of a head: 32 where it divides a wider model, else 16."""
     return 32 if d_model % 32 == 0 and d_model > 32 else 16
 
 

@@ -30,7 +30,8 @@ host.keep_freed_memory()
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from fixed_time import TEXT, entry_list, tokens, train_entries
+from fixed_time import entry_list, tokens, train_entries
+from loss_law import TEXT, heads_of
 from scipy import stats
 
 from anybudget.objectives.budget import parse_budget
@@ -64,7 +65,7 @@ def shapes(level: str) -> list[Architecture]:
             d_model=d_model,
             n_layers=n_layers,
             d_ff=d_ff,
-            d_head=32 if d_model % 32 == 0 and d_model > 32 else 16,
+            d_head=heads_of(d_model),
             **TEXT,
         )
         for d_model, n_layers, d_ff in LEVELS[level]
