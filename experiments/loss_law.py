@@ -2,19 +2,21 @@
 
 Command: python experiments/loss_law.py python
          python experiments/loss_law.py FILE    # the second corpus: 100 MB of English prose
+         python experiments/loss_law.py python 1 2    # only these seeds, beside another process
 Wall time: about two hours of one core for each corpus; with its rows in place, seconds.
 Expected: held out by shape the pure law has an R² above 0.95 and a shape-aware law a higher one;
 fitted on the smaller budgets it foretells the largest D within 2%; N counted with embeddings
 predicts better at these sizes; alpha and beta are the same for prose and for source code within
 their intervals, E, A and B are not.
 
-Trains 20 shapes at six parameter counts, 24 thousand to 2.7 million, each for 2^18 tokens (512
-steps of 512 tokens) and twice as many again and again, up to 2^24 or to 1e13 FLOPs. Every run has
-its own whole schedule, the one that `confirm` trains by. On `python` every shape is trained with
-two more seeds at one budget, for `parameter_equivalence.py`. Each row is added to
-loss_law/CORPUS.csv as its run ends, the cheapest first; rows that are there are kept. Numbers of
-steps are fixed, so losses do not depend on what else the machine does; step times in these rows do,
-and nothing uses them.
+Trains 23 shapes at six parameter counts, 24 thousand to 2.7 million, each for 2^18 tokens (512
+steps of 512 tokens) and twice as many again and again, up to 2^24 or to 6e12 FLOPs (3.2e12 on the
+second corpus). Every run has its own whole schedule, the one that `confirm` trains by. On `python`
+every shape is trained with two more seeds (the largest with one) at one budget, for
+`parameter_equivalence.py`; `wider_deeper.py` takes its equal tokens from here too. Each row is
+added to loss_law/CORPUS.csv as its run ends, the cheapest first; rows that are there are kept.
+Numbers of steps are fixed, so losses do not depend on what else the machine does; step times in
+these rows do, and nothing uses them.
 """
 # ruff: noqa: E402
 
@@ -40,15 +42,16 @@ TEXT = {"vocab_size": 1024, "seq_len": 128, "batch_size": 4}
 LEVELS: dict[float, tuple[tuple[int, int, int], ...]] = {
     24e3: ((16, 3, 48), (16, 2, 88)),
     64e3: ((32, 3, 96), (32, 2, 176)),
-    160e3: ((32, 8, 184), (48, 4, 192), (64, 2, 240), (80, 1, 320)),
-    400e3: ((48, 12, 208), (80, 4, 336), (96, 2, 584), (144, 1, 576)),
-    1e6: ((80, 12, 320), (112, 6, 440), (160, 3, 560), (256, 1, 952)),
+    160e3: ((32, 8, 184), (48, 4, 192), (64, 3, 120), (64, 2, 240), (80, 1, 320)),
+    400e3: ((48, 12, 208), (64, 8, 200), (80, 4, 336), (96, 2, 584), (144, 1, 576)),
+    1e6: ((80, 12, 320), (112, 6, 440), (160, 3, 560), (192, 2, 664), (256, 1, 952)),
     2.7e6: ((112, 16, 496), (160, 8, 672), (256, 3, 1072), (448, 1, 1600)),
 }
 SHORTEST_STEPS, MOST_STEPS = 512, 2**15
-# A run's FLOPs at most, and those of a run that is repeated with more seeds.
-MOST_FLOPS, SEEDED_FLOPS = 1e13, 2e12
-MORE_SEEDS = (1, 2)
+# A run's FLOPs at most: on `python`, on another corpus, and when it is repeated with more seeds.
+MOST_FLOPS, MOST_FLOPS_ELSEWHERE, SEEDED_FLOPS = 6e12, 3.2e12, 1e12
+# Seeds besides the first, and fewer above a parameter count.
+MORE_SEEDS, FEWER_SEEDS, FEWER_FROM_PARAMS = (1, 2), (1,), 2e6
 MAX_BYTES = 100_000_000
 KEY = ("d_model", "n_layers", "d_ff", "n_steps", "seed")
 
@@ -64,7 +67,7 @@ def architectures() -> list[Architecture]:
     ]
 
 
-def steps_of(arch: Architecture, most_flops: float = MOST_FLOPS) -> list[int]:
+def steps_of(arch: Architecture, most_flops: float) -> list[int]:
     """The numbers of steps that a shape is trained for; the shortest in any case."""
     most = max(SHORTEST_STEPS, min(MOST_STEPS, most_flops / flops_per_step(arch)))
     return [n for n in (SHORTEST_STEPS << i for i in range(10)) if n <= most]
@@ -74,24 +77,26 @@ def jobs(corpus: str) -> list[tuple[Architecture, int, int]]:
     """Architecture, steps and seed of every run: by seed, then the cheapest first."""
     found = []
     for arch in architectures():
-        found += [(arch, n, 0) for n in steps_of(arch)]
+        most = MOST_FLOPS if corpus == "python" else MOST_FLOPS_ELSEWHERE
+        found += [(arch, n, 0) for n in steps_of(arch, most)]
         if corpus == "python":
             seeded = steps_of(arch, SEEDED_FLOPS)[-1]
-            found += [(arch, seeded, seed) for seed in MORE_SEEDS]
+            seeds = MORE_SEEDS if n_params(arch) < FEWER_FROM_PARAMS else FEWER_SEEDS
+            found += [(arch, seeded, seed) for seed in seeds]
     return sorted(found, key=lambda job: (job[2], job[1] * flops_per_step(job[0])))
 
 
-def run_all(corpus: str) -> Path:
-    """Train what the corpus's file does not hold yet; the file."""
+def run_all(corpus: str, seeds: tuple[int, ...]) -> None:
+    """Train what the corpus's file does not hold yet."""
     path = FOLDER / f"{Path(corpus).name.partition('.')[0]}.csv"
     done = finished(path, Run, KEY)
     todo = [
         (arch, n, seed)
         for arch, n, seed in jobs(corpus)
-        if (arch.d_model, arch.n_layers, arch.d_ff, n, seed) not in done
+        if seed in seeds and (arch.d_model, arch.n_layers, arch.d_ff, n, seed) not in done
     ]
     if not todo:
-        return path
+        return
     host.use_cores(1)
     tokens = prepare_tokens(load_corpus(corpus, max_bytes=MAX_BYTES), vocab_size=TEXT["vocab_size"])
     print(f"{len(todo)} runs to do, {len(tokens.train):,} tokens of {corpus}", flush=True)
@@ -103,7 +108,6 @@ def run_all(corpus: str) -> Path:
             f"tokens, seed {seed}: {run.measured_loss:.4f} in {run.time_budget_s:.0f} s",
             flush=True,
         )
-    return path
 
 
 def heads_of(d_model: int) -> int:
@@ -112,4 +116,5 @@ def heads_of(d_model: int) -> int:
 
 
 if __name__ == "__main__":
-    run_all(sys.argv[1] if len(sys.argv) > 1 else "python")
+    corpus, *chosen = sys.argv[1:] or ["python"]
+    run_all(corpus, tuple(map(int, chosen)) or (0, *MORE_SEEDS))
