@@ -2,7 +2,7 @@
 
 Command: python experiments/wider_deeper.py --device DEVICE.toml --law LAW.toml
          (as for best_config.py)
-Wall time: 15 models × 3 seeds × (30 s + 2 minutes), about two hours of one quiet core; with its
+Wall time: 15 models × 3 seeds × (20 s + 80 s), an hour and a half of one core; with its
 rows in place, a minute.
 Expected: at equal time the best of five shapes has a width over depth of 20 to 110 in every cell,
 neither the deepest nor the single widest layer, and the deepest is 2% of loss or more behind it.
@@ -48,7 +48,7 @@ OUT = Path(__file__).with_suffix(".csv")
 FIGURE = OUT.parent.parent / "docs" / "wider_deeper.png"
 EQUAL_TOKENS = Path(__file__).with_name("loss_law") / "python.csv"
 NAMES = {160e3: "160k", 400e3: "400k", 1e6: "1M"}
-BUDGETS = ("30s", "2m")
+BUDGETS = ("20s", "80s")
 N_SEEDS = 3
 SHAPE = ["d_model", "n_layers", "d_ff"]
 

@@ -119,7 +119,7 @@ def test_a_space_by_name_lies_on_the_default():
     assert space_names() == ["cpu", "default"]
     assert load_space("default") == load_space()
     small = load_space("cpu", settings=["n_layers=3"], aspect_ratio=(40.0, 109.0))
-    assert (small.vocab_size, small.n_layers) == ((2048,), (3,))
+    assert (small.vocab_size, small.n_layers) == ((1024,), (3,))
     assert small.aspect_ratio == (12.0, 128.0)
     assert small.ff_ratio == load_space().ff_ratio
 
