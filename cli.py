@@ -38,7 +38,8 @@ DeviceOption = Annotated[
     str | None, typer.Option("--device", help="A name of `anybudget devices`, or a TOML file.")
 ]
 LawOption = Annotated[
-    str | None, typer.Option("--law", help="A name of `anybudget laws`, or a TOML file.")
+    str | None,
+    typer.Option("--law", help="A name of `anybudget laws`, or a TOML file; default: by device."),
 ]
 SpaceOption = Annotated[
     str | None,
@@ -119,12 +120,13 @@ def find(
     as_json: JsonOption = False,
 ) -> None:
     """Find the architecture with the lowest predicted loss for a time budget."""
-    from .objectives.presets import DEFAULT_LAW, load_draws
+    from .objectives.presets import default_law, load_draws
     from .search.find import find
+    from .space.load import default_space
     from .validation.machine import machine_warning
 
     objective = _objective(budget, device, law, remat, data_limit_tokens, critical_batch)
-    space = space or _default_space(objective)
+    space = space or default_space(objective.device.kind)
     models = _models(space, settings, objective)
     folder = _writable(out)
     with _progress() as report:
@@ -139,7 +141,7 @@ def find(
             storage=storage,
             study_name=study,
             certify=certify,
-            draws=load_draws(objective, device, law or DEFAULT_LAW),
+            draws=load_draws(objective, device, law or default_law(objective.device)),
             on_progress=report,
         )
     if warning := machine_warning(objective.device):
@@ -227,9 +229,10 @@ def front(
     """Trade predicted loss against training time or memory: a Pareto front."""
     from .search.pareto import explore_front
     from .search.show import show_front
+    from .space.load import default_space
 
     objective = _objective(budget, device, law)
-    space = space or _default_space(objective)
+    space = space or default_space(objective.device.kind)
     models = _models(space, settings, objective)
     frame = explore_front(models, objective, against=against, n_trials=trials, seed=seed)  # type: ignore[arg-type]
     if as_json:
@@ -283,6 +286,9 @@ def fit(
     form: Annotated[
         str, typer.Option(help="Further terms: none, auto (kept if they pay), or a form by name.")
     ] = "auto",
+    kappa: Annotated[
+        float | None, typer.Option(help="Power in the law; default: kept below 1 if it pays.")
+    ] = None,
     n_convention: Annotated[
         str | None, typer.Option(help="N counts `total` or `non_embedding` parameters.")
     ] = None,
@@ -309,6 +315,7 @@ def fit(
         source=f"fitted to {runs.name} by anybudget fit",
         method=method,  # type: ignore[arg-type]
         form=form,
+        kappa=kappa,
         n_convention=n_convention,  # type: ignore[arg-type]
         huber_delta=huber_delta,
         n_draws=draws,
@@ -657,11 +664,12 @@ def _objective(
 ) -> LossAtTime:
     from .objectives.budget import parse_budget
     from .objectives.loss_at_time import LossAtTime
-    from .objectives.presets import DEFAULT_LAW, load_device, load_law
+    from .objectives.presets import default_law, load_device, load_law
 
+    machine = load_device(device)
     return LossAtTime(
-        device=load_device(device),
-        law=load_law(law or DEFAULT_LAW),
+        device=machine,
+        law=load_law(law or default_law(machine)),
         time_budget_s=parse_budget(budget),
         remat=remat,  # type: ignore[arg-type]
         data_limit_tokens=data_limit_tokens,
@@ -714,11 +722,6 @@ def _models(space: str, settings: list[str] | None, objective: LossAtTime) -> Se
 
     aspect_ratio = objective.law.aspect_ratio_range
     return load_space(space, settings=settings or (), aspect_ratio=aspect_ratio)
-
-
-def _default_space(objective: LossAtTime) -> str:
-    """The shipped space of a device's kind."""
-    return "cpu" if objective.device.kind == "cpu" else "default"
 
 
 def _writable(folder: Path | None) -> Path | None:

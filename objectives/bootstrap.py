@@ -38,12 +38,14 @@ class LawDraws:
         values: one law a row, (n_draws - n_failed, len(names)).
         n_failed: draws left out because their fit did not settle.
         degrees_of_freedom: independent runs less unknowns.
+        kappa: the power in the law, the same in all draws.
     """
 
     names: tuple[str, ...]
     values: np.ndarray
     n_failed: int
     degrees_of_freedom: int
+    kappa: float = 1.0
 
     def standard_errors(self) -> dict[str, float]:
         """Standard deviation over the draws, by name."""
@@ -65,10 +67,10 @@ class LawDraws:
         """Loss in each draw, (draws, ...) for arrays (...), nats per token; see `LossLaw.loss`."""
         rows = (slice(None),) + (None,) * np.broadcast(n_params, n_tokens).ndim
         e, a, b, alpha, beta, *further = (column[rows] for column in self.values.T)
-        loss = e + a * n_params**-alpha + b * n_tokens**-beta
+        parts = e + a * n_params**-alpha + b * n_tokens**-beta
         for name, coefficient in zip(self.names[5:], further, strict=True):
-            loss = loss + coefficient * TERMS[name](run or {})
-        return loss
+            parts = parts + coefficient * TERMS[name](run or {})
+        return parts**self.kappa
 
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know of the draws, a sentence each."""
@@ -97,7 +99,7 @@ def bootstrap_law(runs: LawRuns, fit: LawFit, *, n_draws: int = 1000, seed: int 
     """
     if fit.method == "linear":
         raise ValueError("a law with given exponents has no bootstrap; fit it by varpro")
-    data = law_data(runs, fit.terms)
+    data = law_data(runs, fit.terms, fit.kappa)
     share = np.full(runs.n_runs, 1 / runs.n_runs)
     counts = np.random.default_rng(seed).multinomial(runs.n_runs, share, size=n_draws)
     starts = np.repeat(fit.theta[None], n_draws, axis=0)
@@ -109,4 +111,5 @@ def bootstrap_law(runs: LawRuns, fit: LawFit, *, n_draws: int = 1000, seed: int 
         values=values[kept],
         n_failed=int(n_draws - kept.sum()),
         degrees_of_freedom=runs.n_runs - len(fit.theta),
+        kappa=fit.kappa,
     )

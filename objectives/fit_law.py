@@ -1,6 +1,6 @@
-"""Fit L(N, D) = E + A / N^alpha + B / D^beta to runs by projecting its linear part out.
+"""Fit L(N, D) = (E + A / N^alpha + B / D^beta)^kappa to runs by projecting its linear part out.
 
-At given exponents the law is linear in E, A and B, so a non-negative linear solve finds them
+At given exponents L^(1/kappa) is linear in E, A and B, so a non-negative linear solve finds them
 (`fit_linear`), and only the two exponents are left to search (`fit_varpro`).
 """
 
@@ -43,6 +43,7 @@ class LawFit:
         objective: the sum of the Huber function over the runs.
         residual_std: relative standard deviation of measured losses about the law.
         theta: the unknowns as the solver has them, (5 + K,).
+        kappa: the power in the law; it is given, not fitted.
         warnings: what a reader should know of data and fit, a sentence each.
     """
 
@@ -52,6 +53,7 @@ class LawFit:
     objective: float
     residual_std: float
     theta: np.ndarray
+    kappa: float = 1.0
     warnings: tuple[str, ...] = ()
 
     @property
@@ -75,7 +77,9 @@ def fit_linear(runs: LawRuns, *, alpha: float = 0.48, beta: float = 0.53) -> Law
     return as_fit("linear", theta, squares / 2, data, runs, math.inf)
 
 
-def fit_varpro(runs: LawRuns, *, delta: float | None = None, terms: tuple[str, ...] = ()) -> LawFit:
+def fit_varpro(
+    runs: LawRuns, *, delta: float | None = None, terms: tuple[str, ...] = (), kappa: float = 1.0
+) -> LawFit:
     """All five by variable projection: a search over the exponents, a linear solve for the rest.
 
     On a grid of exponents the linear solve gives E, A and B. From the best cells, and from the
@@ -87,6 +91,7 @@ def fit_varpro(runs: LawRuns, *, delta: float | None = None, terms: tuple[str, .
         delta: the Huber threshold; None: `HUBER` times the spread of the residuals, found by
             starting from `REFERENCE_DELTA`, at which outliers hardly pull.
         terms: further terms of the law, names from `TERMS`.
+        kappa: the power in the law.
 
     Raises:
         ValueError: a term is unknown, its columns are missing, or the runs are too few for it.
@@ -95,7 +100,7 @@ def fit_varpro(runs: LawRuns, *, delta: float | None = None, terms: tuple[str, .
         Golub and Pereyra 1973, 'The differentiation of pseudo-inverses and nonlinear least squares
         problems whose variables separate'.
     """
-    data = law_data(runs, terms)
+    data = law_data(runs, terms, kappa)
     starts = _best_cells(data)
     starts = np.concatenate([starts, _lowest(starts[:1], data, math.inf).theta])
     n_tunings, delta = (0, delta) if delta is not None else (N_TUNINGS, REFERENCE_DELTA)
@@ -119,7 +124,7 @@ def profile(runs: LawRuns, fit: LawFit, name: str, values: np.ndarray) -> np.nda
     if name not in ("E", "alpha", "beta"):
         raise ValueError(f"a profile is over E, alpha or beta, but got {name!r}")
     held = {"E": 0, "alpha": ALPHA, "beta": BETA}[name]
-    data = law_data(runs, fit.terms)
+    data = law_data(runs, fit.terms, fit.kappa)
     starts = np.repeat(fit.theta[None], len(values), axis=0)
     starts[:, held] = np.log(values) if name == "E" else values
     weights = np.ones((len(values), len(data.x)))
@@ -136,6 +141,7 @@ def as_loss_law(fit: LawFit, runs: LawRuns, *, name: str, corpus: str, source: s
     if {"d_model", "n_layers"} <= set(runs.columns):
         ratio = runs.columns["d_model"] / runs.columns["n_layers"]
         aspect_ratio_range = (float(ratio.min()), float(ratio.max()))
+    vocab_size = runs.columns.get("vocab_size")
     return LossLaw(
         name=name,
         E=fit.values["E"],
@@ -144,6 +150,7 @@ def as_loss_law(fit: LawFit, runs: LawRuns, *, name: str, corpus: str, source: s
         alpha=fit.values["alpha"],
         beta=fit.values["beta"],
         terms={term: fit.values[term] for term in fit.terms},
+        kappa=fit.kappa,
         residual_std=fit.residual_std,
         n_convention=runs.n_convention,
         corpus=corpus,
@@ -151,10 +158,11 @@ def as_loss_law(fit: LawFit, runs: LawRuns, *, name: str, corpus: str, source: s
         n_params_range=(float(runs.n_params.min()), float(runs.n_params.max())),
         n_tokens_range=(float(runs.n_tokens.min()), float(runs.n_tokens.max())),
         aspect_ratio_range=aspect_ratio_range,
+        vocab_size=None if vocab_size is None else int(vocab_size[0]),
     )
 
 
-def law_data(runs: LawRuns, terms: tuple[str, ...] = ()) -> LawData:
+def law_data(runs: LawRuns, terms: tuple[str, ...] = (), kappa: float = 1.0) -> LawData:
     """The runs as the solver sees them.
 
     Raises:
@@ -181,6 +189,7 @@ def law_data(runs: LawRuns, terms: tuple[str, ...] = ()) -> LawData:
         log_loss=np.log(runs.measured_loss),
         means=(float(log_n.mean()), float(log_d.mean())),
         z_scales=z_scales,
+        kappa=kappa,
     )
 
 
@@ -210,6 +219,7 @@ def as_fit(
         objective=float(objective),
         residual_std=math.sqrt(squares / (len(data.x) - len(theta))),
         theta=theta,
+        kappa=data.kappa,
         warnings=(*runs.warnings, *warnings),
     )
 
@@ -224,8 +234,11 @@ def _best_cells(data: LawData) -> np.ndarray:
 
 
 def _linear_solve(data: LawData, alpha: float, beta: float) -> tuple[np.ndarray, float]:
-    """The unknowns with the best E, A, B >= 0, and the sum of the squared relative errors."""
-    loss = np.exp(data.log_loss)
+    """The unknowns with the best E, A, B >= 0, and the sum of the squared relative errors.
+
+    Those are errors of the loss to the power of 1 / kappa.
+    """
+    loss = np.exp(data.log_loss / data.kappa)
     powers = np.column_stack([np.ones_like(loss), np.exp(-alpha * data.x), np.exp(-beta * data.y)])
     coefficients, norm = nnls(powers / loss[:, None], np.ones_like(loss))
     log_e, log_a, log_b = np.log(np.maximum(coefficients, math.exp(LOWEST[0])))

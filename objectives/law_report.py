@@ -12,6 +12,7 @@ from .fit_law import REFERENCE_DELTA, LawFit, as_loss_law, fit_linear, fit_varpr
 from .fit_multi_start import fit_multi_start
 from .law_runs import Convention, LawRuns, law_runs
 from .law_scores import (
+    KAPPAS,
     FormScore,
     Score,
     Trend,
@@ -70,6 +71,7 @@ class LawReport:
             for name, value in self.fit.values.items()
         }
         return numbers | {
+            "kappa": self.law.kappa,
             "method": self.fit.method,
             "form": self.form,
             "n_convention": self.law.n_convention,
@@ -92,6 +94,7 @@ def report_law(
     source: str,
     method: Method = "varpro",
     form: str = "auto",
+    kappa: float | None = None,
     n_convention: Convention | None = None,
     huber_delta: float = REFERENCE_DELTA,
     n_draws: int = 1000,
@@ -106,6 +109,7 @@ def report_law(
         method: `varpro`; `linear`, at the exponents of Inbar and Sernau 2024; or `multi_start`.
         form: of the further terms, a name from `FORMS`; `auto` keeps one only if it pays on
             shapes left out.
+        kappa: the power in the law; None: chosen with the form where that is `auto`, else 1.
         n_convention: which parameters N counts; None: all, where the table has them.
         huber_delta: the threshold on the log residual beyond which a run pulls no harder, the
             published one unless told otherwise; 0: a multiple of the spread of the residuals.
@@ -123,6 +127,10 @@ def report_law(
         raise ValueError(f"a form is auto or one of {', '.join(FORMS)}, but got {form!r}")
     if method != "varpro" and form not in ("auto", "none"):
         raise ValueError(f"further terms are fitted by varpro, but got method {method!r}")
+    if not 0 < (kappa or 1) <= 1:
+        raise ValueError(f"`kappa` must be above 0 and at most 1, but got {kappa}")
+    if method != "varpro" and kappa not in (None, 1):
+        raise ValueError(f"a law with kappa is fitted by varpro, but got method {method!r}")
     runs = law_runs(table, n_convention=n_convention)
     fitters: dict[str, Callable[..., LawFit]] = {
         "varpro": partial(fit_varpro, delta=huber_delta or None),
@@ -133,9 +141,10 @@ def report_law(
     forms = []
     if method == "varpro":
         if form == "auto":
-            form, forms = choose_form(runs, fit)
-        if FORMS[form]:
-            fit = fitters[method](runs, terms=FORMS[form])
+            chosen, forms = choose_form(runs, fit, KAPPAS if kappa is None else (kappa,))
+            form, kappa = chosen.form, chosen.kappa
+        pure = fitters[method](runs, kappa=kappa or 1.0)
+        fit = fitters[method](runs, terms=FORMS[form], kappa=kappa or 1.0)
     else:
         form = "none"
     law = as_loss_law(fit, runs, name=name, corpus=_corpus(table), source=source)

@@ -23,6 +23,8 @@ SUSPECTS = (*FIELDS, "aspect_ratio", "n_params", "n_tokens", "n_steps", "learnin
 SIGNIFICANCE = 0.01
 # The least spread, in ratio, of what a further term hangs on.
 MIN_SPREAD = 0.1
+# The powers that a fit chooses from.
+KAPPAS = (1.0, 1 / 2, 1 / 3, 1 / 4)
 # The share of rows, the largest, that an extrapolation is judged on.
 JUDGED_SHARE = 1 / 3
 
@@ -68,13 +70,20 @@ class FormScore:
 
     Attributes:
         form: a name from `FORMS`.
+        kappa: the power in the law.
         mape: mean over the left-out shapes of their mean absolute relative error.
         standard_error: of that mean.
     """
 
     form: str
+    kappa: float
     mape: float
     standard_error: float
+
+    @property
+    def n_more(self) -> int:
+        """Unknowns beyond the five of Hoffmann's law."""
+        return len(FORMS[self.form]) + (self.kappa != 1)
 
 
 def leave_shape_out(runs: LawRuns, fit: LawFit) -> Score:
@@ -96,7 +105,7 @@ def extrapolate(runs: LawRuns, fit: LawFit, by: Literal["n_params", "n_tokens"])
         law_runs(seen)
     except ValueError:
         return None
-    data = law_data(runs, fit.terms)
+    data = law_data(runs, fit.terms, fit.kappa)
     weights = (~largest)[None].astype(float)
     theta = minimise(fit.theta[None], data, weights, delta=fit.delta).theta
     return _score(log_residuals(theta, data)[0][largest], runs.measured_loss[largest])
@@ -107,7 +116,7 @@ def residual_trends(runs: LawRuns, fit: LawFit) -> list[Trend]:
 
     Rows are taken as independent, which those that share a run are not.
     """
-    residuals = -log_residuals(fit.theta[None], law_data(runs, fit.terms))[0]
+    residuals = -log_residuals(fit.theta[None], law_data(runs, fit.terms, fit.kappa))[0]
     columns = runs.columns | {"n_params": runs.n_params, "n_tokens": runs.n_tokens}
     if {"d_model", "n_layers"} <= set(columns):
         columns["aspect_ratio"] = columns["d_model"] / columns["n_layers"]
@@ -139,7 +148,9 @@ def trend_warnings(trends: list[Trend]) -> tuple[str, ...]:
     )
 
 
-def choose_form(runs: LawRuns, fit: LawFit) -> tuple[str, list[FormScore]]:
+def choose_form(
+    runs: LawRuns, fit: LawFit, kappas: tuple[float, ...] = KAPPAS
+) -> tuple[FormScore, list[FormScore]]:
     """The simplest form of the law whose held-out error is within one standard error of the best.
 
     Forms that the runs cannot tell from the pure law are not tried.
@@ -147,9 +158,10 @@ def choose_form(runs: LawRuns, fit: LawFit) -> tuple[str, list[FormScore]]:
     Args:
         runs: what to fit.
         fit: of the pure law; its threshold serves all forms.
+        kappas: powers in the law to try with each.
 
     Returns:
-        The chosen form's name and every tried form's score, simplest first.
+        The chosen form, and every form's best score without coupling and with, simplest first.
 
     References:
         Hastie, Tibshirani and Friedman 2009, 'The elements of statistical learning', section 7.10,
@@ -159,14 +171,24 @@ def choose_form(runs: LawRuns, fit: LawFit) -> tuple[str, list[FormScore]]:
     for form, terms in FORMS.items():
         if not _can_tell(runs, terms):
             continue
-        candidate = fit_varpro(runs, delta=fit.delta, terms=terms)
-        errors = np.abs(np.expm1(_shape_out_residuals(runs, candidate)))
-        by_shape = np.bincount(runs.shape, errors) / np.bincount(runs.shape)
-        error = float(by_shape.std(ddof=1)) / math.sqrt(len(by_shape))
-        scores.append(FormScore(form=form, mape=float(by_shape.mean()), standard_error=error))
-    scores.sort(key=lambda score: len(FORMS[score.form]))
+        tried = [_form_score(runs, form, kappa, fit.delta) for kappa in kappas]
+        for same in ([s for s in tried if s.kappa == 1], [s for s in tried if s.kappa != 1]):
+            scores += [min(same, key=lambda score: score.mape)] if same else []
+    scores.sort(key=lambda score: (score.n_more, score.mape))
     best = min(scores, key=lambda score: score.mape)
-    return next(s.form for s in scores if s.mape <= best.mape + best.standard_error), scores
+    return next(s for s in scores if s.mape <= best.mape + best.standard_error), scores
+
+
+def _form_score(runs: LawRuns, form: str, kappa: float, delta: float) -> FormScore:
+    candidate = fit_varpro(runs, delta=delta, terms=FORMS[form], kappa=kappa)
+    errors = np.abs(np.expm1(_shape_out_residuals(runs, candidate)))
+    by_shape = np.bincount(runs.shape, errors) / np.bincount(runs.shape)
+    return FormScore(
+        form=form,
+        kappa=kappa,
+        mape=float(by_shape.mean()),
+        standard_error=float(by_shape.std(ddof=1)) / math.sqrt(len(by_shape)),
+    )
 
 
 def compare_conventions(
@@ -184,7 +206,7 @@ def compare_conventions(
 
 def _shape_out_residuals(runs: LawRuns, fit: LawFit) -> np.ndarray:
     """Log of predicted over measured loss of each row, its architecture not in the fit, (R,)."""
-    data = law_data(runs, fit.terms)
+    data = law_data(runs, fit.terms, fit.kappa)
     shape = runs.shape
     folds = np.arange(shape.max() + 1)
     starts = np.repeat(fit.theta[None], len(folds), axis=0)

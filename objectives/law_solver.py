@@ -4,10 +4,10 @@ A bootstrap draw, a left-out fold and the fit itself differ only in how much eac
 all of them are rows of one weight matrix and one batch of Newton steps. The unknowns of a row are
 (log E, log A', alpha, log B', beta, C_1 ... C_K) for
 
-    L = E + A' exp(-alpha x) + B' exp(-beta y) + sum of C_k z_k
+    L = (E + A' exp(-alpha x) + B' exp(-beta y) + sum of C_k z_k)^kappa
 
-where x and y are log N and log D less their means over the runs: centred so, scale and exponent
-of a power law are far less entangled than A and alpha are.
+where kappa is given, and x and y are log N and log D less their means over the runs: centred so,
+scale and exponent of a power law are far less entangled than A and alpha are.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class LawData:
         log_loss: log of the measured loss, (R,).
         means: what x and y were less by.
         z_scales: what the columns of z were divided by, (K,).
+        kappa: the power in the law.
     """
 
     x: np.ndarray
@@ -51,6 +52,7 @@ class LawData:
     log_loss: np.ndarray
     means: tuple[float, float]
     z_scales: np.ndarray
+    kappa: float = 1.0
 
     def natural(self, theta: np.ndarray) -> np.ndarray:
         """Unknowns (rows, 5 + K) as E, A, B, alpha, beta and the further coefficients."""
@@ -77,7 +79,7 @@ class _Point(NamedTuple):
 
 
 def loss_parts(theta: np.ndarray, data: LawData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The size term, the data term and the whole predicted loss, each (rows, R)."""
+    """The size term, the data term and the sum of all, each (rows, R); kappa is yet to come."""
     log_e, log_a, alpha, log_b, beta = theta.T[:5, :, None]
     size = np.exp(log_a - alpha * data.x)
     tokens = np.exp(log_b - beta * data.y)
@@ -87,7 +89,7 @@ def loss_parts(theta: np.ndarray, data: LawData) -> tuple[np.ndarray, np.ndarray
 def log_residuals(theta: np.ndarray, data: LawData) -> np.ndarray:
     """Log of predicted over measured loss, (rows, R); not a number where the law is negative."""
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        return np.log(loss_parts(theta, data)[2]) - data.log_loss
+        return data.kappa * np.log(loss_parts(theta, data)[2]) - data.log_loss
 
 
 def minimise(
@@ -172,17 +174,19 @@ def _evaluate(
     An unknown that its bound keeps from falling further has no gradient and stands apart.
     """
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        size, tokens, loss = loss_parts(theta, data)
-        residual = np.log(loss) - data.log_loss
-        size, tokens = size / loss, tokens / loss
+        size, tokens, total = loss_parts(theta, data)
+        # In units of kappa, as the objective is in those of its square.
+        residual = np.log(total) - data.log_loss / data.kappa
+        delta = delta / data.kappa
+        size, tokens = size / total, tokens / total
         slope = np.clip(residual, -delta, delta)
         pulls = weights * slope
-        objective = (pulls * (residual - slope / 2)).sum(axis=1)
+        objective = data.kappa**2 * (pulls * (residual - slope / 2)).sum(axis=1)
         first = np.empty((len(theta), theta.shape[1], data.x.size))
-        first[:, 0] = np.exp(theta[:, :1]) / loss
+        first[:, 0] = np.exp(theta[:, :1]) / total
         first[:, 1], first[:, 2] = size, -data.x * size
         first[:, 3], first[:, 4] = tokens, -data.y * tokens
-        first[:, 5:] = data.z.T / loss[:, None]
+        first[:, 5:] = data.z.T / total[:, None]
         gradient = (first @ pulls[..., None])[..., 0]
         # log p has the second derivative p''/p - p'p'/p^2: the latter joins the outer product.
         outer = weights * (np.abs(residual) <= delta) - pulls

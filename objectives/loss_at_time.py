@@ -184,6 +184,11 @@ class LossAtTime:
                     f"outside the law: {value:,.4g} {what}, but {law.name} was fitted on "
                     f"{limits[0]:,.4g} to {limits[1]:,.4g}"
                 )
+        if law.vocab_size not in (None, arch.vocab_size):
+            flags.append(
+                f"outside the law: a vocabulary of {arch.vocab_size:,}, but {law.name} was fitted "
+                f"on losses over {law.vocab_size:,}: its level means nothing here"
+            )
         guessing = math.log(arch.vocab_size)
         if prediction.predicted_loss > guessing:
             flags.append(

@@ -1,4 +1,9 @@
-"""Loss as a function of parameters and tokens, L(N, D) = E + A / N^alpha + B / D^beta."""
+"""Loss as a function of parameters and tokens, L(N, D) = (E + A / N^alpha + B / D^beta)^kappa.
+
+With kappa = 1 this is the sum of Hoffmann et al. 2022 (arXiv:2203.15556), in which more tokens are
+worth the same to every model. Below 1 they are worth less to a small one; with E = 0 it is then
+equation 1.5 of Kaplan et al. 2020 (arXiv:2001.08361), whose alpha_D is kappa.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +27,14 @@ class LossLaw:
 
     Attributes:
         name: what `--law` calls it.
-        E: loss of an infinite model on infinite data, nats per token.
-        A: scale of the model-size term, nats per token.
-        B: scale of the data term, nats per token.
+        E: loss of an infinite model on infinite data, nats per token; like A, B and the terms to
+            the power of 1 / kappa.
+        A: scale of the model-size term.
+        B: scale of the data term.
         alpha: exponent of the parameters.
         beta: exponent of the tokens.
         n_convention: the parameters that N counts, `total` or `non_embedding`.
+        kappa: how far size and data are coupled: 1 not at all.
         corpus: the text whose loss it predicts; losses of different texts or vocabularies do not
             compare.
         source: where the numbers stand.
@@ -35,12 +42,15 @@ class LossLaw:
         n_tokens_range: smallest and largest D behind the fit.
         aspect_ratio_range: smallest and largest d_model / n_layers behind the fit, outside which
             the law says nothing.
-        terms: coefficients of further terms of `TERMS`, in shape or steps, nats per token.
-        pure: for a law with further terms, E, A, B, alpha and beta of the fit without them.
+        vocab_size: of the models behind the fit, where all had one.
+        terms: coefficients of further terms of `TERMS`, in shape or steps, beside A and B.
+        pure: for a law with further terms, E, A, B, alpha and beta of the fit without them, at the
+            same kappa.
         residual_std: relative standard deviation of measured losses about the law.
 
     Raises:
-        ValueError: a number is not positive and finite (E may be 0), or a range is reversed.
+        ValueError: a number is not positive and finite (E may be 0), kappa is above 1, or a range
+            is reversed.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -57,6 +67,8 @@ class LossLaw:
     n_params_range: Range
     n_tokens_range: Range
     aspect_ratio_range: Range | None = None
+    kappa: float = 1.0
+    vocab_size: int | None = None
     terms: dict[str, float] = dataclasses.field(default_factory=dict)
     pure: tuple[float, float, float, float, float] | None = None
     residual_std: float = 0.0
@@ -67,6 +79,10 @@ class LossLaw:
                 raise ValueError(f"law {self.name!r}: `{name}` must be > 0, but got {value}")
         if not (math.isfinite(self.E) and self.E >= 0):
             raise ValueError(f"law {self.name!r}: `E` must be >= 0, but got {self.E}")
+        if not 0 < self.kappa <= 1:
+            raise ValueError(
+                f"law {self.name!r}: `kappa` must be above 0 and at most 1, but got {self.kappa}"
+            )
         for name in ("n_params_range", "n_tokens_range", "aspect_ratio_range"):
             low, high = getattr(self, name) or (1, 1)
             if not 0 < low <= high < math.inf:
@@ -84,6 +100,17 @@ class LossLaw:
                 f"law {self.name!r}: `residual_std` must be >= 0, but got {self.residual_std}"
             )
 
+    @property
+    def floor(self) -> float:
+        """Loss of an infinite model on infinite data, nats per token."""
+        return self.E**self.kappa
+
+    @property
+    def formula(self) -> str:
+        """Its form in letters."""
+        form = f"E + A / N^alpha + B / D^beta{' + terms' if self.terms else ''}"
+        return form if self.kappa == 1 else f"({form})^{self.kappa:.3g}"
+
     def without_terms(self) -> LossLaw:
         """The pure law of the same runs; this one where it has no further terms."""
         if not (self.terms and self.pure):
@@ -99,7 +126,7 @@ class LossLaw:
             n_tokens: in training.
             run: `d_model`, `n_layers` and `n_steps`, for a law with further terms.
         """
-        loss = self.E + self.A / n_params**self.alpha + self.B / n_tokens**self.beta
+        parts = self.E + self.A / n_params**self.alpha + self.B / n_tokens**self.beta
         for name, coefficient in self.terms.items():
-            loss = loss + coefficient * TERMS[name](run or {})
-        return loss
+            parts = parts + coefficient * TERMS[name](run or {})
+        return parts if self.kappa == 1 else parts**self.kappa

@@ -27,6 +27,8 @@ T = TypeVar("T")
 HERE = Path(__file__).parent
 DEFAULT_DEVICE = "tpu-v5e"
 DEFAULT_LAW = "besiroglu-2024"
+# Of the small models that a CPU trains in minutes to hours.
+CPU_LAW = "python-source"
 # Standard deviations from the middle to the end of a 95% interval.
 NORMAL_95 = 1.96
 
@@ -57,6 +59,11 @@ def load_law(name_or_path: str = DEFAULT_LAW) -> LossLaw:
         ValueError: no such name or file, or the file is not a valid law.
     """
     return _load(name_or_path, "laws", LossLaw)
+
+
+def default_law(device: Device) -> str:
+    """Name of the law for a device of which no law is asked: by the size of what it can train."""
+    return CPU_LAW if device.kind == "cpu" else DEFAULT_LAW
 
 
 def calibrated_device_path() -> Path:

@@ -1,11 +1,12 @@
 """How the best model grows with time: power laws fitted to winners, and what theory expects.
 
 Where a step's time grows as N^gamma, a budget T has tokens D ~ T / N^gamma, and the least of
-E + A / N^alpha + B / D^beta lies where A alpha N^-alpha = B beta gamma D^-beta, so
+(E + A / N^alpha + B / D^beta)^kappa, whatever kappa is, lies where A alpha N^-alpha = B beta gamma
+D^-beta, so
 
     N* ~ T^(beta / (alpha + gamma beta))    D* ~ T^(alpha / (alpha + gamma beta))
 
-and the loss falls to E as T^(-alpha beta / (alpha + gamma beta)).
+and the loss falls to E as T^(-alpha beta / (alpha + gamma beta)), where kappa is 1.
 
 References:
     Hoffmann et al. 2022, arXiv:2203.15556, equation 4: the same of FLOPs, where gamma is 1.
@@ -63,16 +64,18 @@ def fit_power_law(x: Any, y: Any) -> PowerLaw:
 
 
 def theoretical_exponents(law: LossLaw, gamma: float) -> dict[str, float]:
-    """Exponents in time of the best N, D, tokens per parameter, and loss above E.
+    """Exponents in time of the best N, D, tokens per parameter, and (kappa = 1) loss above E.
 
     Args:
         law: gives alpha and beta.
         gamma: the exponent of a step's time in N.
     """
     both = law.alpha + gamma * law.beta
-    return {
+    exponents = {
         "n_params": law.beta / both,
         "n_tokens": law.alpha / both,
         "tokens_per_param": (law.alpha - law.beta) / both,
-        "loss_above_E": -law.alpha * law.beta / both,
     }
+    if law.kappa == 1:
+        exponents["loss_above_E"] = -law.alpha * law.beta / both
+    return exponents

@@ -181,11 +181,11 @@ def draw_losses(
     n_steps = np.maximum(np.floor(objective.time_budget_s / step_time_s), 1)
     n_tokens = objective.effective_tokens(n_steps * arch.tokens_per_step, arch.tokens_per_step)
     E, A, B, alpha, beta, *coefficients = laws.T[:, :, None]  # noqa: N806
-    losses = E + A / n_params**alpha + B / n_tokens**beta
+    parts = E + A / n_params**alpha + B / n_tokens**beta
     for name, coefficient in zip(objective.law.terms, coefficients, strict=True):
         run = {"d_model": arch.d_model, "n_layers": arch.n_layers, "n_steps": n_steps}
-        losses = losses + coefficient * TERMS[name](run)
-    return losses * _residuals(rng, draws.law_residual, *shape)
+        parts = parts + coefficient * TERMS[name](run)
+    return parts**objective.law.kappa * _residuals(rng, draws.law_residual, *shape)
 
 
 def _resized(table: np.ndarray, n_draws: int, rng: np.random.Generator) -> np.ndarray:

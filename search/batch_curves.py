@@ -28,7 +28,7 @@ def curves_of(
 
     The rows have two columns more: `loss_above_E`, and `free` where memory was no limit.
     """
-    law_E = [question.objective.law.E for question in questions]  # noqa: N806
+    law_E = [question.objective.law.floor for question in questions]  # noqa: N806
     rows = table.assign(
         loss_above_E=table["predicted_loss"] - law_E,
         free=[

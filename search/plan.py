@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..objectives.presets import DEFAULT_LAW
 from ..space.files import did_you_mean, read_text, read_toml
 from .question import Option, Question, QuestionMaker
 
 # In the order in which lists multiply, the last running fastest.
 DEFAULTS: dict[str, Any] = {
     "device": None,
-    "law": DEFAULT_LAW,
+    "law": None,
     "space": None,
     "set": {},
     "remat": "auto",

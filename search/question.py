@@ -16,9 +16,9 @@ from ..objectives.budget import parse_budget
 from ..objectives.device import Device
 from ..objectives.loss_at_time import LossAtTime
 from ..objectives.loss_law import LossLaw, Range
-from ..objectives.presets import load_device, load_draws, load_law
+from ..objectives.presets import default_law, load_device, load_draws, load_law
 from ..objectives.uncertainty import Draws
-from ..space.load import load_space
+from ..space.load import default_space, load_space
 from ..space.search_space import SearchSpace
 
 # A space is walked once for all of its searches, at some millions of architectures a second.
@@ -107,7 +107,7 @@ class QuestionMaker:
             device_name = self._path(value)
             device: Device = self._device(device_name)
         with _blaming(options["law"]) as value:
-            law_name = self._path(value) or value
+            law_name = self._path(value) or default_law(device)
             law: LossLaw = self._law(law_name)
         with _blaming(options["budget"]) as value:
             budget = str(value)
@@ -118,7 +118,7 @@ class QuestionMaker:
                 changed = {name: None if unlimited else value}
                 objective = dataclasses.replace(objective, **changed)
         settings = tuple(f"{key}={_text(value)}" for key, value in options["set"].value.items())
-        space_name = options["space"].value or ("cpu" if device.kind == "cpu" else "default")
+        space_name = options["space"].value or default_space(device.kind)
         # What is set on a space is the likelier to be wrong.
         with _blaming(options["set" if settings else "space"]):
             space = self._space(self._path(space_name), settings, law.aspect_ratio_range)

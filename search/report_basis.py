@@ -81,10 +81,12 @@ def _words(name: str) -> str:
 
 def _law(law: LossLaw) -> str:
     terms = "".join(f" + {value:.4g}·{name}" for name, value in law.terms.items())
+    parts = f"{law.E:.4g} + {law.A:.4g} / N^{law.alpha:.4g} + {law.B:.4g} / D^{law.beta:.4g}{terms}"
+    if law.kappa != 1:
+        parts = f"({parts})^{law.kappa:.4g}"
     return (
-        f"{law.name}: L(N, D) = {law.E:.4g} + {law.A:.4g} / N^{law.alpha:.4g} + {law.B:.4g} / "
-        f"D^{law.beta:.4g}{terms} nats per token; N counts {law.n_convention.replace('_', '-')} "
-        f"parameters; of {law.corpus}. Source: {law.source}."
+        f"{law.name}: L(N, D) = {parts} nats per token; N counts "
+        f"{law.n_convention.replace('_', '-')} parameters; of {law.corpus}. Source: {law.source}."
     )
 
 

@@ -119,15 +119,15 @@ def show_devices(devices: list[Device]) -> Lines:
 
 def show_laws(laws: list[LossLaw]) -> Lines:
     """A table of laws and where their numbers come from."""
-    table = plain_table("law", "E", "A", "alpha", "B", "beta", "N counts", "N", "D")
+    table = plain_table("law", "E", "A", "alpha", "B", "beta", "kappa", "N counts", "N", "D")
     for law in laws:
         table.add_row(
             law.name,
-            *(f"{n:.4g}" for n in (law.E, law.A, law.alpha, law.B, law.beta)),
+            *(f"{n:.4g}" for n in (law.E, law.A, law.alpha, law.B, law.beta, law.kappa)),
             law.n_convention,
             *("{:.2g}..{:.2g}".format(*ends) for ends in (law.n_params_range, law.n_tokens_range)),
         )
-    yield "L(N, D) = E + A / N^alpha + B / D^beta, nats per token\n"
+    yield "L(N, D) = (E + A / N^alpha + B / D^beta)^kappa, nats per token\n"
     yield table
     yield from _sources(laws)
 

@@ -18,7 +18,7 @@ def show_law(report: LawReport) -> Iterator[str | Table]:
         f"{escape(law.name)}: {report.n_rows} rows of {report.n_runs} runs, by "
         f"{report.fit.method}; N counts {law.n_convention} parameters; further terms: "
         f"{report.form}.\n"
-        f"L(N, D) = E + A / N^alpha + B / D^beta{' + terms' if law.terms else ''}\n"
+        f"L(N, D) = {law.formula}\n"
     )
     yield _numbers(report)
     yield ""
@@ -69,8 +69,14 @@ def _scores(report: LawReport) -> Table:
 
 
 def _forms(report: LawReport) -> Table:
-    table = plain_table("form", "held-out error", "std. error", "")
+    table = plain_table("form", "kappa", "held-out error", "std. error", "")
     for form in report.forms:
-        chosen = "chosen" if form.form == report.form else ""
-        table.add_row(form.form, f"{form.mape:.2%}", f"{form.standard_error:.2%}", chosen)
+        is_chosen = (form.form, form.kappa) == (report.form, report.law.kappa)
+        table.add_row(
+            form.form,
+            f"{form.kappa:.3g}",
+            f"{form.mape:.2%}",
+            f"{form.standard_error:.2%}",
+            "chosen" if is_chosen else "",
+        )
     return table

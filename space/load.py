@@ -27,6 +27,11 @@ def space_names() -> list[str]:
     return sorted(path.stem for path in HERE.glob("*.toml"))
 
 
+def default_space(kind: str) -> str:
+    """Name of the shipped space for a device of some kind."""
+    return "cpu" if kind == "cpu" else "default"
+
+
 def load_space(
     name_or_path: str | Path = DEFAULT,
     *,

@@ -3,7 +3,14 @@ import math
 import numpy as np
 import pytest
 
-from anybudget.objectives.fit_law import as_loss_law, fit_linear, fit_varpro, law_data, profile
+from anybudget.objectives.fit_law import (
+    LawFit,
+    as_loss_law,
+    fit_linear,
+    fit_varpro,
+    law_data,
+    profile,
+)
 from anybudget.objectives.law_runs import LawRuns, law_runs
 from anybudget.objectives.law_solver import minimise
 
@@ -87,6 +94,27 @@ def test_a_further_term_is_found_with_its_coefficient():
     further = {"log_aspect_ratio": 0.0, "log_aspect_ratio_squared": 0.02}
     assert fit.values == pytest.approx(TRUTH | further, rel=1e-5, abs=1e-6)
     assert fit.terms == tuple(further)
+
+
+def test_at_its_kappa_a_coupled_law_comes_back():
+    columns = make_runs()
+    inside = 2.0 + 3e4 * columns.n_params**-0.6 + 4e5 * columns.n_tokens**-0.5
+    table = {"n_params": columns.n_params, "n_tokens": columns.n_tokens}
+    runs = law_runs(table | {"measured_loss": inside**0.25})
+    fit = fit_varpro(runs, delta=math.inf, kappa=0.25)
+    truth = {"E": 2.0, "A": 3e4, "B": 4e5, "alpha": 0.6, "beta": 0.5}
+    assert fit.values == pytest.approx(truth, rel=1e-4)
+    law = as_loss_law(fit, runs, name="coupled", corpus="made up", source="a test")
+    assert law.loss(runs.n_params, runs.n_tokens) == pytest.approx(inside**0.25, rel=1e-6)
+    # What a fit says of itself is in terms of the loss, whatever the power.
+    wrong = fit_varpro(runs, delta=0.002, kappa=0.5)
+    assert wrong.objective == pytest.approx(objective(fit_residuals(wrong, runs), 0.002))
+
+
+def fit_residuals(fit: LawFit, runs: LawRuns) -> np.ndarray:
+    """Log of predicted over measured loss, from the formula."""
+    law = as_loss_law(fit, runs, name="any", corpus="made up", source="a test")
+    return np.log(law.loss(runs.n_params, runs.n_tokens) / runs.measured_loss)
 
 
 def test_terms_that_the_runs_cannot_carry_are_refused():

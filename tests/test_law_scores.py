@@ -103,14 +103,26 @@ def test_a_column_that_the_loss_follows_is_named():
 
 def test_a_term_is_kept_only_where_it_pays():
     quiet, bowl = make_runs(), make_runs(bowl=0.03)
-    form, scores = choose_form(quiet, fit_varpro(quiet))
-    assert form == "none"
+    chosen, scores = choose_form(quiet, fit_varpro(quiet))
+    assert (chosen.form, chosen.kappa) == ("none", 1)
     assert {score.form for score in scores} == set(FORMS)
-    form, scores = choose_form(bowl, fit_varpro(bowl))
-    assert form == "aspect ratio"
+    chosen, scores = choose_form(bowl, fit_varpro(bowl))
+    assert (chosen.form, chosen.kappa) == ("aspect ratio", 1)
     best = min(scores, key=lambda score: score.mape)
     assert best.form == "aspect ratio"
     assert scores[0].mape > best.mape + best.standard_error
+
+
+def test_a_power_is_kept_where_size_and_data_are_coupled():
+    table = make_table()
+    inside = 30 + 1e5 / table["n_params"] ** 0.6 + 2e6 / table["n_tokens"] ** 0.6
+    noise = np.exp(0.003 * np.random.default_rng(0).standard_normal(60))
+    runs = law_runs(table | {"measured_loss": inside**0.25 * noise})
+    chosen, scores = choose_form(runs, fit_varpro(runs))
+    assert (chosen.form, chosen.kappa) == ("none", 0.25)
+    assert {s.kappa for s in choose_form(runs, fit_varpro(runs), (1.0,))[1]} == {1}
+    assert scores[0].kappa == 1
+    assert scores[0].mape > chosen.mape
 
 
 def test_forms_that_the_runs_cannot_tell_apart_are_not_tried():
@@ -120,7 +132,8 @@ def test_forms_that_the_runs_cannot_tell_apart_are_not_tried():
     forms = {score.form for score in choose_form(runs, fit_varpro(runs))[1]}
     assert forms == set(FORMS) - {"steps", "root of steps"}
     runs = dataclasses.replace(runs, columns={})
-    assert [s.form for s in choose_form(runs, fit_varpro(runs))[1]] == ["none"]
+    scores = choose_form(runs, fit_varpro(runs))[1]
+    assert [(s.form, s.kappa == 1) for s in scores] == [("none", True), ("none", False)]
 
 
 def test_both_counts_of_parameters_are_tried_where_both_are_there():

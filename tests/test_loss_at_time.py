@@ -168,6 +168,14 @@ def test_flag_outside_the_law(roomy, limits, what):
     assert f" {what}, but toy-law was fitted on " in flag
 
 
+def test_flag_another_vocabulary(roomy):
+    assert flags(roomy, law=dataclasses.replace(roomy.law, vocab_size=ARCH.vocab_size)) == []
+    (flag,) = flags(roomy, law=dataclasses.replace(roomy.law, vocab_size=50257))
+    assert flag.endswith(
+        "but toy-law was fitted on losses over 50,257: its level means nothing here"
+    )
+
+
 def test_under_the_critical_batch_rule_the_largest_batch_is_not_the_best(roomy):
     sizes = 2.0 ** np.arange(0, 14)
     mesh = dataclasses.replace(ARCH, batch_size=sizes)

@@ -25,6 +25,21 @@ def test_hoffmann_on_chinchilla_and_gopher(n_params, n_tokens, size_term, data_t
     assert loss == pytest.approx(1.69 + size_term + data_term, abs=0.001)
 
 
+def test_with_kappa_and_without_a_floor_it_is_kaplans_law(law):
+    """Equation 1.5 and table 2 of Kaplan et al. 2020: N_c, D_c and two exponents."""
+    size, tokens, alpha_n, alpha_d = 6.4e13, 1.8e13, 0.076, 0.103
+    ratio = alpha_n / alpha_d
+    numbers = {"E": 0.0, "A": size**ratio, "B": tokens, "alpha": ratio, "beta": 1.0}
+    kaplan = dataclasses.replace(law, **numbers, kappa=alpha_d)
+    for n_params, n_tokens in ((1e6, 1e9), (1e9, 2e10)):
+        expected = ((size / n_params) ** ratio + tokens / n_tokens) ** alpha_d
+        assert kaplan.loss(n_params, n_tokens) == pytest.approx(expected)
+    # Alone, either law is that of equations 1.1 and 1.2.
+    assert kaplan.loss(1e9, 1e300) == pytest.approx((size / 1e9) ** alpha_n)
+    assert kaplan.loss(1e300, 1e9) == pytest.approx((tokens / 1e9) ** alpha_d)
+    assert (kaplan.floor, dataclasses.replace(kaplan, E=16, kappa=0.5).floor) == (0, 4)
+
+
 def test_infinite_model_and_data_leave_the_floor(law):
     assert law.loss(1e300, 1e300) == pytest.approx(law.E)
 
@@ -53,6 +68,7 @@ def test_one_formula_for_scalars_meshes_and_jax_arrays(law):
         ({"beta": -0.3}, "`beta` must be > 0, but got -0.3"),
         ({"alpha": float("nan")}, "`alpha` must be > 0, but got nan"),
         ({"E": -0.1}, "`E` must be >= 0, but got -0.1"),
+        ({"kappa": 1.5}, "`kappa` must be above 0 and at most 1, but got 1.5"),
         ({"n_params_range": (2.0, 1.0)}, r"`n_params_range` must be .* but got \[2.0, 1.0\]"),
         ({"n_tokens_range": (0.0, 1.0)}, "`n_tokens_range` must be 0 < low <= high"),
         ({"aspect_ratio_range": (9.0, 3.0)}, "`aspect_ratio_range` must be 0 < low <= high"),
