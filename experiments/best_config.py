@@ -1,8 +1,9 @@
 """Does the predicted best model of a time budget win, and does it beat the rules people use?
 
-Command: python experiments/best_config.py --device DEVICE.toml --law LAW.toml
-         (both fitted on this machine: `anybudget calibrate --out DEVICE.toml`, and
-         `anybudget fit experiments/loss_law/python.csv --out LAW.toml`)
+Command: python experiments/best_config.py
+         python experiments/best_config.py --budgets 1m,2m --seeds 1    # a part of it
+         python experiments/best_config.py --figure    # draws what is in the tables again, 5 s
+         (elsewhere first `anybudget calibrate --out DEVICE.toml`, and give it --device DEVICE.toml)
 Wall time: 14 models × 3 seeds × 15 minutes, about 10 hours of one quiet core; with its rows in
 place, a minute. Seeds are the outer loop: one seed of all models is a third of it.
 Expected: in each budget the predicted winner is within 1% of the best loss measured, the Spearman
@@ -12,8 +13,8 @@ largest such model that reads 10 MB once; nanoGPT's shape for a CPU, 128×4.
 
 For 1, 2, 4 and 8 minutes: `find` in the space `cpu`, then training of its winner, of the two tied
 with it that have the highest P(best), of eight others spread over predicted loss, and of the
-rules' models. Writes best_config/BUDGET/runs.csv row by row, best_config.csv and
-docs/best_config.png.
+rules' models. Writes best_config/BUDGET/runs.csv row by row and models.csv beside it, predicted and
+measured, best_config.csv, a row a budget, and docs/best_config.png.
 """
 # ruff: noqa: E402
 
@@ -46,7 +47,10 @@ from anybudget.validation.compare import Comparison, compare
 FOLDER = Path(__file__).with_suffix("")
 OUT = Path(__file__).with_suffix(".csv")
 FIGURE = OUT.parent.parent / "docs" / "best_config.png"
+MODELS_FILE = "models.csv"
 N_TIED, N_CONTRAST = 2, 8
+COLOURS = {"winner": ACCENT, "tied": "#d97706", "contrast": SECOND, "rule": "0.2"}
+KNOWN = ("winner", "tied", "contrast")
 
 
 def entries_for(objective: LossAtTime, device: str, law: str) -> list[Entry]:
@@ -88,34 +92,42 @@ def row_of(budget: str, comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def draw(comparisons: dict[str, Comparison]) -> None:
+def draw() -> None:
     """Measured against predicted loss, a panel a budget."""
+    table = pd.read_csv(OUT)
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(
-            1, len(comparisons), figsize=(3.2 * len(comparisons), 3.3), layout="constrained"
+            1, len(table), figsize=(3.2 * len(table), 3.3), layout="constrained", squeeze=False
         )
-        for axes, (budget, comparison) in zip(panels, comparisons.items(), strict=True):
-            known = [model for model in comparison.models if model.measured_loss]
-            ends = [min(m.candidate.loss for m in known), max(m.candidate.loss for m in known)]
+        for axes, budget, spearman in zip(panels[0], table.budget, table.spearman, strict=True):
+            models = pd.read_csv(FOLDER / budget / MODELS_FILE).dropna(subset="measured_loss")
+            ends = [models.predicted_loss.min(), models.predicted_loss.max()]
             axes.plot(ends, ends, "--", color="0.6", linewidth=0.8)
-            for model in known:
-                colour = {"winner": ACCENT, "contrast": SECOND, "tied": SECOND}.get(model.role, "k")
-                axes.plot(model.candidate.loss, model.measured_loss, "o", color=colour, ms=4)
-            axes.set(xlabel="predicted loss")
-            axes.set_title(f"{budget}: Spearman {comparison.loss.spearman or 0:.2f}")
-        panels[0].set(ylabel="measured loss, nats per token")
+            for role, same in models.groupby(models.role.where(models.role.isin(KNOWN), "rule")):
+                axes.plot(
+                    same.predicted_loss, same.measured_loss, "o", color=COLOURS[str(role)], ms=4,
+                    label=str(role),
+                )  # fmt: skip
+            axes.set(xlabel="predicted loss, nats per token")
+            axes.set_title(f"{budget}: Spearman {spearman:.2f}")
+        panels[0, 0].set(ylabel="measured loss, nats per token")
+        panels[0, 0].legend(frameon=False, fontsize=8)
         figure.savefig(FIGURE, dpi=130)
 
 
 def main() -> None:
     """Search, train what is missing, compare, write and draw."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--device", required=True)
-    parser.add_argument("--law", required=True)
+    parser.add_argument("--device", default="cpu-core")
+    parser.add_argument("--law", default="python-source")
     parser.add_argument("--budgets", default="1m,2m,4m,8m")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--figure", action="store_true", help="only draw what is in the tables")
     options = parser.parse_args()
-    text, comparisons = tokens(), {}
+    if options.figure:
+        draw()
+        return
+    text, rows = tokens(), []
     for budget in options.budgets.split(","):
         objective = LossAtTime(
             device=load_device(options.device),
@@ -124,11 +136,13 @@ def main() -> None:
         )
         entries = entries_for(objective, options.device, options.law)
         trained = train_entries(entries, text, FOLDER / budget, objective, n_seeds=options.seeds)
-        comparisons[budget] = compare(trained)
-    frame = pd.DataFrame([row_of(budget, one) for budget, one in comparisons.items()])
+        models = pd.DataFrame([model.as_dict() for model in trained])
+        models.to_csv(FOLDER / budget / MODELS_FILE, index=False, float_format="%.6g")
+        rows.append(row_of(budget, compare(trained)))
+    frame = pd.DataFrame(rows)
     frame.to_csv(OUT, index=False, float_format="%.5g")
     print(frame.T.to_string(header=False))
-    draw(comparisons)
+    draw()
 
 
 if __name__ == "__main__":

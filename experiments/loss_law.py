@@ -12,10 +12,10 @@ their intervals, E, A and B are not.
 Trains 23 shapes at six parameter counts, 24 thousand to 2.7 million, each for 2^18 tokens (512
 steps of 512 tokens) and twice as many again and again, up to 2^24 or to 6e12 FLOPs (3.2e12 on the
 second corpus). Every run has its own whole schedule, the one that `confirm` trains by. On `python`
-every shape is trained with two more seeds (the largest with one) at one budget, for
-`parameter_equivalence.py`; `wider_deeper.py` takes its equal tokens from here too. Each row is
-added to loss_law/CORPUS.csv as its run ends, the cheapest first; rows that are there are kept.
-Numbers of steps are fixed, so losses do not depend on what else the machine does; step times in
+the shapes are trained with two more seeds (those of 1M parameters with one, the largest with none)
+at one budget, for `parameter_equivalence.py`; `wider_deeper.py` takes its equal tokens from here
+too. Each row is added to loss_law/CORPUS.csv as its run ends, the cheapest first; rows that are
+there are kept. Numbers of steps are fixed, so losses do not depend on what else the machine does; step times in
 these rows do, and nothing uses them.
 """
 # ruff: noqa: E402
@@ -50,8 +50,8 @@ LEVELS: dict[float, tuple[tuple[int, int, int], ...]] = {
 SHORTEST_STEPS, MOST_STEPS = 512, 2**15
 # A run's FLOPs at most: on `python`, on another corpus, and when it is repeated with more seeds.
 MOST_FLOPS, MOST_FLOPS_ELSEWHERE, SEEDED_FLOPS = 6e12, 3.2e12, 1e12
-# Seeds besides the first, and fewer above a parameter count.
-MORE_SEEDS, FEWER_SEEDS, FEWER_FROM_PARAMS = (1, 2), (1,), 2e6
+# Seeds besides the first, as many as twice the last allows.
+MORE_SEEDS = (1, 2)
 MAX_BYTES = 100_000_000
 KEY = ("d_model", "n_layers", "d_ff", "n_steps", "seed")
 
@@ -74,16 +74,16 @@ def steps_of(arch: Architecture, most_flops: float) -> list[int]:
 
 
 def jobs(corpus: str) -> list[tuple[Architecture, int, int]]:
-    """Architecture, steps and seed of every run: by seed, then the cheapest first."""
+    """Architecture, steps and seed of every run, the cheapest first."""
     found = []
     for arch in architectures():
         most = MOST_FLOPS if corpus == "python" else MOST_FLOPS_ELSEWHERE
         found += [(arch, n, 0) for n in steps_of(arch, most)]
         if corpus == "python":
             seeded = steps_of(arch, SEEDED_FLOPS)[-1]
-            seeds = MORE_SEEDS if n_params(arch) < FEWER_FROM_PARAMS else FEWER_SEEDS
-            found += [(arch, seeded, seed) for seed in seeds]
-    return sorted(found, key=lambda job: (job[2], job[1] * flops_per_step(job[0])))
+            n_more = int(2 * SEEDED_FLOPS / flops_per_step(arch) / seeded)
+            found += [(arch, seeded, seed) for seed in MORE_SEEDS[:n_more]]
+    return sorted(found, key=lambda job: job[1] * flops_per_step(job[0]))
 
 
 def run_all(corpus: str, seeds: tuple[int, ...]) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from loss_law import LEVELS
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 from scipy.optimize import least_squares
 
 from anybudget.objectives.law_report import LawReport, report_law
@@ -31,18 +33,24 @@ KEPT = (
 
 
 def laws_of(runs: pd.DataFrame, corpus: str) -> dict[str, LawReport]:
-    """The pure law of the first seed's runs, and the one whose form held-out error chooses."""
+    """Four laws of the first seed's runs.
+
+    Hoffmann's sum, with further terms in shape where held-out error wants them, with a power as
+    well, and with that power but without the terms.
+    """
     first = runs[runs.seed == 0]
     columns = {str(name): np.asarray(first[name]) for name in first.columns}
+
+    def report(kind: str, **options: Any) -> LawReport:
+        name, source = f"{corpus}-{kind}", "experiments/loss_law.py"
+        return report_law(columns, name=name, source=source, huber_delta=0, **options)
+
+    full = report("shape and power")
     return {
-        kind: report_law(
-            columns,
-            name=f"{corpus}-{kind}",
-            source="experiments/loss_law.py",
-            form=form,
-            huber_delta=0,
-        )
-        for kind, form in (("pure", "none"), ("shape-aware", "auto"))
+        "sum": report("sum", form="none", kappa=1.0),
+        "shape": report("shape", kappa=1.0),
+        "power": report("power", form="none", kappa=full.law.kappa),
+        "shape and power": full,
     }
 
 
@@ -50,6 +58,7 @@ def table_of(corpus: str, kind: str, report: LawReport) -> dict[str, Any]:
     """One row: the law's numbers with their intervals and every held-out score."""
     assert report.draws is not None
     row: dict[str, Any] = {"corpus": corpus, "law": kind, "form": report.form, "n": report.n_rows}
+    row["kappa"] = report.law.kappa
     for name, (low, high) in report.draws.intervals().items():
         row |= {name: report.fit.values[name], f"{name}_low": low, f"{name}_high": high}
     for held, score in report.scores.items():
@@ -66,10 +75,8 @@ def error_when_kept(law: LossLaw, runs: pd.DataFrame, kept: tuple[str, ...]) -> 
     def relative(logs: np.ndarray) -> np.ndarray:
         values = {name: getattr(law, name) for name in PARAMETERS}
         values |= dict(zip(free, np.exp(logs), strict=True))
-        predicted = (
-            values["E"] + values["A"] / n ** values["alpha"] + values["B"] / d ** values["beta"]
-        )
-        return predicted / loss - 1
+        parts = values["E"] + values["A"] / n ** values["alpha"] + values["B"] / d ** values["beta"]
+        return parts**law.kappa / loss - 1
 
     begin = np.log([max(getattr(law, name), 1e-3) for name in free])
     found = least_squares(relative, begin, x_scale=0.1).x if free else begin
@@ -77,43 +84,56 @@ def error_when_kept(law: LossLaw, runs: pd.DataFrame, kept: tuple[str, ...]) -> 
 
 
 def draw(tables: dict[str, pd.DataFrame], laws: dict[str, dict[str, LawReport]]) -> None:
-    """Each corpus's runs with its pure law, and what the law leaves against the shape."""
+    """A row a corpus: its runs with the law of N and D, and what laws leave against the shape."""
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(
-            1, 2 * len(tables), figsize=(5.5 * len(tables), 3.6), layout="constrained"
+            len(tables), 2, figsize=(10, 3.6 * len(tables)), layout="constrained", squeeze=False
         )
-        for i, (corpus, runs) in enumerate(tables.items()):
-            report = laws[corpus]["pure"]
-            _draw_points(panels[2 * i], runs, report.law, corpus)
-            _draw_residuals(panels[2 * i + 1], runs, report.law)
+        for (left, right), (corpus, runs) in zip(panels, tables.items(), strict=True):
+            of_corpus = {kind: report.law for kind, report in laws[corpus].items()}
+            _draw_points(left, runs, of_corpus["power"], corpus)
+            _draw_residuals(right, runs, of_corpus)
         figure.savefig(FIGURE, dpi=130)
 
 
 def _draw_points(axes: Axes, runs: pd.DataFrame, law: LossLaw, corpus: str) -> None:
-    dots = axes.scatter(
-        runs.n_tokens, runs.measured_loss, c=runs.n_params, norm="log", s=9, cmap="viridis"
-    )
     tokens = np.geomspace(runs.n_tokens.min(), runs.n_tokens.max(), 100)
-    for size in sorted({float(f"{n:.1g}") for n in runs.n_params}):
-        axes.plot(tokens, law.loss(size, tokens), color=dots.to_rgba(np.array([size]))[0], lw=1)
+    for i, size in enumerate(LEVELS):
+        colour = plt.get_cmap("viridis")(0.9 * i / (len(LEVELS) - 1))
+        same = runs[abs(np.log(runs.n_params / size)) < 0.1]
+        axes.scatter(same.n_tokens, same.measured_loss, color=colour, s=9)
+        if len(same):
+            losses = law.loss(size, tokens)
+            axes.plot(tokens, losses, color=colour, lw=1)
+            axes.annotate(
+                f"{size / 1e6:.3g}M" if size >= 1e6 else f"{size / 1e3:.0f}k",
+                (tokens[-1], losses[-1]), (4, 0), textcoords="offset points", va="center",
+                fontsize=8, color=colour,
+            )  # fmt: skip
     axes.set(xscale="log", xlabel="tokens", ylabel="loss, nats per token")
-    axes.set_title(f"{corpus}: {len(runs)} runs and the law")
-    axes.figure.colorbar(dots, ax=axes, label="parameters")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_title(f"{corpus}: {len(runs)} runs, and the law of N and D")
 
 
-def _draw_residuals(axes: Axes, runs: pd.DataFrame, law: LossLaw) -> None:
-    share = 100 * (runs.measured_loss / law.loss(runs.n_params, runs.n_tokens) - 1)
+def _draw_residuals(axes: Axes, runs: pd.DataFrame, laws: dict[str, LossLaw]) -> None:
     axes.axhline(0, color="0.7", linewidth=0.8)
-    axes.scatter(runs.d_model / runs.n_layers, share, s=9, color=SECOND)
-    means = share.groupby(runs.d_model / runs.n_layers).mean()
-    axes.plot(means.index, means, color=ACCENT)
+    ratio = runs.d_model / runs.n_layers
+    run = {name: runs[name] for name in ("d_model", "n_layers", "n_steps")}
+    for kind, colour in (("power", SECOND), ("shape and power", ACCENT)):
+        predicted = laws[kind].loss(runs.n_params, runs.n_tokens, run)
+        share = 100 * (runs.measured_loss / predicted - 1)
+        axes.scatter(ratio, share, s=9, color=colour, alpha=0.5, linewidths=0)
+        means = share.groupby(ratio).mean()
+        label = "law of N and D" if kind == "power" else "and of shape"
+        axes.plot(means.index, means, color=colour, label=label)
+    axes.legend(frameon=False, fontsize=8)
     axes.set(xscale="log", xlabel="d_model / n_layers", ylabel="measured over predicted, %")
     axes.set_title("What it leaves, against the shape")
 
 
 def main() -> None:
     """Fit, judge, compare the corpora, write and draw."""
-    tables = {path.stem: pd.read_csv(path) for path in sorted(FOLDER.glob("*.csv"))}
+    tables = {path.stem: pd.read_csv(path) for path in sorted(FOLDER.glob("*.csv"))[::-1]}
     tables = {corpus: runs for corpus, runs in tables.items() if "measured_loss" in runs}
     laws = {corpus: laws_of(runs, corpus) for corpus, runs in tables.items()}
     rows = [table_of(c, kind, report) for c in laws for kind, report in laws[c].items()]
@@ -122,11 +142,13 @@ def main() -> None:
     print(frame.T.to_string(header=False))
     transfer = [
         {
+            "law": kind,
             "from": source,
             "to": target,
             "kept": " ".join(kept) or "nothing",
-            "mape": error_when_kept(laws[source]["pure"].law, tables[target], kept),
+            "mape": error_when_kept(laws[source][kind].law, tables[target], kept),
         }
+        for kind in ("sum", "power")
         for source in tables
         for target in tables
         if source != target

@@ -1,7 +1,7 @@
 """Do wider models beat deeper ones of equal parameters, and is it their speed or their quality?
 
-Command: python experiments/wider_deeper.py --device DEVICE.toml --law LAW.toml
-         (as for best_config.py)
+Command: python experiments/wider_deeper.py
+         python experiments/wider_deeper.py --figure    # draws wider_deeper.csv again, 5 s
 Wall time: 15 models × 3 seeds × (20 s + 80 s), an hour and a half of one core; with its
 rows in place, a minute.
 Expected: at equal time the best of five shapes has a width over depth of 20 to 110 in every cell,
@@ -155,9 +155,13 @@ def draw(frame: pd.DataFrame) -> None:
 def main() -> None:
     """Train what is missing, compare, write and draw."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--device", required=True)
-    parser.add_argument("--law", required=True)
+    parser.add_argument("--device", default="cpu-core")
+    parser.add_argument("--law", default="python-source")
+    parser.add_argument("--figure", action="store_true", help="only draw what is in the table")
     options = parser.parse_args()
+    if options.figure:
+        draw(pd.read_csv(OUT))
+        return
     device, law, text = load_device(options.device), load_law(options.law), tokens()
     cells = []
     for level, name in NAMES.items():

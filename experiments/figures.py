@@ -1,0 +1,91 @@
+"""Does every figure come back from the rows? All of them, made again from what is committed.
+
+Command: python experiments/figures.py
+Wall time: a minute and a half; nothing is trained or timed.
+Expected: `git status` shows no figure changed but by the version of matplotlib.
+
+Deletes the figures of README and docs, and runs the commands that make them. The picture of the
+report needs Chromium and its driver (Debian: chromium, chromium-driver); without them it stays.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+DOCS = ROOT / "docs"
+SCALING = HERE / "plans" / "scaling"
+REPORT = DOCS / "report.png"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+# The command that draws each from its rows.
+SCRIPTS = {
+    "law_fit": ["law_figure.py"],
+    "step_time": ["step_time.py"],
+    "loss_law": ["loss_law_report.py"],
+    "parameter_equivalence": ["parameter_equivalence.py"],
+    "best_config": ["best_config.py", "--figure"],
+    "wider_deeper": ["wider_deeper.py", "--figure"],
+}
+
+
+def main() -> None:
+    """Delete what is there and make it again; the time that each took."""
+    began = time.monotonic()
+    for name, (script, *options) in SCRIPTS.items():
+        figure = DOCS / f"{name}.png"
+        figure.unlink(missing_ok=True)
+        run(sys.executable, str(HERE / script), *options)
+        print(f"{time.monotonic() - began:5.0f} s  {figure.relative_to(ROOT)}", flush=True)
+    for figure in SCALING.glob("*.png"):
+        figure.unlink()
+    anybudget("batch", str(HERE / "plans" / "scaling.toml"), "--out", str(SCALING))
+    print(f"{time.monotonic() - began:5.0f} s  {SCALING.relative_to(ROOT)}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        anybudget("find", "3h", "--device", "tpu-v5e", "--out", folder)
+        shutil.copy(Path(folder) / "landscape.png", DOCS / "landscape.png")
+        print(f"{time.monotonic() - began:5.0f} s  docs/landscape.png", flush=True)
+        if CHROMIUM and DRIVER:
+            anybudget("report", folder)
+            photograph(Path(folder) / "report.html")
+            print(f"{time.monotonic() - began:5.0f} s  {REPORT.relative_to(ROOT)}", flush=True)
+
+
+def run(*command: str) -> None:
+    """Run a command in this folder, silently unless it fails."""
+    ended = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{ended.stdout}{ended.stderr}")
+
+
+def anybudget(*options: str) -> None:
+    """Run the command line tool."""
+    run(sys.executable, "-m", "anybudget", *options)
+
+
+def photograph(page: Path) -> None:
+    """The top of a page, 1280 wide, as Chromium draws it."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM or ""
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,1400"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    try:
+        driver.get(page.resolve().as_uri())
+        time.sleep(2)  # its figures are drawn by then
+        driver.save_screenshot(str(REPORT))
+    finally:
+        driver.quit()
+
+
+if __name__ == "__main__":
+    main()
