@@ -15,8 +15,8 @@ second corpus). Every run has its own whole schedule, the one that `confirm` tra
 the shapes are trained with two more seeds (those of 1M parameters with one, the largest with none)
 at one budget, for `parameter_equivalence.py`; `wider_deeper.py` takes its equal tokens from here
 too. Each row is added to loss_law/CORPUS.csv as its run ends, the cheapest first; rows that are
-there are kept. Numbers of steps are fixed, so losses do not depend on what else the machine does; step times in
-these rows do, and nothing uses them.
+there are kept. Numbers of steps are fixed, so losses do not depend on what else the machine does;
+step times in these rows do, and nothing uses them.
 """
 # ruff: noqa: E402
 
