@@ -2,7 +2,7 @@
 
 Command: python experiments/loss_law.py python
          python experiments/loss_law.py FILE    # the second corpus: 100 MB of English prose
-         python experiments/loss_law.py python 1 2    # only these seeds, beside another process
+         python experiments/loss_law.py python --largest-first    # on a second core, beside the first
 Wall time: about two hours of one core for each corpus; with its rows in place, seconds.
 Expected: held out by shape the pure law has an R² above 0.95 and a shape-aware law a higher one;
 fitted on the smaller budgets it foretells the largest D within 2%; N counted with embeddings
@@ -22,7 +22,7 @@ step times in these rows do, and nothing uses them.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 from anybudget.validation import host
@@ -86,26 +86,32 @@ def jobs(corpus: str) -> list[tuple[Architecture, int, int]]:
     return sorted(found, key=lambda job: job[1] * flops_per_step(job[0]))
 
 
-def run_all(corpus: str, seeds: tuple[int, ...]) -> None:
-    """Train what the corpus's file does not hold yet."""
-    path = FOLDER / f"{Path(corpus).name.partition('.')[0]}.csv"
+def missing(corpus: str, path: Path) -> list[tuple[Architecture, int, int]]:
+    """The jobs that a file does not hold yet."""
     done = finished(path, Run, KEY)
-    todo = [
+    return [
         (arch, n, seed)
         for arch, n, seed in jobs(corpus)
-        if seed in seeds and (arch.d_model, arch.n_layers, arch.d_ff, n, seed) not in done
+        if (arch.d_model, arch.n_layers, arch.d_ff, n, seed) not in done
     ]
-    if not todo:
+
+
+def run_all(corpus: str, *, largest_first: bool) -> None:
+    """Train what the corpus's file does not hold, until it holds all."""
+    path = FOLDER / f"{Path(corpus).name.partition('.')[0]}.csv"
+    if not missing(corpus, path):
         return
     host.use_cores(1)
     tokens = prepare_tokens(load_corpus(corpus, max_bytes=MAX_BYTES), vocab_size=TEXT["vocab_size"])
-    print(f"{len(todo)} runs to do, {len(tokens.train):,} tokens of {corpus}", flush=True)
-    for arch, n_steps, seed in todo:
+    while todo := missing(corpus, path):
+        arch, n_steps, seed = todo[-1 if largest_first else 0]
         run = train(arch, tokens, seed=seed, n_steps=n_steps, n_heldout_tokens=2**18)
-        append_row(path, run)
+        if (arch, n_steps, seed) in missing(corpus, path):  # and no other process was faster
+            append_row(path, run)
         print(
-            f"{arch.d_model}×{arch.n_layers}, {n_params(arch):,} parameters, {run.n_tokens:,} "
-            f"tokens, seed {seed}: {run.measured_loss:.4f} in {run.time_budget_s:.0f} s",
+            f"{len(todo) - 1} left; {arch.d_model}×{arch.n_layers}, {n_params(arch):,} parameters, "
+            f"{run.n_tokens:,} tokens, seed {seed}: {run.measured_loss:.4f} in "
+            f"{run.time_budget_s:.0f} s",
             flush=True,
         )
 
@@ -116,5 +122,8 @@ def heads_of(d_model: int) -> int:
 
 
 if __name__ == "__main__":
-    corpus, *chosen = sys.argv[1:] or ["python"]
-    run_all(corpus, tuple(map(int, chosen)) or (0, *MORE_SEEDS))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("corpus", nargs="?", default="python")
+    parser.add_argument("--largest-first", action="store_true")
+    options = parser.parse_args()
+    run_all(options.corpus, largest_first=options.largest_first)
