@@ -2,7 +2,7 @@
 
 Command: python experiments/loss_law.py python
          python experiments/loss_law.py FILE    # the second corpus: 100 MB of English prose
-         python experiments/loss_law.py python --largest-first    # on a second core, beside the first
+         python experiments/loss_law.py python --largest-first    # beside it, on a second core
 Wall time: about two hours of one core for each corpus; with its rows in place, seconds.
 Expected: held out by shape the pure law has an R² above 0.95 and a shape-aware law a higher one;
 fitted on the smaller budgets it foretells the largest D within 2%; N counted with embeddings
