@@ -71,6 +71,9 @@ RequestOption = Annotated[
         "--request", help="What each job asks for: TPU=4 of ray, slurm_partition=gpu. Repeatable."
     ),
 ]
+ChipsOption = Annotated[
+    int, typer.Option("--chips", help="Devices that split every batch.", min=1)
+]
 DataOption = Annotated[
     float | None, typer.Option(help="Unique tokens that there are; repeated ones count for less.")
 ]
@@ -114,6 +117,7 @@ def find(
     remat: RematOption = "auto",
     data_limit_tokens: DataOption = None,
     critical_batch: CriticalOption = False,
+    chips: ChipsOption = 1,
     seed: SeedOption = 0,
     out: OutOption = None,
     as_json: JsonOption = False,
@@ -123,7 +127,7 @@ def find(
     from .search.find import find
     from .validation.machine import machine_warning
 
-    objective = _objective(budget, device, law, remat, data_limit_tokens, critical_batch)
+    objective = _objective(budget, device, law, remat, data_limit_tokens, critical_batch, chips)
     space = space or _default_space(objective)
     models = _models(space, settings, objective)
     folder = _writable(out)
@@ -258,6 +262,7 @@ def predict(
     remat: RematOption = "auto",
     data_limit_tokens: DataOption = None,
     critical_batch: CriticalOption = False,
+    chips: ChipsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Predict step time, tokens and loss of one architecture, part by part."""
@@ -265,7 +270,7 @@ def predict(
     from .search.predict import predict_one
     from .space.architecture import FIELDS
 
-    objective = _objective(budget, device, law, remat, data_limit_tokens, critical_batch)
+    objective = _objective(budget, device, law, remat, data_limit_tokens, critical_batch, chips)
     fields = {name: given[name] for name in FIELDS if name in given}
     answer = predict_one(objective, fields, config)
     if as_json:
@@ -654,6 +659,7 @@ def _objective(
     remat: str = "auto",
     data_limit_tokens: float | None = None,
     critical_batch: bool = False,
+    n_chips: int = 1,
 ) -> LossAtTime:
     from .objectives.budget import parse_budget
     from .objectives.loss_at_time import LossAtTime
@@ -666,6 +672,7 @@ def _objective(
         remat=remat,  # type: ignore[arg-type]
         data_limit_tokens=data_limit_tokens,
         critical_batch=critical_batch,
+        n_chips=n_chips,
     )
 
 

@@ -77,5 +77,5 @@ def step_time_mesh(
         d_head=64,
         d_ff=4 * widths,
     )
-    times_ms = 1e3 * objective.device.step_time_model.step_time_s(mesh)
+    times_ms = 1e3 * objective.step_time_s(mesh)
     return np.broadcast_arrays(widths, depths, times_ms)  # type: ignore[return-value]

@@ -90,7 +90,7 @@ class Confirmation:
             "verdict": self.verdict,
             "warnings": self.warnings,
             "time_budget_s": self.objective.time_budget_s,
-            "device": self.objective.device.name,
+            "device": self.objective.machine,
             "law": self.objective.law.name,
             "law_corpus": self.objective.law.corpus,
             "corpus": self.tokens.corpus,

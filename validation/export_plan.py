@@ -86,7 +86,7 @@ class Plan:
         arch, predicted = self.arch, self.candidate.prediction
         yield f"{arch.d_model} x {arch.n_layers}, {predicted.n_params:,} parameters,"
         yield (
-            f"for {format_budget(self.objective.time_budget_s)} on {self.objective.device.name}: "
+            f"for {format_budget(self.objective.time_budget_s)} on {self.objective.machine}: "
             f"{self.n_steps:,} steps, {predicted.n_tokens:,} tokens,"
         )
         yield f"predicted loss {self.candidate.loss:.4f} (law {self.objective.law.name})."
