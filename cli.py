@@ -370,6 +370,9 @@ def confirm(
     workers: WorkersOption = None,
     address: AddressOption = None,
     request: RequestOption = None,
+    distributed: Annotated[
+        bool, typer.Option("--distributed", help="One of several processes; see docs/chips.md.")
+    ] = False,
     seed: SeedOption = 0,
     out: OutOption = None,
     as_json: JsonOption = False,
@@ -385,11 +388,15 @@ def confirm(
     found = load_result(result)
     chip = load_device(device) if device else found.objective.device
     folder = out or (result if result.is_dir() else result.parent) / "confirm"
-    _writable(folder)
     fan_out = _engine(engine, workers, address, request, n_cores=_n_cores_of(chip))
     if fan_out is None:
         keep_freed_memory()
         pin_cores(_n_cores_of(chip))
+    elif distributed:
+        raise ValueError("--distributed trains in these processes; leave out --engine")
+    is_first = not distributed or _join()
+    if is_first:
+        _writable(folder)
     from .validation.confirm import confirm
     from .validation.show import show_confirmation
 
@@ -400,13 +407,15 @@ def confirm(
         corpus=corpus,
         engine=fan_out,
         draws=_draws_of_preset(found.objective, device),
-        on_progress=_tell,
+        on_progress=_tell if is_first else lambda line: None,
         device=chip,
         top=top,
         contrast=contrast,
         scale=scale,
         seed=seed,
     )
+    if not is_first:
+        return
     confirmation.save(folder, command=_command())
     if as_json:
         print(json.dumps(confirmation.as_dict()))
@@ -638,6 +647,14 @@ def main() -> None:
 def _mistake(message: str) -> int:
     print(f"anybudget: {' '.join(message.split())}", file=sys.stderr)
     return MISTAKE
+
+
+def _join() -> bool:
+    """Wait for the other processes of a training; whether this one is the first of them."""
+    from .validation.hosts import is_first, join_processes
+
+    join_processes()
+    return is_first()
 
 
 def _draws_of_preset(objective: LossAtTime, device: str | None) -> Draws | None:

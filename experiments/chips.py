@@ -62,7 +62,9 @@ class ChipsRow(ArchitectureRow):
     """Whole arrays that collectives of each kind take, bytes, as counted and as compiled.
 
     Attributes:
-        sent_ratio: bytes that a chip sends, counted over compiled.
+        compiled_permute: bytes that a chip sends its neighbours, where the compiler scatters an
+            array in a loop of matmuls.
+        sent_ratio: bytes that a chip sends in all, counted over compiled.
         memory_ratio: of the chip's main memory, predicted over planned.
     """
 
@@ -74,6 +76,7 @@ class ChipsRow(ArchitectureRow):
     compiled_all_gather: NonNegativeInt
     counted_reduce_scatter: NonNegativeInt
     compiled_reduce_scatter: NonNegativeInt
+    compiled_permute: NonNegativeInt
     sent_ratio: PositiveFloat
     memory_bytes: PositiveInt
     memory_ratio: PositiveFloat
@@ -87,8 +90,10 @@ def row_of(step: Compiled) -> ChipsRow:
         side: {kind: round(values[f"{kind}_bytes"] or 0) for kind in COLLECTIVES}
         for side, values in (("counted", step.analytic), ("compiled", step.compiler))
     }
+    n_chips, permuted = step.topology.n_chips, step.collective_bytes.get("collective-permute", 0)
     counted, compiled = (
-        2 * one["all_reduce"] + one["all_gather"] + one["reduce_scatter"] for one in sides.values()
+        (n_chips - 1) / n_chips * (2 * one["all_reduce"] + one["all_gather"] + one["reduce_scatter"])
+        for one in sides.values()
     )
     columns = {f"{side}_{kind}": n for side, one in sides.items() for kind, n in one.items()}
     return ChipsRow(
@@ -96,7 +101,8 @@ def row_of(step: Compiled) -> ChipsRow:
         **columns,
         topology=step.topology.name,
         fully_sharded=step.fully_sharded,
-        sent_ratio=counted / compiled,
+        compiled_permute=permuted,
+        sent_ratio=counted / (compiled + permuted),
         memory_bytes=step.memory_bytes,
         memory_ratio=step.analytic["memory_bytes"] / step.memory_bytes,
         versions=";".join(f"{name} {version}" for name, version in step.versions.items()),
@@ -128,7 +134,8 @@ def main() -> None:
         )
         print(
             f"{row.topology} {'full' if row.fully_sharded else 'data'}, "
-            f"{row.d_model}×{row.n_layers}, batch {row.batch_size}: {kinds}; "
+            f"{row.d_model}×{row.n_layers}, batch {row.batch_size}: {kinds}, "
+            f"permuted {row.compiled_permute / 1e6:,.1f} MB; "
             f"sent {row.sent_ratio:.3f}, memory {row.memory_ratio:.2f}"
         )
 

@@ -33,6 +33,7 @@ def train_step(
     arch: Architecture,
     recipe: Recipe,
     execution: Execution,
+    shardings: Params | None = None,
 ) -> tuple[State, jax.Array]:
     """The state after one step, and the loss before it.
 
@@ -43,8 +44,12 @@ def train_step(
         arch: the model.
         recipe: how it is updated.
         execution: how its loss is computed.
+        shardings: of the parameters where chips share them. Their gradient is then scattered, which
+            the compiler does not see of a tied embedding: it would gather one half to add it.
     """
     before, gradient = jax.value_and_grad(loss)(state.params, tokens_bt, arch, execution)
+    if shardings:
+        gradient = jax.lax.with_sharding_constraint(gradient, shardings)
     updates, opt_state = optimizer(arch, recipe).update(gradient, state.opt_state, state.params)
     rate = learning_rate(arch, recipe, progress)
     params = jax.tree.map(lambda param, update: param - rate * update, state.params, updates)
@@ -59,7 +64,8 @@ class Program:
         init: seed -> `State`.
         step: `State`, tokens, progress -> `State`, loss; the first `State` is consumed.
         evaluate: params, tokens -> loss.
-        place: tokens on the host -> tokens on the devices.
+        place: tokens on the host -> tokens on the devices, of which each process has its own; what
+            it is given is the whole batch.
         state_shapes: shape, dtype and sharding of every array of the `State`.
         memory_bytes: what a step needs on each device.
     """
@@ -80,7 +86,8 @@ def compile_program(
     n_devices: int = 1,
     fully_sharded: bool = False,
 ) -> Program:
-    """Compile ahead of time all that training needs, for devices of this machine.
+    """Compile ahead of time all that training needs, for devices of this process and of those that
+    train with it.
 
     Args:
         arch: what to train.
@@ -90,12 +97,14 @@ def compile_program(
         fully_sharded: as `abstract_inputs` has it.
 
     Raises:
-        ValueError: there are not so many devices, or they do not divide the batch.
+        ValueError: there are not so many devices, or they do not divide the batch, or some process
+            would have none.
     """
-    if not 1 <= n_devices <= jax.device_count() or arch.batch_size % n_devices:
+    n_here, together = jax.device_count(), jax.process_count() > 1
+    if not (n_here if together else 1) <= n_devices <= n_here or arch.batch_size % n_devices:
         raise ValueError(
-            f"`n_devices` must be from 1 to {jax.device_count()} and divide the batch, "
-            f"but got n_devices={n_devices}, batch_size={arch.batch_size}"
+            f"`n_devices` must be {f'all {n_here}' if together else f'from 1 to {n_here}'} and divide "
+            f"the batch, but got n_devices={n_devices}, batch_size={arch.batch_size}"
         )
     devices = jax.devices()[:n_devices]
     inputs = abstract_inputs(arch, recipe, devices, fully_sharded=fully_sharded)
@@ -114,7 +123,9 @@ def compile_program(
         init=init,
         step=compiled_step,
         evaluate=evaluate.lower(inputs.state.params, inputs.tokens).compile(),
-        place=lambda tokens_bt: jax.device_put(tokens_bt, inputs.tokens.sharding),
+        place=lambda tokens_bt: jax.make_array_from_process_local_data(
+            inputs.tokens.sharding, tokens_bt, tokens_bt.shape
+        ),
         state_shapes=inputs.state,
         memory_bytes=_memory_bytes(compiled_step),
     )
@@ -161,7 +172,13 @@ def lower_step(
 ) -> jax.stages.Lowered:
     """The optimizer step for the inputs' devices, ready to be compiled; it consumes its state."""
     shardings = jax.tree.map(lambda x: x.sharding, inputs.state)
-    run = functools.partial(train_step, arch=arch, recipe=recipe, execution=execution)
+    run = functools.partial(
+        train_step,
+        arch=arch,
+        recipe=recipe,
+        execution=execution,
+        shardings=shardings.params if inputs.whole.mesh.size > 1 else None,
+    )
     step = jax.jit(run, donate_argnums=0, out_shardings=(shardings, inputs.whole))
     return step.lower(inputs.state, inputs.tokens, 0.0)
 
