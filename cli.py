@@ -71,9 +71,7 @@ RequestOption = Annotated[
         "--request", help="What each job asks for: TPU=4 of ray, slurm_partition=gpu. Repeatable."
     ),
 ]
-ChipsOption = Annotated[
-    int, typer.Option("--chips", help="Devices that split every batch.", min=1)
-]
+ChipsOption = Annotated[int, typer.Option("--chips", help="Devices that split every batch.", min=1)]
 DataOption = Annotated[
     float | None, typer.Option(help="Unique tokens that there are; repeated ones count for less.")
 ]

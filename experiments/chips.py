@@ -37,13 +37,17 @@ class Job(NamedTuple):
     shape: tuple[int, int]
     batch_size: int
     fully_sharded: bool
+    tied_embeddings: bool = True
 
     @property
     def arch(self) -> Architecture:
         """What is compiled, with the batch of all chips."""
         d_model, n_layers = self.shape
         return Architecture.from_shape(
-            d_model=d_model, n_layers=n_layers, batch_size=self.batch_size
+            d_model=d_model,
+            n_layers=n_layers,
+            batch_size=self.batch_size,
+            tied_embeddings=self.tied_embeddings,
         )
 
 
@@ -55,7 +59,7 @@ JOBS = [
         ("v5e:2x2", (512, 8), 8),
     )
     for fully_sharded in (False, True)
-]
+] + [Job("v5e:4x4", (2048, 2), 64, fully_sharded=True, tied_embeddings=False)]
 
 
 class ChipsRow(ArchitectureRow):
@@ -92,7 +96,9 @@ def row_of(step: Compiled) -> ChipsRow:
     }
     n_chips, permuted = step.topology.n_chips, step.collective_bytes.get("collective-permute", 0)
     counted, compiled = (
-        (n_chips - 1) / n_chips * (2 * one["all_reduce"] + one["all_gather"] + one["reduce_scatter"])
+        (n_chips - 1)
+        / n_chips
+        * (2 * one["all_reduce"] + one["all_gather"] + one["reduce_scatter"])
         for one in sides.values()
     )
     columns = {f"{side}_{kind}": n for side, one in sides.items() for kind, n in one.items()}
@@ -132,9 +138,10 @@ def main() -> None:
             f"{getattr(row, f'compiled_{kind}') / 1e6:,.1f} MB"
             for kind in COLLECTIVES
         )
+        untied = "" if row.tied_embeddings else " untied"
         print(
             f"{row.topology} {'full' if row.fully_sharded else 'data'}, "
-            f"{row.d_model}×{row.n_layers}, batch {row.batch_size}: {kinds}, "
+            f"{row.d_model}×{row.n_layers}{untied}, batch {row.batch_size}: {kinds}, "
             f"permuted {row.compiled_permute / 1e6:,.1f} MB; "
             f"sent {row.sent_ratio:.3f}, memory {row.memory_ratio:.2f}"
         )

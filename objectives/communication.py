@@ -36,18 +36,22 @@ def collective_bytes(
     weights = {mm.part: mm.n_params for mm in layer_matmuls(arch) if mm.has_weights}
     scattered = bytes_per_element * arch.n_layers * sum(weights.values())
     logits = logits_matmul(arch)
-    per_row = (bytes_per_element + WIDE_BYTES) * arch.d_model
     if not fully_sharded:
-        reduced = scattered + per_row * arch.vocab_size + norms
-        return {"all_reduce": reduced, "all_gather": 0, "reduce_scatter": 0}
-    # A chip holds some rows of the vocabulary: of these and of the batch's rows, the fewer travel.
-    vocabulary = per_row * np.minimum(logits.m, logits.n)
+        vocabulary = (bytes_per_element + WIDE_BYTES) * logits.n_params
+        return {"all_reduce": scattered + vocabulary + norms, "all_gather": 0, "reduce_scatter": 0}
+    # A chip holds a share of the vocabulary's rows. Where the batch has fewer rows, those travel,
+    # and else the table does: then the lookups' gradient is whole on every chip, and that of a
+    # tied embedding's logits is gathered to be added to it.
+    rows = (logits.m < logits.n) * logits.m * arch.d_model
+    table = (logits.m >= logits.n) * logits.n * arch.d_model
     # The last block's MLP runs backward right after forward, on weights that are still there.
     last_mlp = bytes_per_element * sum(weights[part] for part in ("mlp_up", "mlp_down"))
+    per_row = bytes_per_element + WIDE_BYTES
+    per_table = 2 * bytes_per_element + WIDE_BYTES * arch.tied_embeddings
     return {
-        "all_reduce": norms,
-        "all_gather": 2 * scattered - last_mlp + vocabulary,
-        "reduce_scatter": scattered + vocabulary,
+        "all_reduce": norms + WIDE_BYTES * table,
+        "all_gather": 2 * scattered - last_mlp + per_row * rows + per_table * table,
+        "reduce_scatter": scattered + per_row * rows + bytes_per_element * table,
     }
 
 

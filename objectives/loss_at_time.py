@@ -153,19 +153,17 @@ class LossAtTime:
         )
 
     def admits(self, arch: Architecture) -> bool:
-        """Whether one architecture fits in some way and makes a step in some way.
+        """Whether one architecture fits in some way, and makes a step were there no communication.
 
-        What is larger in every count is feasible only if this is: memory and time grow with every
-        count in each way, though not from one way to another.
+        What is larger in every count is feasible only if this is: memory in each way and compute
+        grow with every count, which the time of the chosen way need not.
         """
-        ways = list(itertools.product(*self._ways))
-        return bool(
-            any(self._memory_bytes(arch, *way) <= self.device.memory_bytes for way in ways)
-            and any(
-                self.step_time_s(arch, remat=remat, sharded=sharded) <= self.time_budget_s
-                for remat, sharded in ways
-            )
+        compute_s = self.device.step_time_model.step_time_s(
+            self.share(arch), remat=self.remat == "layer"
         )
+        ways = itertools.product(*self._ways)
+        fits = any(self._memory_bytes(arch, *way) <= self.device.memory_bytes for way in ways)
+        return bool(fits and compute_s <= self.time_budget_s)
 
     def predict(self, arch: Architecture, cost: Cost | None = None) -> Prediction:
         """Predict for one architecture or an array of them; `cost` is theirs, where it is known."""

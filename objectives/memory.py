@@ -40,8 +40,9 @@ def memory_by_part(arch: Architecture, *, bytes_per_element: int, remat: bool = 
 def memory_bytes(
     arch: Architecture, *, bytes_per_element: int, remat: bool = False, n_shares: int = 1
 ) -> Any:
-    """Bytes of one training step, the sum of `memory_by_part`; of `n_shares` chips that share all
-    that is held for each parameter, those of one.
+    """Bytes of one training step, the sum of `memory_by_part`.
+
+    Of `n_shares` chips that share all that is held for each parameter, they are those of one.
     """
     copy = bytes_per_element if bytes_per_element < BYTES_PER_PARAM["weights"] else 0
     per_param = (sum(BYTES_PER_PARAM.values()) + copy) / n_shares

@@ -34,19 +34,36 @@ def test_data_parallel_chips_reduce_every_gradient(gated_mlp, tied_embeddings):
         assert found == {"all_reduce": expected, "all_gather": 0, "reduce_scatter": 0}
 
 
-@pytest.mark.parametrize(("batch_size", "rows"), [(1, 16), (6, 96), (7, 100), (64, 100)])
-def test_fully_sharded_chips_gather_weights_twice_and_scatter_gradients(batch_size, rows):
-    arch = Architecture.from_shape(**SHAPE, vocab_size=100, batch_size=batch_size)
+@pytest.mark.parametrize("tied_embeddings", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 6, 7, 64])
+def test_fully_sharded_chips_gather_weights_twice_and_scatter_gradients(
+    batch_size, tied_embeddings
+):
+    arch = Architecture.from_shape(
+        **SHAPE, tied_embeddings=tied_embeddings, vocab_size=100, batch_size=batch_size
+    )
     sizes = arrays(arch)
     matrices = sum(sizes[name] for name in ("qkv", "attention_output", "mlp_up", "mlp_down"))
     last_mlp = (sizes["mlp_up"] + sizes["mlp_down"]) // 3
-    # Of the vocabulary's rows and the batch's, the fewer: 2 bytes for logits, 4 for lookups.
-    vocabulary = 6 * 64 * rows
-    assert collective_bytes(arch, bytes_per_element=2, fully_sharded=True) == {
+    expected = {
         "all_reduce": 4 * (7 * 64),
-        "all_gather": 2 * (2 * matrices - last_mlp) + vocabulary,
-        "reduce_scatter": 2 * matrices + vocabulary,
+        "all_gather": 2 * (2 * matrices - last_mlp),
+        "reduce_scatter": 2 * matrices,
     }
+    if batch_size * 16 < 100:
+        # The batch's rows travel there and back: 2 bytes for logits, 4 for lookups.
+        activations = (2 + 4) * 64 * batch_size * 16
+        travels = {"all_gather": activations, "reduce_scatter": activations}
+    else:
+        # The vocabulary's do: for lookups and logits there, and for their gradients back.
+        table = sizes["embedding"]
+        travels = {
+            "all_gather": 2 * 2 * table + 4 * table * tied_embeddings,
+            "reduce_scatter": 2 * table,
+            "all_reduce": 4 * table,
+        }
+    found = collective_bytes(arch, bytes_per_element=2, fully_sharded=True)
+    assert found == {kind: n + travels.get(kind, 0) for kind, n in expected.items()}
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.loss_law import LossLaw
 from anybudget.search.candidate import Candidate
 from anybudget.space.architecture import Architecture
+from anybudget.validation import train as train_module
 from anybudget.validation.choose import Entry
 from anybudget.validation.hosts import join_processes
 from anybudget.validation.runs import Run, read_rows
 from anybudget.validation.tokens import Tokens
-from anybudget.validation import train as train_module
 from anybudget.validation.train import train
 from anybudget.validation.train_all import Plan, one_by_one, train_all
 
@@ -49,8 +49,8 @@ def made_up():
         corpus_fingerprint="0",
         fingerprint="0",
         vocab_size=32,
-        train=text[:3000],
-        heldout=text[3000:],
+        train=text[:3000],  # pyright: ignore[reportArgumentType]
+        heldout=text[3000:],  # pyright: ignore[reportArgumentType]
         heldout_n_bytes=2000,
         tokenizer_path=Path("none"),
     )
@@ -143,7 +143,7 @@ def test_they_agree_on_the_clock_and_one_of_them_writes_the_row(answers):
 
 def test_without_the_others_it_says_what_it_needs(monkeypatch):
     monkeypatch.setenv("JAX_PROCESS_ID", "first")
-    with pytest.raises(ValueError, match="--distributed needs SLURM.* JAX_NUM_PROCESSES and"):
+    with pytest.raises(ValueError, match=r"--distributed needs SLURM.* JAX_NUM_PROCESSES and"):
         join_processes()
 
 

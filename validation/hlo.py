@@ -103,8 +103,9 @@ class Program:
         return {one.name: one for one in self.computations[computation]}
 
     def trip_count(self, loop: Instruction) -> int:
-        """How often a `while` runs its body, from the constant that its condition compares with
-        and the one that its body adds.
+        """How often a `while` runs its body.
+
+        It follows from the constants that its condition compares with and that its body adds.
 
         Raises:
             ValueError: the program does not say.
@@ -124,8 +125,9 @@ class Program:
         return -(-constants[0] // self._stride(loop))
 
     def _stride(self, loop: Instruction) -> int:
-        """What a loop's counter grows by: 2 where the compiler made two steps one, and 1 of all
-        whose body does not say.
+        """What a loop's counter grows by, 1 where its body does not say.
+
+        It is 2 where the compiler made two steps one.
         """
         condition = self.computations[loop.called["condition"]]
         counters = [INDEX.search(one.attributes) for one in condition]

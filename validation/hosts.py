@@ -18,25 +18,22 @@ NEEDS = "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"
 def join_processes() -> None:
     """Wait for the other processes; before anything else is asked of jax.
 
-    Their number, this one's and the first one's address are found under SLURM, Open MPI and on Cloud
-    TPU, and are read elsewhere from the environment.
+    Their number, this one's and the first one's address are found under SLURM, Open MPI and on
+    Cloud TPU, and are read elsewhere from the environment.
 
     Raises:
         ValueError: they are not to be found, or a variable is not a number.
     """
     try:
-        numbers = {
-            argument: int(os.environ[variable])
-            for argument, variable in (
-                ("num_processes", "JAX_NUM_PROCESSES"),
-                ("process_id", "JAX_PROCESS_ID"),
-            )
-            if variable in os.environ
-        }
-        told = len(numbers) == 2 and "JAX_COORDINATOR_ADDRESS" in os.environ
+        number, count = (
+            int(os.environ[name]) if name in os.environ else None
+            for name in ("JAX_PROCESS_ID", "JAX_NUM_PROCESSES")
+        )
+        told = None not in (number, count) and "JAX_COORDINATOR_ADDRESS" in os.environ
         # Where all is told, nothing is searched for: not even a metadata server.
+        search = "deactivate" if told else None
         jax.distributed.initialize(
-            **numbers, cluster_detection_method="deactivate" if told else None
+            process_id=number, num_processes=count, cluster_detection_method=search
         )
     except (ValueError, RuntimeError) as error:
         raise ValueError(

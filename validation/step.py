@@ -33,7 +33,6 @@ def train_step(
     arch: Architecture,
     recipe: Recipe,
     execution: Execution,
-    shardings: Params | None = None,
 ) -> tuple[State, jax.Array]:
     """The state after one step, and the loss before it.
 
@@ -44,12 +43,8 @@ def train_step(
         arch: the model.
         recipe: how it is updated.
         execution: how its loss is computed.
-        shardings: of the parameters where chips share them. Their gradient is then scattered, which
-            the compiler does not see of a tied embedding: it would gather one half to add it.
     """
     before, gradient = jax.value_and_grad(loss)(state.params, tokens_bt, arch, execution)
-    if shardings:
-        gradient = jax.lax.with_sharding_constraint(gradient, shardings)
     updates, opt_state = optimizer(arch, recipe).update(gradient, state.opt_state, state.params)
     rate = learning_rate(arch, recipe, progress)
     params = jax.tree.map(lambda param, update: param - rate * update, state.params, updates)
@@ -86,8 +81,9 @@ def compile_program(
     n_devices: int = 1,
     fully_sharded: bool = False,
 ) -> Program:
-    """Compile ahead of time all that training needs, for devices of this process and of those that
-    train with it.
+    """Compile ahead of time all that training needs.
+
+    It runs on devices of this process and of those that train with it.
 
     Args:
         arch: what to train.
@@ -103,8 +99,8 @@ def compile_program(
     n_here, together = jax.device_count(), jax.process_count() > 1
     if not (n_here if together else 1) <= n_devices <= n_here or arch.batch_size % n_devices:
         raise ValueError(
-            f"`n_devices` must be {f'all {n_here}' if together else f'from 1 to {n_here}'} and divide "
-            f"the batch, but got n_devices={n_devices}, batch_size={arch.batch_size}"
+            f"`n_devices` must be {f'all {n_here}' if together else f'from 1 to {n_here}'} and "
+            f"divide the batch, but got n_devices={n_devices}, batch_size={arch.batch_size}"
         )
     devices = jax.devices()[:n_devices]
     inputs = abstract_inputs(arch, recipe, devices, fully_sharded=fully_sharded)
@@ -172,13 +168,7 @@ def lower_step(
 ) -> jax.stages.Lowered:
     """The optimizer step for the inputs' devices, ready to be compiled; it consumes its state."""
     shardings = jax.tree.map(lambda x: x.sharding, inputs.state)
-    run = functools.partial(
-        train_step,
-        arch=arch,
-        recipe=recipe,
-        execution=execution,
-        shardings=shardings.params if inputs.whole.mesh.size > 1 else None,
-    )
+    run = functools.partial(train_step, arch=arch, recipe=recipe, execution=execution)
     step = jax.jit(run, donate_argnums=0, out_shardings=(shardings, inputs.whole))
     return step.lower(inputs.state, inputs.tokens, 0.0)
 
