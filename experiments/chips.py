@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import AwareDatetime, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -101,9 +101,11 @@ def row_of(step: Compiled) -> ChipsRow:
         * (2 * one["all_reduce"] + one["all_gather"] + one["reduce_scatter"])
         for one in sides.values()
     )
-    columns = {f"{side}_{kind}": n for side, one in sides.items() for kind, n in one.items()}
+    columns: dict[str, Any] = {
+        f"{side}_{kind}": n for side, one in sides.items() for kind, n in one.items()
+    }
+    columns |= step.arch.as_dict()
     return ChipsRow(
-        **step.arch.as_dict(),
         **columns,
         topology=step.topology.name,
         fully_sharded=step.fully_sharded,

@@ -61,8 +61,8 @@ def _device(device: Device) -> str:
 def _chips(objective: LossAtTime) -> str:
     return (
         f"{objective.n_chips} split every batch, data parallel where a model fits so and else "
-        "fully sharded; memory and FLOPs are of each. What is gathered travels beside the compute; for "
-        "what is reduced or scattered all wait, at "
+        "fully sharded; memory and FLOPs are of each. What is gathered travels beside the "
+        "compute; for what is reduced or scattered all wait, at "
         f"{objective.device.collective_bytes_per_s / 1e9:,.4g} GB/s."
     )
 
