@@ -159,7 +159,7 @@ class LossAtTime:
         grow with every count, which the time of the chosen way need not.
         """
         compute_s = self.device.step_time_model.step_time_s(
-            self.share(arch), remat=self.remat == "layer"
+            self.share(arch), remat=self._ways[0][0]
         )
         ways = itertools.product(*self._ways)
         fits = any(self._memory_bytes(arch, *way) <= self.device.memory_bytes for way in ways)
@@ -199,7 +199,7 @@ class LossAtTime:
     def step_time_s(self, arch: Architecture, *, remat: Any = False, sharded: Any = False) -> Any:
         """Seconds of an optimizer step, the chips' communication included."""
         model, share = self.device.step_time_model, self.share(arch)
-        compute_s = _either(remat, lambda remat: model.step_time_s(share, remat=remat))
+        compute_s = _of_each(remat, lambda remat: model.step_time_s(share, remat=remat))
         return self.with_communication(compute_s, arch, sharded)
 
     def with_communication(self, compute_s: Any, arch: Architecture, sharded: Any) -> Any:
@@ -212,11 +212,11 @@ class LossAtTime:
             collected = collective_bytes(arch, bytes_per_element=size, fully_sharded=sharded)
             return step_time_s(compute_s, collected, n_chips=self.n_chips, bytes_per_s=rate)
 
-        return _either(sharded, together_s)
+        return _of_each(sharded, together_s)
 
     @property
     def _ways(self) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
-        """Whether to rematerialise and whether to share the state, the preferred first."""
+        """Whether to rematerialise, the fastest first, and whether to share the state."""
         remats = {"none": (False,), "layer": (True,), "auto": (False, True)}
         return remats[self.remat], (False, True) if self.n_chips > 1 else (False,)
 
@@ -282,11 +282,15 @@ class LossAtTime:
         return flags
 
 
-def _either(choice: Any, value: Callable[[bool], Any]) -> Any:
-    """The value of a choice, or of each of an array of choices.
+def _of_each(choices: Any, value: Callable[[Any], Any]) -> Any:
+    """The value of a choice, a small whole number or a bool, or of each of an array of them.
 
-    Two open meshes cost less than one of the full size of the choices.
+    Open meshes, one for each choice that some model has, cost less than one of the full size.
     """
-    if np.ndim(choice) == 0:
-        return value(bool(choice))
-    return np.where(choice, value(True), value(False))
+    if np.ndim(choices) == 0:
+        return value(int(choices))
+    first, *others = np.flatnonzero(np.bincount(np.ravel(choices)))
+    values = value(int(first))
+    for choice in others:
+        values = np.where(choices == choice, value(int(choice)), values)
+    return values
