@@ -82,6 +82,6 @@ def test_fully_sharded_chips_gather_weights_twice_and_scatter_gradients(
 def test_chips_wait_for_what_is_reduced_and_compute_beside_what_is_gathered(
     kind, n_chips, expected
 ):
-    collected = dict.fromkeys(("all_reduce", "all_gather", "reduce_scatter"), 0) | {kind: 8e9}
+    collected = {"all_reduce": 0.0, "all_gather": 0.0, "reduce_scatter": 0.0} | {kind: 8e9}
     found = step_time_s(5.0, collected, n_chips=n_chips, bytes_per_s=1e9)
     assert found == pytest.approx(expected)
