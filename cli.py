@@ -72,6 +72,7 @@ RequestOption = Annotated[
         "--request", help="What each job asks for: TPU=4 of ray, slurm_partition=gpu. Repeatable."
     ),
 ]
+ChipsOption = Annotated[int, typer.Option("--chips", help="Devices that split every batch.", min=1)]
 DataOption = Annotated[
     float | None, typer.Option(help="Unique tokens that there are; repeated ones count for less.")
 ]
@@ -115,6 +116,7 @@ def find(
     remat: RematOption = "auto",
     data_limit_tokens: DataOption = None,
     critical_batch: CriticalOption = False,
+    chips: ChipsOption = 1,
     seed: SeedOption = 0,
     out: OutOption = None,
     as_json: JsonOption = False,
@@ -125,7 +127,7 @@ def find(
     from .space.load import default_space
     from .validation.machine import machine_warning
 
-    objective = _objective(budget, device, law, remat, data_limit_tokens, critical_batch)
+    objective = _objective(budget, device, law, remat, data_limit_tokens, critical_batch, chips)
     space = space or default_space(objective.device.kind)
     models = _models(space, settings, objective)
     folder = _writable(out)
@@ -261,6 +263,7 @@ def predict(
     remat: RematOption = "auto",
     data_limit_tokens: DataOption = None,
     critical_batch: CriticalOption = False,
+    chips: ChipsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Predict step time, tokens and loss of one architecture, part by part."""
@@ -268,7 +271,7 @@ def predict(
     from .search.predict import predict_one
     from .space.architecture import FIELDS
 
-    objective = _objective(budget, device, law, remat, data_limit_tokens, critical_batch)
+    objective = _objective(budget, device, law, remat, data_limit_tokens, critical_batch, chips)
     fields = {name: given[name] for name in FIELDS if name in given}
     answer = predict_one(objective, fields, config)
     if as_json:
@@ -372,6 +375,9 @@ def confirm(
     workers: WorkersOption = None,
     address: AddressOption = None,
     request: RequestOption = None,
+    distributed: Annotated[
+        bool, typer.Option("--distributed", help="One of several processes; see docs/chips.md.")
+    ] = False,
     seed: SeedOption = 0,
     out: OutOption = None,
     as_json: JsonOption = False,
@@ -387,11 +393,15 @@ def confirm(
     found = load_result(result)
     chip = load_device(device) if device else found.objective.device
     folder = out or (result if result.is_dir() else result.parent) / "confirm"
-    _writable(folder)
     fan_out = _engine(engine, workers, address, request, n_cores=_n_cores_of(chip))
     if fan_out is None:
         keep_freed_memory()
         pin_cores(_n_cores_of(chip))
+    elif distributed:
+        raise ValueError("--distributed trains in these processes; leave out --engine")
+    is_first = not distributed or _join()
+    if is_first:
+        _writable(folder)
     from .validation.confirm import confirm
     from .validation.show import show_confirmation
 
@@ -402,13 +412,15 @@ def confirm(
         corpus=corpus,
         engine=fan_out,
         draws=_draws_of_preset(found.objective, device),
-        on_progress=_tell,
+        on_progress=_tell if is_first else lambda line: None,
         device=chip,
         top=top,
         contrast=contrast,
         scale=scale,
         seed=seed,
     )
+    if not is_first:
+        return
     confirmation.save(folder, command=_command())
     if as_json:
         print(json.dumps(confirmation.as_dict()))
@@ -642,6 +654,14 @@ def _mistake(message: str) -> int:
     return MISTAKE
 
 
+def _join() -> bool:
+    """Wait for the other processes of a training; whether this one is the first of them."""
+    from .validation.hosts import is_first, join_processes
+
+    join_processes()
+    return is_first()
+
+
 def _draws_of_preset(objective: LossAtTime, device: str | None) -> Draws | None:
     """Draws of a shipped law; a result holds no more of a law than its numbers."""
     from .objectives.presets import law_names, load_draws
@@ -661,6 +681,7 @@ def _objective(
     remat: str = "auto",
     data_limit_tokens: float | None = None,
     critical_batch: bool = False,
+    n_chips: int = 1,
 ) -> LossAtTime:
     from .objectives.budget import parse_budget
     from .objectives.loss_at_time import LossAtTime
@@ -674,6 +695,7 @@ def _objective(
         remat=remat,  # type: ignore[arg-type]
         data_limit_tokens=data_limit_tokens,
         critical_batch=critical_batch,
+        n_chips=n_chips,
     )
 
 

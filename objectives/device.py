@@ -10,6 +10,9 @@ from pydantic import ConfigDict
 
 from .step_time import StepTimeModel
 
+# Share of a chip's links that a slice without wraparound leaves to its corners.
+TPU_SLICE_LINKS = 0.5
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Device:
@@ -22,13 +25,15 @@ class Device:
         bandwidth_bytes_per_s: of its main memory.
         memory_bytes: of its main memory.
         dtype: the compute dtype, `bfloat16` or `float32`.
-        utilisation: the share of both datasheet rates that a step is assumed to reach as long as
+        utilisation: the share of its datasheet's rates that a step is assumed to reach as long as
             the device is not calibrated.
         source: where the numbers stand.
         step_time: the step-time model, fitted (None: from the datasheet, see `step_time_model`).
         basis: where the step time comes from, `datasheet`, `compiled` or `measured`.
         calibration: how the fitted model came about: held-out error, versions, date.
         price_per_hour_usd: US dollars for an hour of it; None: not known.
+        interconnect_bytes_per_s: that it sends to other chips over all of its links together, one
+            direction; None: not known, so it works alone.
 
     Raises:
         ValueError: a rate, size or price is not positive, or `basis` and `step_time` disagree.
@@ -48,10 +53,11 @@ class Device:
     step_time: StepTimeModel | None = None
     calibration: dict[str, Any] = dataclasses.field(default_factory=dict)
     price_per_hour_usd: float | None = None
+    interconnect_bytes_per_s: float | None = None
 
     def __post_init__(self) -> None:
         positive = ("peak_flops_per_s", "bandwidth_bytes_per_s", "memory_bytes", "utilisation")
-        for name in (*positive, "price_per_hour_usd"):
+        for name in (*positive, "price_per_hour_usd", "interconnect_bytes_per_s"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"device {self.name!r}: `{name}` must be > 0, but got {value}")
@@ -85,6 +91,24 @@ class Device:
                 "steps": 0.0,
             },
         )
+
+    @property
+    def collective_bytes_per_s(self) -> float:
+        """What it sends in a collective, at `utilisation`.
+
+        Of a TPU slice that is no torus (v5e and v6e: with an axis under 16 chips; v4 and v5p: under
+        4) the corner chips have half of their links, and all others wait for them.
+
+        Raises:
+            ValueError: the interconnect is not known.
+        """
+        if self.interconnect_bytes_per_s is None:
+            raise ValueError(
+                f"several chips need a device with `interconnect_bytes_per_s`, but {self.name} has "
+                "none; give it in a device file, or ask for one chip"
+            )
+        links = TPU_SLICE_LINKS if self.kind == "tpu" else 1.0
+        return self.interconnect_bytes_per_s * links * self.utilisation
 
     @property
     def label(self) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 
 from ..space.architecture import Architecture
 from .batch_size import small_batch_tokens
+from .communication import collective_bytes, step_time_s
 from .counts import n_params, n_params_non_embedding
 from .device import Device
 from .loss_law import LossLaw
@@ -34,8 +37,9 @@ class Prediction:
         step_time_s: seconds of an optimizer step.
         n_steps: whole steps in the budget.
         n_tokens: tokens in those steps, repeated ones included.
-        memory_bytes: of training with the chosen rematerialisation.
+        memory_bytes: of training with the chosen rematerialisation and sharding, on each chip.
         remat: whether each block's forward pass is run again in the backward pass.
+        sharded: whether several chips share weights, gradients and moments too; see `LossAtTime`.
         feasible: whether it fits in memory and makes at least one step.
         predicted_loss: nats per token; where not feasible, that of a single step on memory that
             is not there, to be masked by `feasible`.
@@ -48,6 +52,7 @@ class Prediction:
     n_tokens: Any
     memory_bytes: Any
     remat: Any
+    sharded: Any
     feasible: Any
     predicted_loss: Any
 
@@ -61,6 +66,7 @@ class Cost:
     step_time_s: Any
     memory_bytes: Any
     remat: Any
+    sharded: Any
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,9 +83,12 @@ class LossAtTime:
             for less (Muennighoff et al. 2023, equation 5). None: without limit.
         critical_batch: whether tokens in large batches count for less (`small_batch_tokens`), so
             that the batch may be searched. A law fitted on large batches is then charged twice.
+        n_chips: devices among which every batch is split. They work data parallel where the model
+            fits so, or else fully sharded; only what fits neither way is rematerialised.
 
     Raises:
-        ValueError: the budget or the data limit is not positive and finite.
+        ValueError: the budget or the data limit is not positive and finite, or `n_chips` is not
+            positive, or several of the device cannot work together.
     """
 
     device: Device
@@ -88,6 +97,7 @@ class LossAtTime:
     remat: Remat = "auto"
     data_limit_tokens: float | None = None
     critical_batch: bool = False
+    n_chips: int = 1
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.time_budget_s) and self.time_budget_s > 0):
@@ -99,17 +109,61 @@ class LossAtTime:
             raise ValueError(f"`data_limit_tokens` must be at least 1, but got {limit}")
         if self.remat not in ("none", "layer", "auto"):
             raise ValueError(f"`remat` must be none, layer or auto, but got {self.remat!r}")
+        if self.n_chips < 1:
+            raise ValueError(f"`n_chips` must be at least 1, but got {self.n_chips}")
+        if self.n_chips > 1:
+            self.device.collective_bytes_per_s  # noqa: B018
+
+    @property
+    def machine(self) -> str:
+        """The device's name, with their number where there are several."""
+        return self.device.name if self.n_chips == 1 else f"{self.n_chips} × {self.device.name}"
+
+    def check_batch(self, batch_size: Any) -> None:
+        """Raise ValueError unless the chips divide a batch, or every one of several."""
+        if np.any(rest := np.asarray(batch_size) % self.n_chips):
+            wrong = np.broadcast_to(batch_size, np.shape(rest))[rest > 0].flat[0]
+            fits = -(-int(wrong) // self.n_chips) * self.n_chips
+            raise ValueError(
+                f"`batch_size` must be a multiple of the {self.n_chips} chips, but got {wrong:g}; "
+                f"take {fits} (`find --set batch_size={fits}`, `predict --batch-size {fits}`)"
+            )
+
+    def share(self, arch: Architecture) -> Architecture:
+        """What one chip computes: the model with its part of the batch.
+
+        Raises:
+            ValueError: the chips do not divide the batch.
+        """
+        if self.n_chips == 1:
+            return arch
+        self.check_batch(arch.batch_size)
+        return dataclasses.replace(arch, batch_size=arch.batch_size // self.n_chips)
 
     def cost(self, arch: Architecture) -> Cost:
         """What one architecture or an array of them costs, in any time and under any law."""
-        remat, bytes_needed = self._memory(arch)
+        remat, sharded, bytes_needed = self._memory(arch)
         return Cost(
             n_params=n_params(arch),
             n_params_non_embedding=n_params_non_embedding(arch),
-            step_time_s=self._step_time_s(arch, remat),
+            step_time_s=self.step_time_s(arch, remat=remat, sharded=sharded),
             memory_bytes=bytes_needed,
             remat=remat,
+            sharded=sharded,
         )
+
+    def admits(self, arch: Architecture) -> bool:
+        """Whether one architecture fits in some way, and makes a step were there no communication.
+
+        What is larger in every count is feasible only if this is: memory in each way and compute
+        grow with every count, which the time of the chosen way need not.
+        """
+        compute_s = self.device.step_time_model.step_time_s(
+            self.share(arch), remat=self._ways[0][0]
+        )
+        ways = itertools.product(*self._ways)
+        fits = any(self._memory_bytes(arch, *way) <= self.device.memory_bytes for way in ways)
+        return bool(fits and compute_s <= self.time_budget_s)
 
     def predict(self, arch: Architecture, cost: Cost | None = None) -> Prediction:
         """Predict for one architecture or an array of them; `cost` is theirs, where it is known."""
@@ -142,28 +196,52 @@ class LossAtTime:
             n_tokens = np.minimum(n_tokens, self.data_limit_tokens) + self.data_limit_tokens * worth
         return small_batch_tokens(n_tokens, tokens_per_step) if self.critical_batch else n_tokens
 
-    def _memory(self, arch: Architecture) -> tuple[Any, Any]:
-        """Whether to rematerialise, and the bytes that training then needs."""
-        size = self.device.bytes_per_element
-        if self.remat != "auto":
-            remat = self.remat == "layer"
-            return remat, memory_bytes(arch, bytes_per_element=size, remat=remat)
-        without = memory_bytes(arch, bytes_per_element=size, remat=False)
-        remat = without > self.device.memory_bytes
-        if not np.any(remat):
-            return False, without
-        return remat, np.where(
-            remat, memory_bytes(arch, bytes_per_element=size, remat=True), without
-        )
+    def step_time_s(self, arch: Architecture, *, remat: Any = False, sharded: Any = False) -> Any:
+        """Seconds of an optimizer step, the chips' communication included."""
+        model, share = self.device.step_time_model, self.share(arch)
+        compute_s = _of_each(remat, lambda remat: model.step_time_s(share, remat=remat))
+        return self.with_communication(compute_s, arch, sharded)
 
-    def _step_time_s(self, arch: Architecture, remat: Any) -> Any:
-        model = self.device.step_time_model
-        if np.ndim(remat) == 0:
-            return model.step_time_s(arch, remat=bool(remat))
-        # Two open meshes cost less than one of the full size of `remat`.
-        return np.where(
-            remat, model.step_time_s(arch, remat=True), model.step_time_s(arch, remat=False)
-        )
+    def with_communication(self, compute_s: Any, arch: Architecture, sharded: Any) -> Any:
+        """Seconds of a step whose compute takes `compute_s` on each chip."""
+        if self.n_chips == 1:
+            return compute_s
+        size, rate = self.device.bytes_per_element, self.device.collective_bytes_per_s
+
+        def together_s(sharded: bool) -> Any:
+            collected = collective_bytes(arch, bytes_per_element=size, fully_sharded=sharded)
+            return step_time_s(compute_s, collected, n_chips=self.n_chips, bytes_per_s=rate)
+
+        return _of_each(sharded, together_s)
+
+    @property
+    def _ways(self) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
+        """Whether to rematerialise, the fastest first, and whether to share the state."""
+        remats = {"none": (False,), "layer": (True,), "auto": (False, True)}
+        return remats[self.remat], (False, True) if self.n_chips > 1 else (False,)
+
+    def _memory(self, arch: Architecture) -> tuple[Any, Any, Any]:
+        """Whether to rematerialise, whether to share the state, and the bytes then needed.
+
+        The first way in which a model fits, or else the last.
+        """
+        (remat, sharded), *others = itertools.product(*self._ways)
+        needed: Any = self._memory_bytes(arch, remat, sharded)
+        for way in others:
+            misfit = needed > self.device.memory_bytes
+            if not np.any(misfit):
+                break
+            needed = np.where(misfit, self._memory_bytes(arch, *way), needed)
+            remat, sharded = (
+                np.where(misfit, new, old) if np.ndim(old) or new != old else old
+                for new, old in zip(way, (remat, sharded), strict=True)
+            )
+        return remat, sharded, needed
+
+    def _memory_bytes(self, arch: Architecture, remat: bool, sharded: bool) -> Any:
+        size, n_shares = self.device.bytes_per_element, self.n_chips if sharded else 1
+        share = self.share(arch)
+        return memory_bytes(share, bytes_per_element=size, remat=remat, n_shares=n_shares)
 
     def flags(self, arch: Architecture, prediction: Prediction) -> list[str]:
         """What a reader must know before believing one model's prediction, a sentence each."""
@@ -172,7 +250,8 @@ class LossAtTime:
         if prediction.memory_bytes > self.device.memory_bytes:
             flags.append(
                 f"does not fit: {prediction.memory_bytes / 1e9:.1f} GB of "
-                f"{self.device.memory_bytes / 1e9:.1f} GB on {self.device.name}"
+                f"{self.device.memory_bytes / 1e9:.1f} GB on "
+                f"{'each of ' * (self.n_chips > 1)}{self.machine}"
             )
         for what, value, limits in (
             ("parameters", self.counted_params(prediction), law.n_params_range),
@@ -206,3 +285,17 @@ class LossAtTime:
             if epochs > MANY_EPOCHS:
                 flags.append(f"{epochs:.1f} epochs over the data (more than {MANY_EPOCHS})")
         return flags
+
+
+def _of_each(choices: Any, value: Callable[[Any], Any]) -> Any:
+    """The value of a choice, a small whole number or a bool, or of each of an array of them.
+
+    Open meshes, one for each choice that some model has, cost less than one of the full size.
+    """
+    if np.ndim(choices) == 0:
+        return value(int(choices))
+    first, *others = np.flatnonzero(np.bincount(np.ravel(choices)))
+    values = value(int(first))
+    for choice in others:
+        values = np.where(choices == choice, value(int(choice)), values)
+    return values

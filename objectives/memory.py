@@ -37,10 +37,15 @@ def memory_by_part(arch: Architecture, *, bytes_per_element: int, remat: bool = 
     return parts | _activation_bytes(arch, bytes_per_element, remat)
 
 
-def memory_bytes(arch: Architecture, *, bytes_per_element: int, remat: bool = False) -> Any:
-    """Bytes of one training step, the sum of `memory_by_part`."""
+def memory_bytes(
+    arch: Architecture, *, bytes_per_element: int, remat: bool = False, n_shares: int = 1
+) -> Any:
+    """Bytes of one training step, the sum of `memory_by_part`.
+
+    Of `n_shares` chips that share all that is held for each parameter, they are those of one.
+    """
     copy = bytes_per_element if bytes_per_element < BYTES_PER_PARAM["weights"] else 0
-    per_param = sum(BYTES_PER_PARAM.values()) + copy
+    per_param = (sum(BYTES_PER_PARAM.values()) + copy) / n_shares
     return per_param * n_params(arch) + total(_activation_bytes(arch, bytes_per_element, remat))
 
 

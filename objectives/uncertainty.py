@@ -173,11 +173,12 @@ def draw_losses(
     laws, seconds = (
         _resized(table, n_draws, rng) for table in (draws.laws, draws.seconds_per_unit)
     )
-    model = objective.device.step_time_model
+    model, share = objective.device.step_time_model, objective.share(arch)
     n_params = objective.counted_params(prediction).astype(float)
-    units = [np.broadcast_to(u, n_params.shape) for u in model.units(arch, remat=prediction.remat)]
+    units = [np.broadcast_to(u, n_params.shape) for u in model.units(share, remat=prediction.remat)]
     shape = n_draws, len(n_params)
-    step_time_s = seconds @ np.array(units) * _residuals(rng, draws.time_residual, *shape)
+    step_time_s = objective.with_communication(seconds @ np.array(units), arch, prediction.sharded)
+    step_time_s = step_time_s * _residuals(rng, draws.time_residual, *shape)
     n_steps = np.maximum(np.floor(objective.time_budget_s / step_time_s), 1)
     n_tokens = objective.effective_tokens(n_steps * arch.tokens_per_step, arch.tokens_per_step)
     E, A, B, alpha, beta, *coefficients = laws.T[:, :, None]  # noqa: N806

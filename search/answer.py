@@ -35,7 +35,8 @@ class Answer(Row):
         n_tied: shapes that are statistically tied with it, itself included.
         n_params_low, ...: 95% range of the models that win in the draws of law and step time.
         memory_share: of the device's memory that the winner needs.
-        cost_usd: of the budget on the device, where its price is known.
+        sharding: what its chips share, `data`, or `full` where they share the state too.
+        cost_usd: of the budget on all chips, where the device's price is known.
         warnings: what a reader must know before believing the answer, separated by `; `.
         searched_at: when it was found.
     """
@@ -76,6 +77,7 @@ class Answer(Row):
     d_model_high: int | None = None
     n_layers_low: int | None = None
     n_layers_high: int | None = None
+    sharding: Literal["data", "full"] | None = None
     cost_usd: float | None = None
     warnings: str | None = None
     searched_at: AwareDatetime
@@ -106,7 +108,7 @@ def answer(question: Question, shapes: Shapes | None) -> Answer:
         **best.as_dict(),
         **_sureness(question, *shapes),
         memory_share=best.prediction.memory_bytes / objective.device.memory_bytes,
-        cost_usd=price and price * objective.time_budget_s / 3600,
+        cost_usd=price and price * objective.n_chips * objective.time_budget_s / 3600,
         warnings="; ".join(warnings) or None,
     )
 

@@ -104,7 +104,8 @@ def _by_space(questions: list[Question]) -> Iterator[list[Question]]:
 
 def _machine(question: Question) -> str:
     """What makes a frontier, beside the space."""
-    return repr((question.objective.device, question.objective.remat))
+    objective = question.objective
+    return repr((objective.device, objective.remat, objective.n_chips))
 
 
 def _frontiers(

@@ -106,10 +106,10 @@ def draw_money(curves: list[Curve]) -> Figure:
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
     priced = [(question, curve) for question, curve in curves if is_known(curve["cost_usd"])]
-    devices = list(dict.fromkeys(question.objective.device.name for question, _ in priced))
+    devices = list(dict.fromkeys(question.objective.machine for question, _ in priced))
     laws = list(dict.fromkeys(question.objective.law.name for question, _ in priced))
     for question, curve in priced:
-        device, law = question.objective.device.name, question.objective.law.name
+        device, law = question.objective.machine, question.objective.law.name
         axes.plot(
             curve["cost_usd"], curve["predicted_loss"], marker="o", markersize=4,
             color=PALETTE[devices.index(device) % len(PALETTE)],
@@ -145,7 +145,7 @@ def _draw_curve(axes: Axes, curve: pd.DataFrame, name: str, colour: str) -> None
 def _label(question: Question, curve: pd.DataFrame) -> str:
     """A device, and the exponent of N where there is one."""
     fit = _fit(curve)
-    name = _plain(question.objective.device.name)
+    name = _plain(question.objective.machine)
     return f"{name}, N ~ T^{fit.exponent:.2f}" if fit else name
 
 

@@ -89,6 +89,7 @@ class Candidate:
             "tokens_per_param": self.prediction.n_tokens / self.prediction.n_params,
             "memory_bytes": self.prediction.memory_bytes,
             "remat": "layer" if self.prediction.remat else "none",
+            "sharding": "full" if self.prediction.sharded else "data",
             "predicted_loss": self.loss,
         }
 

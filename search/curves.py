@@ -65,8 +65,9 @@ def step_time_mesh(
         like: gives the other fields.
         objective: gives the step time.
     """
-    widths = np.arange(64, d_model + 64, 64.0)
-    depths = np.arange(1.0, n_layers + 1)[:, None]
+    # Lines need two of each.
+    widths = np.arange(64, max(d_model, 65) + 64, 64.0)
+    depths = np.arange(1.0, max(n_layers, 2) + 1)[:, None]
     heads = widths / 64
     mesh = dataclasses.replace(
         like,
@@ -77,5 +78,5 @@ def step_time_mesh(
         d_head=64,
         d_ff=4 * widths,
     )
-    times_ms = 1e3 * objective.device.step_time_model.step_time_s(mesh)
+    times_ms = 1e3 * objective.step_time_s(mesh)
     return np.broadcast_arrays(widths, depths, times_ms)  # type: ignore[return-value]

@@ -70,7 +70,7 @@ def scan(
 def n_to_scan(space: SearchSpace, objective: LossAtTime) -> int:
     """How many architectures a scan would evaluate: those in meshes where something may fit."""
     meshes = space.blocks()
-    return sum(size_of(mesh) for mesh in meshes if objective.predict(least(mesh)).feasible)
+    return sum(size_of(mesh) for mesh in meshes if objective.admits(least(mesh)))
 
 
 def evaluate(
@@ -78,8 +78,8 @@ def evaluate(
 ) -> Iterator[tuple[Architecture, Prediction | None, int]]:
     """Each mesh with its predictions (None where nothing in it fits) and its size."""
     for mesh in meshes:
-        smallest = objective.predict(least(mesh))
-        yield mesh, objective.predict(mesh) if smallest.feasible else None, size_of(mesh)
+        may_fit = objective.admits(least(mesh))
+        yield mesh, objective.predict(mesh) if may_fit else None, size_of(mesh)
 
 
 def best_of(meshes: Iterator[Architecture], objective: LossAtTime) -> Candidate | None:

@@ -74,7 +74,7 @@ def draw_landscape(shapes: list[Candidate], objective: LossAtTime) -> Figure:
     axes.set(xlabel="d_model", ylabel="n_layers")
     axes.set_title(
         f"Best of each shape in {format_budget(objective.time_budget_s)} on "
-        f"{objective.device.name}; lines: equal step time"
+        f"{objective.machine}; lines: equal step time"
     )
     return figure
 
@@ -116,7 +116,7 @@ def draw_loss_against_time(best: Candidate, space: SearchSpace, objective: LossA
     axes.set_xticks(budgets[::2], [format_budget(budget) for budget in budgets[::2]])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(y=0.15)
-    axes.set_title(f"The best shape of each budget on {objective.device.name}", color=ACCENT)
+    axes.set_title(f"The best shape of each budget on {objective.machine}", color=ACCENT)
     return figure
 
 
@@ -140,7 +140,7 @@ def draw_memory_front(front: list[Candidate], objective: LossAtTime) -> Figure:
     axes.set(xlabel="memory of training", ylabel="predicted loss, nats per token")
     axes.set_title(
         f"No model has both less memory and a lower loss "
-        f"({format_budget(objective.time_budget_s)} on {objective.device.name})"
+        f"({format_budget(objective.time_budget_s)} on {objective.machine})"
     )
     return figure
 

@@ -81,6 +81,7 @@ class Found:
             "remat": self.objective.remat,
             "data_limit_tokens": self.objective.data_limit_tokens,
             "critical_batch": self.objective.critical_batch,
+            "n_chips": self.objective.n_chips,
             "n_valid": self.n_valid,
             "certified": self.certified,
             "optuna_regret": self.optuna_regret,
@@ -125,12 +126,14 @@ def find(
         on_progress: called with the stage, what is newly done in it, and the stage's total.
 
     Raises:
-        ValueError: `top` or `n_trials` is not positive, or nothing in the space is feasible.
+        ValueError: `top` or `n_trials` is not positive, the objective's chips do not divide every
+            batch of the space, or nothing in it is feasible.
     """
     if top < 1:
         raise ValueError(f"`top` must be at least 1, but got {top}")
     if distinct not in ("shape", "architecture"):
         raise ValueError(f"`distinct` must be shape or architecture, but got {distinct!r}")
+    objective.check_batch(space.batch_size)
     explored = explore(
         space,
         objective,
@@ -160,7 +163,7 @@ def find(
         tried = space.n_architectures if certified else explored.n_trials
         raise ValueError(
             f"none of {tried:,} architectures {'in the space' if certified else 'tried'} fits "
-            f"{objective.device.name} and makes a step in the budget; allow smaller models, a "
+            f"{objective.machine} and makes a step in the budget; allow smaller models, a "
             "smaller batch, or more time"
         )
     ranked = (shapes if distinct == "shape" else candidates)[: max(top, MAX_RANKED)]

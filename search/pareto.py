@@ -69,7 +69,7 @@ def explore_front(
         # Without a feasible trial, Optuna's front is the least infeasible.
         front = [trial for trial in study.best_trials if not any(_violations(trial))]
     if not front:
-        raise ValueError(f"none of {n_trials} architectures fits {objective.device.name}")
+        raise ValueError(f"none of {n_trials} architectures fits {objective.machine}")
     cost_column = {"time": "time_budget_s", "memory": "memory_bytes"}[against]
     frame = pd.DataFrame([rows[trial.number] for trial in front])
     return frame.sort_values(cost_column).drop_duplicates(ignore_index=True)

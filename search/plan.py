@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "remat": "auto",
     "data_limit_tokens": math.inf,
     "critical_batch": False,
+    "chips": 1,
     "seed": 0,
     "budget": None,
 }
@@ -36,6 +37,7 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "set": ("a table of fields of the space", lambda value: isinstance(value, dict)),
     "data_limit_tokens": ("a number", lambda value: type(value) in (int, float)),
     "critical_batch": ("true or false", lambda value: isinstance(value, bool)),
+    "chips": ("a whole number >= 1", lambda value: type(value) is int and value >= 1),
     "seed": ("a whole number >= 0", lambda value: type(value) is int and value >= 0),
 }
 

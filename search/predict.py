@@ -24,6 +24,7 @@ PARTS = (
     "logits",
     "optimizer",
     "overhead",
+    "communication",
 )
 TRAINING_SHAPE = {"seq_len": 1024, "batch_size": 8}
 
@@ -55,6 +56,7 @@ def predict_one(
         "feasible": candidate.prediction.feasible,
         "time_budget_s": objective.time_budget_s,
         "device": objective.device.name,
+        "n_chips": objective.n_chips,
         "law": objective.law.name,
         "warnings": warnings + ([f"{config}: {note}"] if note else []),
         "parts": breakdown(candidate, objective),
@@ -79,13 +81,20 @@ def architecture_of(fields: dict[str, Any], instead: str) -> Architecture:
 
 
 def breakdown(candidate: Candidate, objective: LossAtTime) -> dict[str, dict[str, Any]]:
-    """Parameters, memory copies, FLOPs and seconds of a step, for each part of a model."""
-    arch, remat = candidate.arch, candidate.prediction.remat
+    """Parameters, and memory copies, FLOPs and seconds of a step of each chip, by part.
+
+    Seconds of `communication` are those for which the chips wait for each other.
+    """
+    prediction = candidate.prediction
+    arch, remat = objective.share(candidate.arch), prediction.remat
+    times_s = objective.device.step_time_model.step_time_by_part(arch, remat=remat)
+    if objective.n_chips > 1:
+        times_s["communication"] = prediction.step_time_s - sum(times_s.values())
     quantities = {
         "n_params": n_params_by_part(arch),
         "memcpys": memcpys_by_part(arch, remat=remat),
         "flops": flops_by_part(arch, remat=remat),
-        "step_time_s": objective.device.step_time_model.step_time_by_part(arch, remat=remat),
+        "step_time_s": times_s,
     }
     return {
         part: {name: values.get(part, 0) for name, values in quantities.items()}

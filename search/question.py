@@ -68,13 +68,13 @@ class Question:
     @property
     def title(self) -> str:
         """Budget, device and law, for a sentence."""
-        return f"{self.budget} on {self.objective.device.name} under {self.objective.law.name}"
+        return f"{self.budget} on {self.objective.machine} under {self.objective.law.name}"
 
     def as_dict(self) -> dict[str, Any]:
         """The columns that say what was asked."""
         return {
             "search": self.search,
-            "device": self.objective.device.name,
+            "device": self.objective.machine,
             "law": self.objective.law.name,
             "space": self.space_name,
             "settings": self.settings,
@@ -122,6 +122,9 @@ class QuestionMaker:
         # What is set on a space is the likelier to be wrong.
         with _blaming(options["set" if settings else "space"]):
             space = self._space(self._path(space_name), settings, law.aspect_ratio_range)
+        with _blaming(options["chips"]) as n_chips:
+            objective = dataclasses.replace(objective, n_chips=n_chips)
+            objective.check_batch(space.batch_size)
         # Files of draws lie beside the law's and the device's.
         with _blaming(options["law"]):
             draws = load_draws(objective, device_name, law_name)

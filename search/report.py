@@ -22,13 +22,14 @@ GROUPS = {
     "the MLP": ("mlp_up", "mlp_down"),
     "the vocabulary": ("embedding", "logits"),
     "the rest": ("norms", "optimizer", "overhead"),
+    "communication": ("communication",),
 }
 
 
 def search_page(searched: Searched) -> Page:
     """A search as a page."""
     objective, record = searched.result.objective, searched.record
-    budget, device = format_budget(objective.time_budget_s), objective.device.name
+    budget, device = format_budget(objective.time_budget_s), objective.machine
     return Page(
         title=f"{shape_of(_best(searched))} in {budget} on {device}",
         question=(

@@ -28,6 +28,7 @@ def assumptions(searched: Searched) -> list[tuple[str, str]]:
     device, law = objective.device, objective.law
     items = [
         ("Device", _device(device)),
+        *([("Chips", _chips(objective))] if objective.n_chips > 1 else []),
         ("Step time", _step_time(device)),
         ("Loss law", _law(law)),
         ("Law's range", _range(law)),
@@ -54,6 +55,15 @@ def _device(device: Device) -> str:
         f"{device.label}: {device.peak_flops_per_s / 1e12:,.4g} TFLOP/s, "
         f"{device.bandwidth_bytes_per_s / 1e9:,.4g} GB/s, {device.memory_bytes / 1e9:,.4g} GB, "
         f"{device.dtype}. Source: {device.source}."
+    )
+
+
+def _chips(objective: LossAtTime) -> str:
+    return (
+        f"{objective.n_chips} split every batch, data parallel where a model fits so and else "
+        "fully sharded; memory and FLOPs are of each. What is gathered travels beside the "
+        "compute; for what is reduced or scattered all wait, at "
+        f"{objective.device.collective_bytes_per_s / 1e9:,.4g} GB/s."
     )
 
 

@@ -33,6 +33,7 @@ def ranking(searched: Searched) -> Section:
         "r: blocks run again in the backward pass."
         if any(c.prediction.remat for c in candidates)
         else "",
+        "s: fully sharded." if any(c.prediction.sharded for c in candidates) else "",
     ]
     return Section(
         finding=_finding(candidates),
@@ -88,13 +89,14 @@ def _behind(behind: float, rank: int, standings: list[Standing] | None) -> list[
 def _quantities(candidate: Candidate) -> list[Cell]:
     arch, predicted = candidate.arch, candidate.prediction
     per_param = predicted.n_tokens / predicted.n_params
-    gated, remat = "g" if arch.gated_mlp else "", "r" if predicted.remat else ""
+    gated = "g" if arch.gated_mlp else ""
+    marks = ("r" if predicted.remat else "") + ("s" if predicted.sharded else "")
     return [
         Cell(text=short_count(predicted.n_params), sort=predicted.n_params),
         Cell(text=short_count(predicted.n_tokens), sort=predicted.n_tokens),
         Cell(text=f"{per_param:,.1f}", sort=per_param),
         Cell(text=f"{1e3 * predicted.step_time_s:,.3g}", sort=predicted.step_time_s),
-        Cell(text=f"{predicted.memory_bytes / 1e9:,.2f}{remat}", sort=predicted.memory_bytes),
+        Cell(text=f"{predicted.memory_bytes / 1e9:,.2f}{marks}", sort=predicted.memory_bytes),
         Cell(text=f"{arch.n_heads}×{arch.d_head}", sort=f"{arch.n_heads}×{arch.d_head}"),
         Cell(text=str(arch.n_kv_heads), sort=arch.n_kv_heads),
         Cell(text=f"{arch.d_ff}{gated}", sort=arch.d_ff),

@@ -33,6 +33,7 @@ def show_found(found: Found, space_name: str) -> Lines:
         f"{short_count(predicted.n_params)} parameters, {short_count(predicted.n_tokens)} tokens, "
         f"{predicted.n_tokens / predicted.n_params:.1f} of them per parameter, predicted loss "
         f"[bold]{predicted.predicted_loss:.4f}[/].\n"
+        + _sharing(objective, sharded=predicted.sharded, batch_size=arch.batch_size)
     )
     rows = found.frame.to_dict(orient="records")
     yield _candidates(rows)
@@ -62,6 +63,10 @@ def show_prediction(answer: dict[str, Any], objective: LossAtTime) -> Lines:
             f"{row['step_time_s'] / answer['step_time_s']:.1%}",
         )
     yield table
+    if objective.n_chips > 1:
+        sharded = answer["sharding"] == "full"
+        sharing = _sharing(objective, sharded=sharded, batch_size=answer["batch_size"])
+        yield f"\n{sharing}All but parameters, steps and tokens is per chip."
     yield (
         f"\n{answer['n_params']:,} parameters ({answer['n_params_non_embedding']:,} outside the "
         f"vocabulary), {answer['memory_bytes'] / 1e9:.2f} GB, remat {answer['remat']}\n"
@@ -149,7 +154,16 @@ def short_count(count: float) -> str:
 
 
 def _assumptions(objective: LossAtTime) -> str:
-    return escape(f"Device {objective.device.label}; law {objective.law.name}.\n")
+    times = f"{objective.n_chips} × " if objective.n_chips > 1 else ""
+    return escape(f"Device {times}{objective.device.label}; law {objective.law.name}.\n")
+
+
+def _sharing(objective: LossAtTime, *, sharded: bool, batch_size: int) -> str:
+    """How several chips share the work; nothing of one."""
+    if objective.n_chips == 1:
+        return ""
+    kind = "fully sharded" if sharded else "data parallel"
+    return f"{objective.n_chips} chips, {kind}, {batch_size // objective.n_chips} sequences each.\n"
 
 
 def _sources(rows: list[Any]) -> Lines:
@@ -178,7 +192,9 @@ def _candidates(rows: list[dict[str, Any]]) -> Table:
             short_count(row["n_params"]),
             f"{row['step_time_s'] * 1e3:,.3g}",
             short_count(row["n_tokens"]),
-            f"{row['memory_bytes'] / 1e9:.1f}" + ("r" if row["remat"] == "layer" else ""),
+            f"{row['memory_bytes'] / 1e9:.1f}"
+            + ("r" if row["remat"] == "layer" else "")
+            + ("s" if row["sharding"] == "full" else ""),
             f"{row['predicted_loss']:.4f}",
             *behind,
         )
@@ -208,5 +224,6 @@ def _marks(rows: list[dict[str, Any]]) -> str:
     gated = "g: gated MLP" if any(row["gated_mlp"] for row in rows) else ""
     remat = "r: runs blocks again in the backward pass"
     remat = remat if any(row["remat"] == "layer" for row in rows) else ""
-    marks = "; ".join(filter(None, [gated, remat]))
+    full = "s: fully sharded" if any(row["sharding"] == "full" for row in rows) else ""
+    marks = "; ".join(filter(None, [gated, remat, full]))
     return f"[dim]{marks}[/]\n" if marks else ""

@@ -92,6 +92,13 @@ def objective(device, law):
     return LossAtTime(device=device, law=law, time_budget_s=600.0)
 
 
+@pytest.fixture(scope="session")
+def chips(objective):
+    """The same ten minutes on four such devices."""
+    device = dataclasses.replace(objective.device, interconnect_bytes_per_s=5e8)
+    return dataclasses.replace(objective, device=device, n_chips=4)
+
+
 @pytest.fixture
 def text(tmp_path):
     """Some 400 documents of random words, enough for 512 tokens."""

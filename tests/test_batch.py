@@ -84,6 +84,25 @@ def test_cost_is_price_times_time(plan, tmp_path):
             assert pd.isna(row["cost_usd"])
 
 
+def test_several_chips_are_searched_apart_and_all_paid_for(plan, tmp_path):
+    text = DEAR + "interconnect_bytes_per_s = 1e10\n"
+    (tmp_path / "dear.toml").write_text(text)
+    search = '[[search]]\ndevice = "dear.toml"\nbudget = "1h"\nchips = [1, 4]\n'
+    plan.write_text(search + 'set = {d_model = "256:768:128", d_ff = "512:6144:512"}\n')
+    questions = load_plan(plan)
+    rows = run_batch(questions, tmp_path).to_dict(orient="records")
+    for question, row in zip(questions, rows, strict=True):
+        found = find(question.space, question.objective, n_trials=1)
+        assert row | found.best.as_dict() == row
+    assert [row["cost_usd"] for row in rows] == [2.5, 10.0]
+    assert [row["device"] for row in rows] == ["dear", "4 × dear"]
+    plan.write_text(search.replace("[1, 4]", "3"))
+    with pytest.raises(
+        ValueError, match=r"line 4: search\[0\]: `chips`: .* multiple of the 3 chips"
+    ):
+        load_plan(plan)
+
+
 def test_the_winner_moves_as_far_as_the_draws_say(plan, tmp_path):
     question = load_plan(plan)[0]
     law, model = question.objective.law, question.objective.device.step_time_model

@@ -121,6 +121,10 @@ MISTAKES = [
     (("find", "3h", "--storage", "parsecs://x"), "cannot open the storage 'parsecs://x': Can't"),
     (("find", "3h", "--storage", "none/x"), "a journal is a file in an existing folder"),
     (("find", "3h", "--storage", "notes.txt"), "notes.txt is not a study's journal; choose"),
+    (("find", "3h", "--chips", "3"), "multiple of the 3 chips, but got 8; take 9 (`find --set"),
+    (("find", "3h", "--chips", "0"), "Invalid value for '--chips'"),
+    (("predict", "1h", "--chips", "2", "--device", "device.toml", "--d-model", "256",
+      "--n-layers", "4"), "several chips need a device with `interconnect_bytes_per_s`, but mine"),
     (("find", "1s", "--set", "batch_size=4096"), "architectures in the space fits tpu-v5e and"),
     (("front", "3h", "luck"), "a front is against time or memory, but got 'luck'"),
     (("predict", "1h"), "`d_model` is missing; give --d-model, or --config config.json"),
@@ -200,6 +204,20 @@ def test_a_candidate_found_is_predicted_the_same(run):
     answer = json.loads(run("predict", "1h", *options, "--json")[1])
     # Powers of arrays and of scalars may differ in the last place.
     assert {name: answer[name] for name in KEYS} == pytest.approx({n: best[n] for n in KEYS})
+
+
+def test_chips_in_find_and_predict(run):
+    found = json.loads(run("find", "1h", "--chips", "4", *SMALL, "--json")[1])
+    best = found["candidates"][0]
+    assert (found["n_chips"], best["sharding"]) == (4, "data")
+    shape = ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff")
+    options = [word for name in shape for word in (f"--{name.replace('_', '-')}", best[name])]
+    gated = "--gated-mlp" if best["gated_mlp"] else "--no-gated-mlp"
+    answer = json.loads(run("predict", "1h", "--chips", "4", gated, *options, "--json")[1])
+    assert {name: answer[name] for name in KEYS} == pytest.approx({n: best[n] for n in KEYS})
+    out = run("find", "1h", "--chips", "4", *SMALL)[1]
+    assert "Device 4 × tpu-v5e" in out
+    assert "4 chips, data parallel, 2 sequences each." in out
 
 
 @pytest.mark.parametrize("command", ["devices", "laws"])

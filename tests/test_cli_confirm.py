@@ -154,6 +154,12 @@ def test_runs_of_something_else(run, result, tmp_path):
     mistake(answer, "runs.csv must have the columns d_model,n_layers")
 
 
+def test_an_engine_starts_no_part_of_a_distributed_training(run, result):
+    code, _, err = run("confirm", result, "--distributed", "--engine", "local")
+    assert code == 2
+    assert "--distributed trains in these processes; leave out --engine" in err
+
+
 def test_an_engine_that_cannot_be(run, result, monkeypatch):
     mistake(run("confirm", result, "--engine", "rya"), "--engine must be local, ray or slurm")
     mistake(

@@ -96,7 +96,10 @@ def test_each_chip_of_a_slice_has_its_share_of_the_batch(answer):
     expected = 2 * (n_weights + n_embedding) + 4 * (n_embedding + n_norms)
     assert step.analytic["all_reduce_bytes"] == expected
     shared = compile_for(ARCH, SLICE, execution=Execution(), fully_sharded=True)
-    assert shared.analytic["all_reduce_bytes"] == 0
+    assert shared.analytic["all_reduce_bytes"] == 4 * (n_norms + n_embedding)
+    assert shared.analytic["reduce_scatter_bytes"] == 2 * (n_weights + n_embedding)
+    assert shared.analytic["memory_bytes"] < step.analytic["memory_bytes"]
+    assert shared.analytic["step_time_s"] != step.analytic["step_time_s"]
 
 
 def test_a_loop_over_layers_leaves_out_what_the_compiler_counts_once(answer):

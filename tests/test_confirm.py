@@ -112,6 +112,14 @@ def test_a_choice_that_cannot_be(result, choice, message):
         choose(result, **choice)
 
 
+def test_chips_that_are_not_here_are_refused_before_anything_is_read(result, text, tmp_path):
+    device = dataclasses.replace(result.objective.device, interconnect_bytes_per_s=1e9)
+    objective = dataclasses.replace(result.objective, device=device, n_chips=4)
+    many = dataclasses.replace(result, objective=objective)
+    with pytest.raises(ValueError, match="for 4 chips, but JAX finds 1 here; start the command on"):
+        run(many, text, tmp_path, Trainer(objective), top=1, contrast=0)
+
+
 def test_losses_of_different_texts_are_not_compared(result):
     arch = dataclasses.replace(result.candidates[1].arch, seq_len=128)
     candidates = [result.candidates[0], Candidate.of(arch, result.objective)]

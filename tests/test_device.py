@@ -27,6 +27,15 @@ def test_a_calibrated_model_replaces_the_datasheet(device):
     assert measured.step_time_model is MODEL
 
 
+def test_collectives_run_at_the_utilisation_and_on_the_links_of_a_slice(device):
+    gpu, tpu = (
+        dataclasses.replace(device, interconnect_bytes_per_s=8e9, utilisation=0.5, kind=kind)
+        for kind in ("gpu", "tpu")
+    )
+    assert gpu.collective_bytes_per_s == 4e9
+    assert tpu.collective_bytes_per_s == 2e9
+
+
 def test_the_label_says_where_the_step_time_comes_from(device):
     half = dataclasses.replace(device, utilisation=0.5)
     assert half.label == "toy (datasheet at 50% utilisation, not calibrated)"
@@ -37,6 +46,7 @@ def test_the_label_says_where_the_step_time_comes_from(device):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"interconnect_bytes_per_s": 0.0}, "`interconnect_bytes_per_s` must be > 0, but got 0"),
         ({"peak_flops_per_s": -1.0}, "device 'toy': `peak_flops_per_s` must be > 0, but got -1"),
         ({"memory_bytes": 0.0}, "`memory_bytes` must be > 0, but got 0"),
         ({"bandwidth_bytes_per_s": float("inf")}, "`bandwidth_bytes_per_s` must be > 0"),

@@ -59,6 +59,29 @@ def test_the_scan_ranks_as_brute_force_does(small_space, objective, change):
     assert len({candidate.key for candidate in found.candidates}) == 25
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        # Some fit data parallel, some fully sharded, some rematerialised, some not at all.
+        {"memory_bytes": 5e6},
+        # A budget of one step: small models, data parallel, are slower than larger ones, sharded.
+        {"memory_bytes": 2.6e6, "time_budget_s": 0.0018},
+        {"memory_bytes": 6e6, "remat": "layer", "critical_batch": True},
+    ],
+    ids=str,
+)
+def test_on_several_chips_it_ranks_as_brute_force_does(small_space, chips, change):
+    memory = {"memory_bytes": change.pop("memory_bytes")}
+    device = dataclasses.replace(chips.device, **memory)
+    asked = dataclasses.replace(chips, device=device, **change)
+    expected, _ = ranked(small_space, asked)
+    found = scan(small_space, asked, top=25)
+    assert 0 < found.n_valid == len(expected) < small_space.n_architectures
+    np.testing.assert_allclose(
+        [c.loss for c in found.candidates], [loss for loss, _ in expected[:25]], rtol=1e-14
+    )
+
+
 def test_candidates_are_plain_numbers_and_equal_a_prediction_of_their_own(small_space, objective):
     for candidate in scan(small_space, objective, top=5).candidates:
         assert all(type(value) in (int, bool) for value in candidate.arch.as_dict().values())

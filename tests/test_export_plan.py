@@ -4,6 +4,9 @@ import dataclasses
 
 import pytest
 
+from anybudget.validation.export_hf import to_hf
+from anybudget.validation.export_maxtext import to_maxtext
+from anybudget.validation.export_nanogpt import to_nanogpt
 from anybudget.validation.export_plan import commented, refuse
 from anybudget.validation.recipe import Recipe
 
@@ -26,6 +29,25 @@ def test_steps_are_those_of_the_prediction_and_a_tenth_warms_up(plan_for):
     plan = plan_for()
     assert plan.n_steps * plan.arch.tokens_per_step == plan.candidate.prediction.n_tokens
     assert plan.n_warmup_steps == round(plan.n_steps / 10)
+
+
+@pytest.mark.parametrize("n_chips", [1, 2])
+def test_each_chip_has_its_share_of_the_batch(plan_for, n_chips):
+    plan = plan_for()
+    device = dataclasses.replace(plan.objective.device, interconnect_bytes_per_s=1e9)
+    many = dataclasses.replace(plan.objective, device=device, n_chips=n_chips)
+    plan = dataclasses.replace(plan, objective=many)
+    configs = [
+        to_hf(plan).config["training_args.json"],
+        to_maxtext(plan).config,
+        to_nanogpt(plan).config,
+    ]
+    found = [value for one in configs for name, value in one.items() if "batch_size" in name]
+    assert found == [2 // n_chips] * 3
+    assert configs[2]["gradient_accumulation_steps"] == n_chips
+    told = "for 2 devices, data parallel" if n_chips == 2 else "for one device; for n, divide"
+    for export in (to_hf, to_maxtext, to_nanogpt):
+        assert any(told in note for note in export(plan).notes)
 
 
 def test_the_dtype_is_the_devices(plan_for):

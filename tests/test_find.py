@@ -95,6 +95,7 @@ def test_the_frame_has_every_quantity_on_the_way(small_space, objective):
         "tokens_per_param",
         "memory_bytes",
         "remat",
+        "sharding",
         "predicted_loss",
         "loss_behind_best",
     ]

@@ -62,6 +62,15 @@ def test_the_best_of_each_shape_is_a_scan_s(space, objective, change):
         assert best_shapes(frontier, asked, top) == found[:top]
 
 
+@pytest.mark.parametrize("memory_bytes", [2.6e6, 5e6, 14e6])
+def test_on_several_chips_too(space, chips, memory_bytes):
+    device = dataclasses.replace(chips.device, memory_bytes=memory_bytes)
+    for budget_s in (0.0018, 600.0):
+        asked = dataclasses.replace(chips, device=device, time_budget_s=budget_s)
+        [frontier] = find_frontiers(space, [asked])
+        assert best_shapes(frontier, asked) == scan(space, asked, top=1).shapes
+
+
 def test_one_frontier_serves_all_budgets_and_laws(small_space, objective):
     [frontier] = find_frontiers(small_space, [objective])
     for budget in (0.03, 1.0, 60.0, 1e5):

@@ -76,6 +76,30 @@ def test_trip_counts_come_from_the_condition_or_stand_on_the_loop(program, entry
     assert program.trip_count(entry["inner"]) == 4
 
 
+def test_a_loop_that_makes_two_steps_at_once_runs_half_as_often():
+    program = parse_program("""%condition (s: (f32[8], u32[])) -> pred[] {
+  %limit = u32[] constant(9)
+  %s = (f32[8], u32[]) parameter(0)
+  %i = u32[] get-tuple-element(%s), index=1
+  ROOT %less = pred[] compare(%i, %limit), direction=LT
+}
+
+%body (s: (f32[8], u32[])) -> (f32[8], u32[]) {
+  %s = (f32[8], u32[]) parameter(0)
+  %x = f32[8] get-tuple-element(%s), index=0
+  %i = u32[] get-tuple-element(%s), index=1
+  %two = u32[] constant(2)
+  %next = u32[] add(%i, %two)
+  ROOT %out = (f32[8], u32[]) tuple(%x, %next)
+}
+
+ENTRY %main (x: f32[8]) -> f32[8] {
+  %loop = (f32[8], u32[]) while(%start), condition=%condition, body=%body
+}
+""")
+    assert program.trip_count(program.by_name("main")["loop"]) == 5
+
+
 def test_a_loop_that_does_not_say_how_often_is_refused(program, entry):
     with pytest.raises(ValueError, match="that of endless has \\[\\]"):
         program.trip_count(entry["endless"])

@@ -173,3 +173,34 @@ def test_collectives_of_several_arrays_and_those_inside_an_asynchronous_call():
     assert collective_bytes(program) == whole
     sent = 2 * 0.75 * 30 + 0.75 * 120 + 0.75 * 40
     assert microseconds(text) == {"collectives": sent}
+
+
+def test_a_collective_beside_fusions_counts_once_and_where_it_is_waited_for():
+    gather = "%g = f32[1000] all-gather(%y), channel_id=7, replica_groups=[1,4]<=[4]"
+    text = "".join(
+        f"%{name} (y: f32[250]) -> f32[1000] {{\n  %y = f32[250] parameter(0)\n  {gather}\n}}\n\n"
+        for name in ("begins", "async_collective_fusion.3", "ends")
+    ) + entry(
+        "%async-collective-start.3 = f32[1000] fusion(%x), kind=kCustom, calls=%begins",
+        "%b = f32[250] fusion(%x), kind=kOutput, calls=%async_collective_fusion.3, "
+        + CYCLES.format(22),
+        "%async-collective-done.3 = f32[1000] fusion(%b), kind=kCustom, calls=%ends",
+    )
+    # Of 30 µs of sending, 22 are computed beside.
+    assert microseconds(text) == {"compute": 22, "collectives": 8}
+    assert collective_bytes(parse_program(text)) == {"all-gather": 4000}
+
+
+def test_an_all_reduce_of_which_a_part_is_kept_is_a_reduce_scatter():
+    text = """%all-reduce-scatter.2 (y: f32[250]) -> f32[125] {
+  %y = f32[250] parameter(0)
+  %whole = f32[250] all-reduce(%y), channel_id=1, replica_groups={{0,1}}
+  ROOT %own = f32[125] dynamic-slice(%whole, %y), dynamic_slice_sizes={125}
+}
+
+""" + entry(
+        "%r = f32[125] fusion(%x), kind=kCustom, calls=%all-reduce-scatter.2",
+        "%s = f32[125] fusion(%x), kind=kCustom, calls=%all-reduce-scatter.2",
+    )
+    assert collective_bytes(parse_program(text)) == {"reduce-scatter": 2000}
+    assert microseconds(text) == {"collectives": 2 * 0.5 * 10}

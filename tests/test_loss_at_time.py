@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from anybudget.objectives.communication import collective_bytes
 from anybudget.objectives.counts import flops_per_step, memcpys_per_step, n_params
 from anybudget.objectives.memory import memory_bytes
 from anybudget.space.architecture import Architecture
@@ -228,3 +229,50 @@ def test_flag_many_epochs(roomy):
 def test_refused(objective, change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(objective, **change)
+
+
+def test_on_several_chips_each_computes_its_share_and_waits_for_the_others(chips):
+    chips = dataclasses.replace(chips, device=dataclasses.replace(chips.device, memory_bytes=1e12))
+    predicted = chips.predict(ARCH)
+    share = dataclasses.replace(ARCH, batch_size=1)
+    alone_s = chips.device.step_time_model.step_time_s(share)
+    reduced = collective_bytes(ARCH, bytes_per_element=4)["all_reduce"]
+    # Four chips send twice three quarters of the gradient, at 5e8 bytes/s.
+    assert predicted.step_time_s == pytest.approx(alone_s + 1.5 * reduced / 5e8, rel=1e-12)
+    assert predicted.n_tokens == predicted.n_steps * ARCH.tokens_per_step
+    assert predicted.memory_bytes == memory_bytes(share, bytes_per_element=4)
+    assert not predicted.sharded
+    assert chips.machine == "4 × toy"
+
+
+def test_what_does_not_fit_is_shared_and_only_then_run_again(chips):
+    share = dataclasses.replace(ARCH, batch_size=1)
+    data, full, again = (
+        memory_bytes(share, bytes_per_element=4, n_shares=n_shares, remat=remat)
+        for n_shares, remat in ((1, False), (4, False), (4, True))
+    )
+    state = 16 * n_params(ARCH)
+    assert data - full == pytest.approx(0.75 * state)
+    for room, way in ((data, (0, 0)), (data - 1, (0, 1)), (full - 1, (1, 1)), (again - 1, (1, 1))):
+        device = dataclasses.replace(chips.device, memory_bytes=room)
+        predicted = dataclasses.replace(chips, device=device).predict(ARCH)
+        assert (int(predicted.remat), int(predicted.sharded)) == way
+        assert predicted.feasible == (room >= again)
+    alone_s = chips.device.step_time_model.step_time_s(share)
+    collected = collective_bytes(ARCH, bytes_per_element=4, fully_sharded=True)
+    waited = 1.5 * collected["all_reduce"] + 0.75 * collected["reduce_scatter"]
+    expected = max(alone_s, 0.75 * collected["all_gather"] / 5e8) + waited / 5e8
+    assert chips.step_time_s(ARCH, sharded=True) == pytest.approx(expected, rel=1e-12)
+
+
+def test_chips_must_divide_the_batch_and_have_links(chips, objective):
+    with pytest.raises(
+        ValueError, match=r"multiple of the 4 chips, but got 6; take 8 \(`find --set"
+    ):
+        chips.predict(dataclasses.replace(ARCH, batch_size=6))
+    with pytest.raises(ValueError, match="but got 2; take 4"):
+        chips.check_batch((4, 2, 8))
+    with pytest.raises(ValueError, match="`interconnect_bytes_per_s`, but toy has none"):
+        dataclasses.replace(objective, n_chips=2)
+    with pytest.raises(ValueError, match="`n_chips` must be at least 1, but got 0"):
+        dataclasses.replace(objective, n_chips=0)

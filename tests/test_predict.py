@@ -7,6 +7,7 @@ import pytest
 from anybudget.objectives.counts import flops_per_step, memcpys_per_step, n_params
 from anybudget.search.candidate import Candidate
 from anybudget.search.predict import predict_one
+from anybudget.search.show import show_prediction
 from anybudget.space.architecture import Architecture
 
 SHAPE = {"d_model": 128, "n_layers": 3, "vocab_size": 1000}
@@ -40,6 +41,20 @@ def test_the_parts_add_up(objective, remat):
     assert sums["flops"] == flops_per_step(ARCH, remat=again)
     assert sums["step_time_s"] == pytest.approx(answer["step_time_s"], rel=1e-12)
     assert answer["remat"] == remat
+
+
+def test_on_several_chips_communication_is_a_part(chips):
+    answer = predict_one(chips, SHAPE | {"seq_len": 64})
+    parts = answer["parts"]
+    total_s = sum(part["step_time_s"] for part in parts.values())
+    assert total_s == pytest.approx(answer["step_time_s"], rel=1e-12)
+    share = Architecture.from_shape(**SHAPE, seq_len=64, batch_size=2)
+    assert sum(part["flops"] for part in parts.values()) == flops_per_step(share)
+    assert parts["communication"]["step_time_s"] > 0
+    assert (answer["n_chips"], answer["sharding"]) == (4, "full")
+    assert "4 chips, fully sharded, 2 sequences each." in "".join(
+        line for line in show_prediction(answer, chips) if isinstance(line, str)
+    )
 
 
 def test_a_tied_embedding_has_parameters_and_its_logits_have_work(objective):

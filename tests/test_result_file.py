@@ -29,6 +29,14 @@ def test_a_result_is_read_back_equal(found, tmp_path):
         _same(result.candidates, found.candidates)
 
 
+def test_the_chips_are_kept(small_space, chips, tmp_path):
+    found = find(small_space, chips, top=3, n_trials=1)
+    save(found, tmp_path, command="anybudget find 10m --chips 4", seed=0)
+    result = load_result(tmp_path)
+    assert result.objective == chips
+    _same(result.candidates, found.candidates)
+
+
 def test_what_find_prints_is_a_result_too(found, tmp_path):
     path = tmp_path / "printed.json"
     path.write_text(json.dumps(found.as_dict()))

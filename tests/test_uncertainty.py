@@ -26,6 +26,13 @@ def test_without_uncertainty_a_draw_is_the_prediction():
     np.testing.assert_allclose(losses, [[p.predicted_loss for p in PREDICTIONS]], rtol=1e-12)
 
 
+def test_on_several_chips_too():
+    objective = dataclasses.replace(OBJECTIVE, n_chips=8)
+    predictions = [objective.predict(arch) for arch in ARCHS]
+    losses = draw_losses(objective, stacked(ARCHS), stacked(predictions), CERTAIN)
+    np.testing.assert_allclose(losses, [[p.predicted_loss for p in predictions]], rtol=1e-12)
+
+
 def test_a_shared_shift_moves_levels_and_not_differences():
     shifted = NUMBERS + np.outer(np.linspace(-0.1, 0.1, 101), [1, 0, 0, 0, 0])
     standings = rank(OBJECTIVE, ARCHS, PREDICTIONS, dataclasses.replace(CERTAIN, laws=shifted))

@@ -18,13 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..objectives.counts import (
-    flops_per_step,
-    logits_matmul,
-    memcpys_per_step,
-    n_params_by_part,
-    total,
-)
+from ..objectives.communication import collective_bytes, step_time_s
+from ..objectives.counts import flops_per_step, memcpys_per_step
 from ..objectives.memory import memory_bytes
 from ..search.predict import architecture_of
 from ..search.result_file import load_result
@@ -34,12 +29,14 @@ from .compile_plan import DUMP, PROGRAM, dump_flags, keep_plan
 from .compile_step import ANSWER
 from .hlo import parse_program
 from .hlo_flops import matmul_flops
-from .hlo_time import ProgramTime, Rates, collective_bytes, program_time
+from .hlo_time import ProgramTime, Rates, program_time
+from .hlo_time import collective_bytes as compiled_bytes
 from .model import Execution
 from .topology import GENERATIONS, Topology, parse_topology
 
 TIMEOUT_S = 150.0
 SHARDINGS = ("data", "full")
+COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter")
 INSTALL = "pip install -e '.[tpu]' (Linux on x86-64 only)"
 # Flags that would change the program behind the back of its cache.
 DROPPED = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
@@ -96,31 +93,44 @@ class Compiled:
             "bytes_accessed": self.bytes_accessed,
             "memory_bytes": self.memory_bytes,
             "step_time_s": self.time and self.time.step_time_s,
-            "all_reduce_bytes": self.collective_bytes.get("all-reduce"),
+            **{
+                f"{kind}_bytes": self.collective_bytes.get(kind.replace("_", "-"))
+                for kind in COLLECTIVES
+            },
         }
 
     @property
     def analytic(self) -> dict[str, float]:
         """Our own predictions from counts and datasheet, per chip and step.
 
-        Communication between chips is in no step time. Of data parallel training, all chips reduce
-        the gradient of each matmul's weights in the compute dtype, of a tied embedding too, and
-        those of lookups and norms in float32.
+        Chips send over the links that this topology leaves them, where `find` knows none.
         """
         device, remat = self.topology.device, self.execution.remat == "layer"
+        n_chips, size = self.topology.n_chips, device.bytes_per_element
         flops = float(flops_per_step(self.share, remat=remat))
-        size = device.bytes_per_element
-        parts = n_params_by_part(self.arch) | {"logits": logits_matmul(self.arch).n_params}
-        n_wide = parts["embedding"] + parts["norms"]
-        reduced_bytes = size * (total(parts) - n_wide) + 4 * n_wide
-        is_reduced = self.topology.n_chips > 1 and not self.fully_sharded
+        collected = collective_bytes(
+            self.arch, bytes_per_element=size, fully_sharded=self.fully_sharded
+        )
+        step_s = compute_s = device.step_time_model.step_time_s(self.share, remat=remat)
+        if n_chips > 1:
+            rate = self.topology.interconnect_bytes_per_s * device.utilisation
+            step_s = step_time_s(compute_s, collected, n_chips=n_chips, bytes_per_s=rate)
+        needed = memory_bytes(
+            self.share,
+            bytes_per_element=size,
+            remat=remat,
+            n_shares=n_chips if self.fully_sharded else 1,
+        )
         return {
             "matmul_flops": flops,
             "flops_per_step": flops,
             "bytes_accessed": float(size * memcpys_per_step(self.share, remat=remat)),
-            "memory_bytes": float(memory_bytes(self.share, bytes_per_element=size, remat=remat)),
-            "step_time_s": float(device.step_time_model.step_time_s(self.share, remat=remat)),
-            "all_reduce_bytes": float(reduced_bytes if is_reduced else 0),
+            "memory_bytes": float(needed),
+            "step_time_s": float(step_s),
+            **{
+                f"{kind}_bytes": float(collected[kind]) if n_chips > 1 else 0.0
+                for kind in COLLECTIVES
+            },
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -338,7 +348,7 @@ def _read_program(folder: Path, answer: dict[str, Any], topology: Topology) -> d
         program = parse_program(file.read())
     known: dict[str, Any] = {
         "matmul_flops": matmul_flops(program),
-        "collective_bytes": collective_bytes(program),
+        "collective_bytes": compiled_bytes(program),
     }
     if answer["status"] == "planned":
         return known

@@ -21,7 +21,7 @@ from .compare import Comparison, compare
 from .corpus import load_corpus
 from .engines import Engine
 from .figures import save_comparison
-from .machine import check_kind, machine_name, machine_warning
+from .machine import check_chips, check_kind, machine_name, machine_warning
 from .tokens import Tokens, prepare_tokens
 from .train import train
 from .train_all import Plan, Train, fan_out, one_by_one, train_all
@@ -90,7 +90,7 @@ class Confirmation:
             "verdict": self.verdict,
             "warnings": self.warnings,
             "time_budget_s": self.objective.time_budget_s,
-            "device": self.objective.device.name,
+            "device": self.objective.machine,
             "law": self.objective.law.name,
             "law_corpus": self.objective.law.corpus,
             "corpus": self.tokens.corpus,
@@ -142,7 +142,8 @@ def confirm(
         **choice: see `choose`.
 
     Raises:
-        ValueError: see `choose` and `prepare`; or the device is of another kind than this machine.
+        ValueError: see `choose` and `prepare`; or the device is of another kind than this machine,
+            or has fewer chips.
     """
     if n_seeds < 1:
         raise ValueError(f"`seeds` must be at least 1, but got {n_seeds}")
@@ -151,6 +152,7 @@ def confirm(
     machines = set()
     if engine is None:
         check_kind(device.name, device.kind)
+        check_chips(objective.n_chips)
         machines.add(machine_name(device.kind))
         if warning := machine_warning(device):
             on_progress(f"warning: {warning}")

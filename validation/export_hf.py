@@ -39,7 +39,7 @@ def to_hf(plan: Plan) -> Export:
     arguments = {
         "output_dir": "out",
         "max_steps": plan.n_steps,
-        "per_device_train_batch_size": plan.arch.batch_size,
+        "per_device_train_batch_size": plan.device_batch_size,
         "learning_rate": plan.learning_rate,
         "lr_scheduler_type": "linear",
         "warmup_steps": plan.n_warmup_steps,
@@ -58,7 +58,7 @@ def to_hf(plan: Plan) -> Export:
         f"stream; {RECIPE_FILE} has every matrix's own and how it begins",
         f"the data must come in sequences of {plan.arch.seq_len} tokens from a vocabulary of "
         f"{plan.arch.vocab_size}",
-        f"{ARGUMENTS_FILE} is for one device; for n, divide per_device_train_batch_size by n",
+        plan.devices_note(ARGUMENTS_FILE, "per_device_train_batch_size"),
     ]
     files = {CONFIG_FILE: config, ARGUMENTS_FILE: arguments, RECIPE_FILE: rows}
     return Export(

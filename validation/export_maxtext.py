@@ -44,7 +44,7 @@ def to_maxtext(plan: Plan) -> Export:
         "weight_dtype": "float32",
         "remat_policy": "full" if plan.remat else "minimal_with_context",
         "max_target_length": arch.seq_len,
-        "per_device_batch_size": arch.batch_size,
+        "per_device_batch_size": plan.device_batch_size,
         "steps": plan.n_steps,
         "opt_type": "adamw",
         "learning_rate": plan.learning_rate,
@@ -66,7 +66,7 @@ def to_maxtext(plan: Plan) -> Export:
         ONE_RATE,
         "matrices begin with a spread of 1/sqrt(fan-in), the query's with less by sqrt(head_dim), "
         "which is then not divided by in attention; norms begin with 1",
-        "the file is for one device; for n, divide per_device_batch_size by n",
+        plan.devices_note("the file", "per_device_batch_size"),
         f"TOKENIZER must have {arch.vocab_size} tokens or fewer",
     ]
     if arch.tied_embeddings:

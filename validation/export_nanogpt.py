@@ -31,8 +31,8 @@ def to_nanogpt(plan: Plan) -> Export:
         "block_size": arch.seq_len,
         "bias": False,
         "dropout": 0.0,
-        "batch_size": arch.batch_size,
-        "gradient_accumulation_steps": 1,
+        "batch_size": plan.device_batch_size,
+        "gradient_accumulation_steps": plan.objective.n_chips,
         "max_iters": plan.n_steps - 1,
         "lr_decay_iters": plan.n_steps - 1,
         "warmup_iters": plan.n_warmup_steps,
@@ -54,7 +54,7 @@ def to_nanogpt(plan: Plan) -> Export:
         f"positions are learned, {arch.seq_len * arch.d_model:,} more parameters, which nanoGPT "
         "leaves out when it says how many there are",
         f"data/DATASET/meta.pkl must say vocab_size {arch.vocab_size}; else nanoGPT takes 50304",
-        "n devices need gradient_accumulation_steps=n and batch_size over n",
+        plan.devices_note("the file", "batch_size") + "; gradient_accumulation_steps is n",
     ]
     body = "".join(f"{name} = {value!r}\n" for name, value in config.items())
     text = commented(plan, "nanoGPT", notes, COMMAND, body)

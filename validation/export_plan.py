@@ -81,12 +81,25 @@ class Plan:
         """Whether blocks are run again in the backward pass."""
         return self.candidate.prediction.remat
 
+    @property
+    def device_batch_size(self) -> int:
+        """Sequences in a step on each of the objective's chips."""
+        return self.objective.share(self.arch).batch_size
+
+    def devices_note(self, file: str, name: str) -> str:
+        """For how many devices a file is, and which setting changes with their number."""
+        n_chips = self.objective.n_chips
+        if n_chips == 1:
+            return f"{file} is for one device; for n, divide {name} by n"
+        kind = "fully sharded" if self.candidate.prediction.sharded else "data parallel"
+        return f"{file} is for {n_chips} devices, {kind}; {name} is of each"
+
     def heading(self) -> Iterator[str]:
         """What the exported file is, in a few lines."""
         arch, predicted = self.arch, self.candidate.prediction
         yield f"{arch.d_model} x {arch.n_layers}, {predicted.n_params:,} parameters,"
         yield (
-            f"for {format_budget(self.objective.time_budget_s)} on {self.objective.device.name}: "
+            f"for {format_budget(self.objective.time_budget_s)} on {self.objective.machine}: "
             f"{self.n_steps:,} steps, {predicted.n_tokens:,} tokens,"
         )
         yield f"predicted loss {self.candidate.loss:.4f} (law {self.objective.law.name})."

@@ -14,6 +14,7 @@ OPERAND = re.compile(r"%([\w.\-]+)")
 CALLED = re.compile(r"(calls|to_apply|body|condition)=%([\w.\-]+)")
 BRANCHES = re.compile(r"(?:branch_computations=\{([^}]*)\}|(?:true|false)_computation=(%[\w.\-]+))")
 KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+INDEX = re.compile(r"\bindex=(\d+)")
 CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 
 
@@ -102,7 +103,9 @@ class Program:
         return {one.name: one for one in self.computations[computation]}
 
     def trip_count(self, loop: Instruction) -> int:
-        """How often a `while` runs its body, from the constant that its condition compares with.
+        """How often a `while` runs its body.
+
+        It follows from the constants that its condition compares with and that its body adds.
 
         Raises:
             ValueError: the program does not say.
@@ -119,7 +122,23 @@ class Program:
                 f"a loop's condition must compare with one constant, but that of {loop.name} "
                 f"has {constants}"
             )
-        return constants[0]
+        return -(-constants[0] // self._stride(loop))
+
+    def _stride(self, loop: Instruction) -> int:
+        """What a loop's counter grows by, 1 where its body does not say.
+
+        It is 2 where the compiler made two steps one.
+        """
+        condition = self.computations[loop.called["condition"]]
+        counters = [INDEX.search(one.attributes) for one in condition]
+        places = [int(found[1]) for found in counters if found]
+        body = self.computations.get(loop.called["body"], [])
+        if len(places) != 1 or not body or body[-1].opcode != "tuple":
+            return 1
+        by_name = {one.name: one for one in body}
+        counter = by_name[body[-1].operands[places[0]]]
+        added = [by_name[name] for name in counter.operands if counter.opcode == "add"]
+        return next((int(one.arguments) for one in added if one.opcode == "constant"), 1)
 
     def _all_within(self, computation: str) -> Iterator[Instruction]:
         """A computation's instructions and those of the computations that they run."""

@@ -30,6 +30,10 @@ FREE = {
 }  # fmt: skip
 FREE_CALLS = ("ConcatBitcast", "AllocateBuffer", "AssumeGatherIndicesInBound")
 TARGET = re.compile(r'custom_call_target="([^"]*)"')
+# Names of the fusions that begin and end a collective, and of the computations of those that run
+# beside it; a reduce-scatter is an all-reduce in a computation of the last name.
+BEGINS, ENDS, BESIDE = "async-collective-start", "async-collective-done", "async_collective_fusion"
+FUSED_SCATTER = "all-reduce-scatter"
 # Which chips take part: a list of lists, lists of so many, or named axes of a mesh.
 GROUP = re.compile(r"replica_groups=(?:\{\{([\d,]*)\}|\[\d+,(\d+)\])")
 MESH_GROUP = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
@@ -70,17 +74,22 @@ def program_time(program: Program, rates: Rates) -> ProgramTime:
 
 
 def collective_bytes(program: Program) -> dict[str, int]:
-    """Bytes of the whole arrays that collectives of each kind gather, scatter or reduce."""
+    """Bytes of the whole arrays that collectives of each kind gather, scatter or reduce.
+
+    One that runs beside several fusions stands in each of them, and counts where it begins.
+    """
     return dict(_collective_bytes(program, program.entry))
 
 
 def _collective_bytes(program: Program, computation: str) -> Counter[str]:
     found: Counter[str] = Counter()
+    if computation.startswith(BESIDE):
+        return found
     by_name = program.by_name(computation)
     for one in by_name.values():
-        if one.opcode.endswith("-done"):
+        if one.opcode.endswith("-done") or one.name.startswith(ENDS):
             continue
-        if kind := _collective(one):
+        if kind := _collective(one, computation):
             found[kind] += _whole_bytes(kind, one, by_name)
             continue
         n_runs = program.trip_count(one) if one.opcode == "while" else 1
@@ -104,12 +113,14 @@ class _Walk:
         ends: dict[str, tuple[str, float]] = {}
         for one in by_name.values():
             now = sum(spent.values())
-            if one.opcode.endswith("-start"):
+            if one.opcode.endswith("-start") or one.name.startswith(BEGINS):
                 term, seconds = self._transfer(one, by_name)
                 busy_until[term] = max(now, busy_until[term]) + seconds
                 ends[one.name] = term, busy_until[term]
-            elif one.opcode.endswith("-done"):
-                term, end = ends.pop(one.operands[0], ("others", 0.0))
+            elif one.opcode.endswith("-done") or one.name.startswith(ENDS):
+                fused = one.name.startswith(ENDS)
+                begun = one.name.replace(ENDS, BEGINS) if fused else one.operands[0]
+                term, end = ends.pop(begun, ("others", 0.0))
                 spent[term] += max(end - now, 0)
             else:
                 for term, seconds in self._blocking(one, by_name).items():
@@ -151,13 +162,15 @@ class _Walk:
         done = next((other for other in by_name.values() if one.name in other.operands), one)
         return "copies", done.n_bytes / self.rates.bandwidth_bytes_per_s
 
-    def _sending_s(self, one: Instruction, by_name: dict[str, Instruction]) -> float:
+    def _sending_s(
+        self, one: Instruction, by_name: dict[str, Instruction], within: str = ""
+    ) -> float:
         """Seconds for which a chip sends its part of a collective, or of those inside; else 0."""
-        kind = _collective(one)
+        kind = _collective(one, within)
         if kind is None:
-            inner = self.program.computations.get(one.called.get("calls", ""), [])
-            names = {other.name: other for other in inner}
-            return sum(self._sending_s(other, names) for other in inner)
+            called = one.called.get("calls", "")
+            names = self.program.by_name(called) if called in self.program.computations else {}
+            return sum(self._sending_s(other, names, called) for other in names.values())
         if (n_chips := _n_chips(one)) == 1:
             return 0.0
         times = 2 if kind == "all-reduce" else 1
@@ -172,9 +185,14 @@ class _Walk:
         return any(self._inner(other, opcode) for other in inner)
 
 
-def _collective(one: Instruction) -> str | None:
-    """The kind of collective that an instruction is or starts."""
+def _collective(one: Instruction, within: str) -> str | None:
+    """The kind of collective that an instruction of a computation is or starts.
+
+    An all-reduce of which a fusion keeps the chip's own part is a reduce-scatter.
+    """
     opcode = one.opcode.removesuffix("-start")
+    if opcode == "all-reduce" and within.startswith(FUSED_SCATTER):
+        return "reduce-scatter"
     return opcode if opcode in COLLECTIVES else None
 
 

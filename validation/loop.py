@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from .clock import Budget, Clock
+from .hosts import agreed
 from .step import Program, State
 
 if TYPE_CHECKING:
@@ -104,14 +105,14 @@ class Loop:
     def _next_progress(self) -> float | None:
         typical_s = statistics.median(self._recent_s)
         ahead = len(self._in_flight)
-        begin_s = max(self._clock.read(), self.train_time_s + ahead * typical_s)
+        begin_s = max(agreed(self._clock.read()), self.train_time_s + ahead * typical_s)
         return self._budget.progress(self.n_steps + ahead, begin_s, typical_s)
 
     def _wait(self, n_left: int) -> None:
         """Wait for the steps in flight until no more than `n_left` are."""
         while len(self._in_flight) > n_left:
             progress, loss = self._in_flight.popleft()
-            value, now_s = float(loss), self._clock.read()
+            value, now_s = float(loss), agreed(self._clock.read())
             self._recent_s.append(now_s - self.train_time_s)
             self.step_times_s.append(now_s - self.train_time_s)
             self.n_steps, self.train_time_s = self.n_steps + 1, now_s

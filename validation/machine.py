@@ -90,6 +90,21 @@ def check_kind(name: str, kind: str) -> None:
         )
 
 
+def check_chips(n_chips: int) -> None:
+    """Refuse to train on more chips than JAX finds.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    import jax
+
+    if n_chips > (n_here := jax.device_count()):
+        raise ValueError(
+            f"the result is for {n_chips} chips, but JAX finds {n_here} here; start the command on "
+            f"every host with --distributed, or search again with --chips {n_here}"
+        )
+
+
 def machine_warning(device: Device, ours: str | None = None) -> str | None:
     """One sentence when a device was calibrated on another machine than ours, else None.
 

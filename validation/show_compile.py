@@ -18,6 +18,8 @@ ROWS = {
     "memory_bytes": ("main memory", 1e9, "GB"),
     "step_time_s": ("step time", 1e-3, "ms"),
     "all_reduce_bytes": ("all-reduced", 1e9, "GB"),
+    "all_gather_bytes": ("all-gathered", 1e9, "GB"),
+    "reduce_scatter_bytes": ("reduce-scattered", 1e9, "GB"),
 }
 
 

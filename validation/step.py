@@ -59,7 +59,8 @@ class Program:
         init: seed -> `State`.
         step: `State`, tokens, progress -> `State`, loss; the first `State` is consumed.
         evaluate: params, tokens -> loss.
-        place: tokens on the host -> tokens on the devices.
+        place: tokens on the host -> tokens on the devices, of which each process has its own; what
+            it is given is the whole batch.
         state_shapes: shape, dtype and sharding of every array of the `State`.
         memory_bytes: what a step needs on each device.
     """
@@ -80,7 +81,9 @@ def compile_program(
     n_devices: int = 1,
     fully_sharded: bool = False,
 ) -> Program:
-    """Compile ahead of time all that training needs, for devices of this machine.
+    """Compile ahead of time all that training needs.
+
+    It runs on devices of this process and of those that train with it.
 
     Args:
         arch: what to train.
@@ -90,12 +93,14 @@ def compile_program(
         fully_sharded: as `abstract_inputs` has it.
 
     Raises:
-        ValueError: there are not so many devices, or they do not divide the batch.
+        ValueError: there are not so many devices, or they do not divide the batch, or some process
+            would have none.
     """
-    if not 1 <= n_devices <= jax.device_count() or arch.batch_size % n_devices:
+    n_here, together = jax.device_count(), jax.process_count() > 1
+    if not (n_here if together else 1) <= n_devices <= n_here or arch.batch_size % n_devices:
         raise ValueError(
-            f"`n_devices` must be from 1 to {jax.device_count()} and divide the batch, "
-            f"but got n_devices={n_devices}, batch_size={arch.batch_size}"
+            f"`n_devices` must be {f'all {n_here}' if together else f'from 1 to {n_here}'} and "
+            f"divide the batch, but got n_devices={n_devices}, batch_size={arch.batch_size}"
         )
     devices = jax.devices()[:n_devices]
     inputs = abstract_inputs(arch, recipe, devices, fully_sharded=fully_sharded)
@@ -114,7 +119,9 @@ def compile_program(
         init=init,
         step=compiled_step,
         evaluate=evaluate.lower(inputs.state.params, inputs.tokens).compile(),
-        place=lambda tokens_bt: jax.device_put(tokens_bt, inputs.tokens.sharding),
+        place=lambda tokens_bt: jax.make_array_from_process_local_data(
+            inputs.tokens.sharding, tokens_bt, tokens_bt.shape
+        ),
         state_shapes=inputs.state,
         memory_bytes=_memory_bytes(compiled_step),
     )

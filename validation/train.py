@@ -27,6 +27,7 @@ from ..space.architecture import Architecture
 from .batches import batch, heldout_batches
 from .clock import Budget
 from .host import available_memory_bytes
+from .hosts import agreed
 from .loop import Loop, StepReport
 from .model import Execution
 from .peak import peak_matmul_flops_per_s
@@ -73,7 +74,8 @@ def train(
 ) -> Run:
     """Train an architecture for a time, or for a number of steps, and judge it on held-out text.
 
-    Divergence and lack of memory are results: rows with that status.
+    Divergence and lack of memory are results: rows with that status. Where several processes train
+    together (`hosts.py`), all call this alike and get the same run.
 
     Args:
         arch: what to train.
@@ -160,12 +162,12 @@ def measured_step_time_s(
     """
     state, tokens = program.init(0), program.place(tokens_bt)
     times_s: list[float] = []
-    while len(times_s) < 5 or sum(times_s[2:]) < at_least_s:
+    while len(times_s) < 5 or agreed(sum(times_s[2:])) < at_least_s:
         began = time.perf_counter()
         state, loss = program.step(state, tokens, 0.0)
         jax.block_until_ready((state, loss))
         times_s.append(time.perf_counter() - began)
-    return statistics.median(times_s[2:])
+    return agreed(statistics.median(times_s[2:]))
 
 
 def _load(text: np.ndarray, step: int, **options: int) -> np.ndarray:
@@ -182,9 +184,9 @@ def _run(
     on_step: Callable[[StepReport], None] | None,
 ) -> Loop:
     """Measure the step, take up the run where it stands, and end it."""
-    available_bytes = available_memory_bytes()
-    if jax.default_backend() == "cpu" and program.memory_bytes > (available_bytes or math.inf):
-        raise MemoryError(f"{program.memory_bytes} bytes are needed of {available_bytes}")
+    available_bytes = agreed(available_memory_bytes() or math.inf)
+    if jax.default_backend() == "cpu" and program.memory_bytes > available_bytes:
+        raise MemoryError(f"{program.memory_bytes} bytes are needed of {available_bytes:.0f}")
     step_time_s = measured_step_time_s(program, load(0))
     budget.check(step_time_s)
     saved = checkpoints and checkpoints.restore(program.state_shapes)

@@ -19,6 +19,7 @@ from ..space.architecture import FIELDS
 from .choose import Entry
 from .compare import Trained
 from .engines import Engine
+from .hosts import is_first
 from .job import Job
 from .loop import StepReport
 from .runs import Run, append_row, read_rows
@@ -88,6 +89,8 @@ class PlannedRun(NamedTuple):
             "time_budget_s": self.plan.objective.time_budget_s,
             "seed": self.seed,
             "remat": remat,
+            "n_devices": self.plan.objective.n_chips,
+            "fully_sharded": bool(self.entry.candidate.prediction.sharded),
         }
 
 
@@ -96,14 +99,19 @@ Trainer = Callable[[list[PlannedRun]], Iterator[tuple[PlannedRun, Run]]]
 
 
 def train_all(plan: Plan, trainer: Trainer) -> list[Trained]:
-    """Train what is planned, a row of `runs.csv` each; what is there is not redone."""
+    """Train what is planned, a row of `runs.csv` each; what is there is not redone.
+
+    Where several processes train together, the first of them writes.
+    """
     path = plan.folder / RUNS_FILE
     rows = {_key(row): row for row in (read_rows(path, Run) if path.exists() else [])}
     for planned, row in trainer([planned for planned in plan.runs if planned.key not in rows]):
         rows[planned.key] = row
-        append_row(path, row)
-        shutil.rmtree(planned.checkpoint, ignore_errors=True)
-    shutil.rmtree(plan.folder / "checkpoints", ignore_errors=True)
+        if is_first():
+            append_row(path, row)
+            shutil.rmtree(planned.checkpoint, ignore_errors=True)
+    if is_first():
+        shutil.rmtree(plan.folder / "checkpoints", ignore_errors=True)
     return [
         Trained(
             label=entry.label,
@@ -117,7 +125,7 @@ def train_all(plan: Plan, trainer: Trainer) -> list[Trained]:
 
 def one_by_one(plan: Plan, train_one: Train, on_progress: Callable[[str], None]) -> Trainer:
     """In this process, one after the other."""
-    time_budget_s, device = plan.objective.time_budget_s, plan.objective.device.name
+    time_budget_s, device = plan.objective.time_budget_s, plan.objective.machine
 
     def trainer(todo: list[PlannedRun]) -> Iterator[tuple[PlannedRun, Run]]:
         began = time.monotonic()
@@ -163,7 +171,7 @@ def fan_out(
             planned.entry.candidate.arch,
             plan.tokens,
             read=read,
-            device=plan.objective.device,
+            device=dataclasses.replace(plan.objective.device, name=plan.objective.machine),
             checkpoint=checkpoint,
             **planned.settings,
         )
