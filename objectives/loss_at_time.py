@@ -14,8 +14,11 @@ from .counts import n_params, n_params_non_embedding
 from .device import Device
 from .loss_law import LossLaw
 from .memory import memory_bytes
+from .remat import REMATS, remat_code
 
-Remat = Literal["none", "layer", "auto"]
+Remat = Literal["none", "dots", "layer", "auto"]
+# What `auto` tries, the fastest first, each of which needs less memory than the one before.
+FASTEST_FIRST = ("none", "dots", "layer")
 
 # Tokens repeated lose their worth with this many repetitions as the scale (Muennighoff et al. 2023,
 # arXiv:2305.16264, equation 17).
@@ -35,7 +38,7 @@ class Prediction:
         n_steps: whole steps in the budget.
         n_tokens: tokens in those steps, repeated ones included.
         memory_bytes: of training with the chosen rematerialisation.
-        remat: whether each block's forward pass is run again in the backward pass.
+        remat: what the backward pass runs a second time, a number of `remat.REMATS`.
         feasible: whether it fits in memory and makes at least one step.
         predicted_loss: nats per token; where not feasible, that of a single step on memory that
             is not there, to be masked by `feasible`.
@@ -71,8 +74,8 @@ class LossAtTime:
         device: gives step time and memory.
         law: gives the loss.
         time_budget_s: seconds of training.
-        remat: `none`, `layer` (run each block's forward pass again in the backward pass), or
-            `auto`, which does so where the model does not fit otherwise.
+        remat: what the backward pass runs a second time: `none`; `dots`, all but what matmuls with
+            weights put out; `layer`, whole blocks; or `auto`, the fastest of these that fits.
         data_limit_tokens: unique tokens that there are; tokens beyond it are repetitions and count
             for less (Muennighoff et al. 2023, equation 5). None: without limit.
         critical_batch: whether tokens in large batches count for less (`small_batch_tokens`), so
@@ -97,8 +100,8 @@ class LossAtTime:
         limit = self.data_limit_tokens
         if limit is not None and not (math.isfinite(limit) and limit >= 1):
             raise ValueError(f"`data_limit_tokens` must be at least 1, but got {limit}")
-        if self.remat not in ("none", "layer", "auto"):
-            raise ValueError(f"`remat` must be none, layer or auto, but got {self.remat!r}")
+        if self.remat not in (*REMATS, "auto"):
+            raise ValueError(f"`remat` must be none, dots, layer or auto, but got {self.remat!r}")
 
     def cost(self, arch: Architecture) -> Cost:
         """What one architecture or an array of them costs, in any time and under any law."""
@@ -143,27 +146,32 @@ class LossAtTime:
         return small_batch_tokens(n_tokens, tokens_per_step) if self.critical_batch else n_tokens
 
     def _memory(self, arch: Architecture) -> tuple[Any, Any]:
-        """Whether to rematerialise, and the bytes that training then needs."""
+        """What to rematerialise, and the bytes that training then needs."""
         size = self.device.bytes_per_element
-        if self.remat != "auto":
-            remat = self.remat == "layer"
-            return remat, memory_bytes(arch, bytes_per_element=size, remat=remat)
-        without = memory_bytes(arch, bytes_per_element=size, remat=False)
-        remat = without > self.device.memory_bytes
-        if not np.any(remat):
-            return False, without
-        return remat, np.where(
-            remat, memory_bytes(arch, bytes_per_element=size, remat=True), without
-        )
+        first, *others = FASTEST_FIRST if self.remat == "auto" else (self.remat,)
+        remat: Any = remat_code(first)
+        needed = memory_bytes(arch, bytes_per_element=size, remat=remat)
+        for name in others:
+            too_large = needed > self.device.memory_bytes
+            if not np.any(too_large):
+                break
+            code = remat_code(name)
+            again = memory_bytes(arch, bytes_per_element=size, remat=code)
+            remat = np.where(too_large, np.int8(code), remat)
+            needed = np.where(too_large, again, needed)
+        return remat, needed
 
     def _step_time_s(self, arch: Architecture, remat: Any) -> Any:
         model = self.device.step_time_model
         if np.ndim(remat) == 0:
-            return model.step_time_s(arch, remat=bool(remat))
-        # Two open meshes cost less than one of the full size of `remat`.
-        return np.where(
-            remat, model.step_time_s(arch, remat=True), model.step_time_s(arch, remat=False)
-        )
+            return model.step_time_s(arch, remat=int(remat))
+        # Open meshes, one for each policy that some model has, cost less than one of full size.
+        codes = np.flatnonzero(np.bincount(remat.ravel()))
+        step_time_s = model.step_time_s(arch, remat=int(codes[0]))
+        for code in codes[1:]:
+            again = model.step_time_s(arch, remat=int(code))
+            step_time_s = np.where(remat == code, again, step_time_s)
+        return step_time_s
 
     def flags(self, arch: Architecture, prediction: Prediction) -> list[str]:
         """What a reader must know before believing one model's prediction, a sentence each."""

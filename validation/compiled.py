@@ -26,6 +26,7 @@ from ..objectives.counts import (
     total,
 )
 from ..objectives.memory import memory_bytes
+from ..objectives.remat import REMATS, remat_code
 from ..search.predict import architecture_of
 from ..search.result_file import load_result
 from ..space.architecture import Architecture
@@ -107,7 +108,7 @@ class Compiled:
         the gradient of each matmul's weights in the compute dtype, of a tied embedding too, and
         those of lookups and norms in float32.
         """
-        device, remat = self.topology.device, self.execution.remat == "layer"
+        device, remat = self.topology.device, remat_code(self.execution.remat)
         flops = float(flops_per_step(self.share, remat=remat))
         size = device.bytes_per_element
         parts = n_params_by_part(self.arch) | {"logits": logits_matmul(self.arch).n_params}
@@ -118,7 +119,14 @@ class Compiled:
             "matmul_flops": flops,
             "flops_per_step": flops,
             "bytes_accessed": float(size * memcpys_per_step(self.share, remat=remat)),
-            "memory_bytes": float(memory_bytes(self.share, bytes_per_element=size, remat=remat)),
+            "memory_bytes": float(
+                memory_bytes(
+                    self.share,
+                    bytes_per_element=size,
+                    remat=remat,
+                    scan_layers=self.execution.scan_layers,
+                )
+            ),
             "step_time_s": float(device.step_time_model.step_time_s(self.share, remat=remat)),
             "all_reduce_bytes": float(reduced_bytes if is_reduced else 0),
         }
@@ -238,7 +246,7 @@ def compile_all(
         fields: the architecture's; what is left out is customary.
         result: what `find --out` wrote, instead of fields.
         top: how many of its candidates.
-        remat: `none` or `layer`; left out, each candidate's own, or none.
+        remat: `none`, `dots` or `layer`; left out, each candidate's own, or none.
         scan_layers: whether the layers are a loop.
         sharding: `data`, or `full` when the chips also share the state.
         with_time: False stops after the memory plan.
@@ -255,7 +263,7 @@ def compile_all(
         raise ValueError(f"a result already says `{next(iter(fields))}`; leave one of them out")
     if result:
         candidates = load_result(result).candidates[:top]
-        todo = [(one.arch, "layer" if one.prediction.remat else "none") for one in candidates]
+        todo = [(one.arch, REMATS[one.prediction.remat]) for one in candidates]
     else:
         todo = [(architecture_of(fields, "--result DIR"), "none")]
     _require_compiler()
