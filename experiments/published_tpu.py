@@ -2,7 +2,7 @@
 
 Command: python experiments/published_tpu.py
 Wall time: 2 s.
-Expected: a published step takes 0.4 to 1.0 of the predicted time: the assumed utilisation of 70%
+Expected: a published step takes 0.5 to 1.0 of the predicted time: the assumed utilisation of 70%
 is near what these models reach, but memory copies and FLOPs are added up where a chip overlaps
 them, and scores are written that flash attention never writes, the more the longer a sequence.
 
@@ -13,8 +13,8 @@ and beside the FLOP/s that the datasheet's peak alone would give.
 
 How the two are compared:
 - Published FLOP/s count the forward pass and twice that for the backward pass, whole attention and
-  the logits, as `objectives/counts.py` does, and nothing that runs again; they become a step time by
-  our count. Where both are published, the step time is taken.
+  the logits, as `objectives/counts.py` does, and nothing that runs again; they become a step time
+  by our count. Where both are published, the step time is taken.
 - All of these models are spread over many chips, which share weights and state. The prediction is
   that of one chip with its own share of the batch; communication is not counted.
 - The rematerialisation is the nearest of ours: `full` and those that keep or offload only the
