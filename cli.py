@@ -51,7 +51,7 @@ OutOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 RematOption = Annotated[
-    str, typer.Option(help="Run blocks again in the backward pass: none, layer, or auto.")
+    str, typer.Option(help="Run blocks again in the backward pass: none, dots, layer, or auto.")
 ]
 CriticalOption = Annotated[
     bool, typer.Option(help="Tokens in large batches count for less, so the batch can be searched.")
@@ -592,7 +592,7 @@ def compile_step(
     ] = None,
     top: Annotated[int, typer.Option(help="Candidates of the result.", min=1)] = 3,
     remat: Annotated[
-        str | None, typer.Option(help="none or layer; default none, or the result's.")
+        str | None, typer.Option(help="none, dots or layer; default none, or the result's.")
     ] = None,
     scan: Annotated[bool, typer.Option("--scan", help="Layers in a loop.")] = False,
     sharding: Annotated[str, typer.Option(help="Chips share data, or full: also state.")] = "data",

@@ -33,6 +33,7 @@ import pandas as pd
 from anybudget.objectives.counts import flops_per_step
 from anybudget.objectives.fit_step_time import compare_step_times, variance_explained_alone
 from anybudget.objectives.memory import memory_bytes
+from anybudget.objectives.remat import remat_code
 from anybudget.space.architecture import Architecture
 from anybudget.validation.compile_rows import CompileRow, row_of, steps_of
 from anybudget.validation.compiled import compile_for
@@ -168,10 +169,12 @@ def report_times(rows: list[CompileRow]) -> None:
 
 def _ratios(row: CompileRow) -> dict[str, object]:
     """Compiler over analytic, of one row."""
-    arch, remat = row.architecture, row.remat == "layer"
+    arch, remat = row.architecture, remat_code(row.remat)
     device = parse_topology(row.topology).device
     analytic_s = device.step_time_model.step_time_s(arch, remat=remat)
-    analytic_bytes = memory_bytes(arch, bytes_per_element=2, remat=remat)
+    analytic_bytes = memory_bytes(
+        arch, bytes_per_element=2, remat=remat, scan_layers=row.scan_layers
+    )
     flops = flops_per_step(arch, remat=remat)
     return {
         "shape": f"{arch.d_model}×{arch.n_layers}",

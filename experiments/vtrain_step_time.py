@@ -10,8 +10,9 @@ iteration times of GPT training on one node of eight A100 GPUs, from vTrain
 (KAIST VIA Research Group, MIT licence; Bang et al. 2024, arXiv:2312.12391). These need no model
 of communication within a step: held-out error does not change with the number of GPUs, which is
 printed. Each GPU runs global / (micro batch x GPUs) micro-batches an iteration, and blocks run a
-second time in the backward pass (the source's configurations have `use_checkpoint`). Assumed, for
-the rows do not say: GPT-2's vocabulary of 50,257, the source's default, d_ff = 4 d_model and tied
+second time in the backward pass (the source's configurations have `use_checkpoint`), there with
+their last matmul, which our counts leave out since no gradient needs its product. Assumed, for the
+rows do not say: GPT-2's vocabulary of 50,257, the source's default, d_ff = 4 d_model and tied
 embeddings.
 """
 

@@ -11,11 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..space.architecture import Architecture
+from .remat import PASSES, matmul_passes
 
 Count = Any
-
-# A matmul's backward pass is two more matmuls over the same three operands.
-PASSES = 3
 
 
 class Matmul(NamedTuple):
@@ -105,7 +103,7 @@ def flops_by_part(arch: Architecture, *, remat: Count = False) -> dict[str, Coun
 
     Args:
         arch: the model or models.
-        remat: whether the backward pass runs every block's forward pass a second time.
+        remat: what the backward pass runs a second time, a number of `REMATS`.
 
     Returns:
         FLOPs, a count (not FLOP/s).
@@ -136,7 +134,9 @@ def memcpys_per_step(arch: Architecture, *, remat: Count = False) -> Count:
 
 
 def _by_part(arch: Architecture, remat: Count, quantity: str) -> dict[str, Count]:
-    passes = PASSES + 1 * remat
-    parts = {mm.part: passes * arch.n_layers * getattr(mm, quantity) for mm in layer_matmuls(arch)}
+    parts = {
+        mm.part: matmul_passes(mm.part, remat) * arch.n_layers * getattr(mm, quantity)
+        for mm in layer_matmuls(arch)
+    }
     parts["logits"] = PASSES * getattr(logits_matmul(arch), quantity)
     return parts

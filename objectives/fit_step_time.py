@@ -30,7 +30,7 @@ class Steps:
         measured_s: seconds of one optimizer step of each.
         n_passes: forward and backward passes that a step accumulates its gradient over;
             `arch.batch_size` is that of one pass.
-        remat: whether blocks run a second time in the backward pass.
+        remat: what the backward pass runs a second time, a number of `remat.REMATS`.
 
     Raises:
         ValueError: a time is not positive, or shapes are too few to hold one out.

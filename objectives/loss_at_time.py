@@ -17,8 +17,11 @@ from .counts import n_params, n_params_non_embedding
 from .device import Device
 from .loss_law import LossLaw
 from .memory import memory_bytes
+from .remat import REMATS, remat_code
 
-Remat = Literal["none", "layer", "auto"]
+Remat = Literal["none", "dots", "layer", "auto"]
+# What `auto` tries, the fastest first, each of which needs less memory than the one before.
+FASTEST_FIRST = ("none", "dots", "layer")
 
 # Tokens repeated lose their worth with this many repetitions as the scale (Muennighoff et al. 2023,
 # arXiv:2305.16264, equation 17).
@@ -38,7 +41,7 @@ class Prediction:
         n_steps: whole steps in the budget.
         n_tokens: tokens in those steps, repeated ones included.
         memory_bytes: of training with the chosen rematerialisation and sharding, on each chip.
-        remat: whether each block's forward pass is run again in the backward pass.
+        remat: what the backward pass runs a second time, a number of `remat.REMATS`.
         sharded: whether several chips share weights, gradients and moments too; see `LossAtTime`.
         feasible: whether it fits in memory and makes at least one step.
         predicted_loss: nats per token; where not feasible, that of a single step on memory that
@@ -77,8 +80,8 @@ class LossAtTime:
         device: gives step time and memory.
         law: gives the loss.
         time_budget_s: seconds of training.
-        remat: `none`, `layer` (run each block's forward pass again in the backward pass), or
-            `auto`, which does so where the model does not fit otherwise.
+        remat: what the backward pass runs a second time: `none`; `dots`, all but what matmuls with
+            weights put out; `layer`, whole blocks; or `auto`, the fastest of these that fits.
         data_limit_tokens: unique tokens that there are; tokens beyond it are repetitions and count
             for less (Muennighoff et al. 2023, equation 5). None: without limit.
         critical_batch: whether tokens in large batches count for less (`small_batch_tokens`), so
@@ -107,8 +110,8 @@ class LossAtTime:
         limit = self.data_limit_tokens
         if limit is not None and not (math.isfinite(limit) and limit >= 1):
             raise ValueError(f"`data_limit_tokens` must be at least 1, but got {limit}")
-        if self.remat not in ("none", "layer", "auto"):
-            raise ValueError(f"`remat` must be none, layer or auto, but got {self.remat!r}")
+        if self.remat not in (*REMATS, "auto"):
+            raise ValueError(f"`remat` must be none, dots, layer or auto, but got {self.remat!r}")
         if self.n_chips < 1:
             raise ValueError(f"`n_chips` must be at least 1, but got {self.n_chips}")
         if self.n_chips > 1:
@@ -196,7 +199,7 @@ class LossAtTime:
             n_tokens = np.minimum(n_tokens, self.data_limit_tokens) + self.data_limit_tokens * worth
         return small_batch_tokens(n_tokens, tokens_per_step) if self.critical_batch else n_tokens
 
-    def step_time_s(self, arch: Architecture, *, remat: Any = False, sharded: Any = False) -> Any:
+    def step_time_s(self, arch: Architecture, *, remat: Any = 0, sharded: Any = False) -> Any:
         """Seconds of an optimizer step, the chips' communication included."""
         model, share = self.device.step_time_model, self.share(arch)
         compute_s = _of_each(remat, lambda remat: model.step_time_s(share, remat=remat))
@@ -215,13 +218,14 @@ class LossAtTime:
         return _of_each(sharded, together_s)
 
     @property
-    def _ways(self) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
-        """Whether to rematerialise, the fastest first, and whether to share the state."""
-        remats = {"none": (False,), "layer": (True,), "auto": (False, True)}
-        return remats[self.remat], (False, True) if self.n_chips > 1 else (False,)
+    def _ways(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+        """What to rematerialise, the fastest first, and whether to share the state."""
+        names = FASTEST_FIRST if self.remat == "auto" else (self.remat,)
+        shardings = (False, True) if self.n_chips > 1 else (False,)
+        return tuple(map(remat_code, names)), shardings
 
     def _memory(self, arch: Architecture) -> tuple[Any, Any, Any]:
-        """Whether to rematerialise, whether to share the state, and the bytes then needed.
+        """What to rematerialise, whether to share the state, and the bytes then needed.
 
         The first way in which a model fits, or else the last.
         """
@@ -238,7 +242,7 @@ class LossAtTime:
             )
         return remat, sharded, needed
 
-    def _memory_bytes(self, arch: Architecture, remat: bool, sharded: bool) -> Any:
+    def _memory_bytes(self, arch: Architecture, remat: int, sharded: bool) -> Any:
         size, n_shares = self.device.bytes_per_element, self.n_chips if sharded else 1
         share = self.share(arch)
         return memory_bytes(share, bytes_per_element=size, remat=remat, n_shares=n_shares)

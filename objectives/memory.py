@@ -1,66 +1,134 @@
-"""Bytes that training one model needs on one device, by what holds them."""
+"""Bytes that training one model needs on one device, by what holds them.
+
+Read off the buffers that the TPU's compiler (libtpu 0.0.42) plans for the validation stage's own
+step, without any fitted constant, and judged by it in `experiments/tpu_memory.py`. A step needs
+most at the loss, beside whose logits and their gradient all activations wait, or in the last
+block's backward pass. The state is donated, so that it is there once, and a gradient takes the
+place of the working copy of its weight.
+
+Not counted: what stays in the chip's own memory, tiles' padding (of widths that are no multiple of
+128) and holes between buffers.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..space.architecture import Architecture
 from .counts import n_params, total
+from .remat import REMATS
 
 Parts = dict[str, Any]
 
-# Of each parameter: the master weight and its gradient in float32, and Adam's two moments.
-BYTES_PER_PARAM = {"weights": 4, "gradients": 4, "optimizer": 8}
-# Logits and their gradient in float32, the dtype in which the loss is taken.
-LOGIT_BYTES = 4 + 4
+# Of each parameter: the master weight and Adam's two moments in float32.
+BYTES_PER_PARAM = {"weights": 4, "optimizer": 8}
+# Softmax and loss are taken in float32, whatever the compute dtype, so scores wait in it for their
+# backward pass and logits come in it; the gradients of both are in the compute dtype.
+WIDE_BYTES = 4
+# Of a block's scores: before and after the softmax's backward pass.
+SCORE_GRADIENTS = 2
+# What the backward pass of a loop over layers reads, it reads from stacks, one for each
+# intermediate: of a block's norms six in float32, of its MLP's nonlinearity six, gated or not.
+LOOP_NORMS = 6
+LOOP_HIDDEN = 6
 
 
-def memory_by_part(arch: Architecture, *, bytes_per_element: int, remat: bool = False) -> Parts:
+def memory_by_part(
+    arch: Architecture, *, bytes_per_element: int, remat: int = 0, scan_layers: bool = False
+) -> Parts:
     """Bytes of one training step by part.
 
     Args:
         arch: the model or models.
-        bytes_per_element: of the compute dtype: 2 adds a working copy of the weights.
-        remat: False keeps every activation that the backward pass reads; True keeps each block's
-            input only, and one block's activations while that block is run again.
+        bytes_per_element: of the compute dtype.
+        remat: what the backward pass runs a second time instead of keeping it, a number of
+            `REMATS`, the same for all models.
+        scan_layers: whether the layers are a loop.
 
     Returns:
-        Bytes of `weights`, their `working_copy`, `gradients`, `optimizer`, the activations of the
-        `residual` stream and norms, of `attention` and `mlp`, of the `logits`, and with `remat` of
-        the `block_inputs`. Attention keeps its seq_len x seq_len probabilities. Compiler
-        temporaries are not counted.
+        Bytes of the `weights`, the `optimizer`'s moments, the `gradients` (before them, working
+        copies of the weights), of the activations kept of all blocks' `residual` stream and norms,
+        `attention` and `mlp`, and of the `working_set`: the logits with their gradient, or what
+        the last block's backward pass works on. Attention keeps its seq_len x seq_len scores.
     """
-    params = n_params(arch)
-    parts = {part: size * params for part, size in BYTES_PER_PARAM.items()}
-    if bytes_per_element < BYTES_PER_PARAM["weights"]:
-        parts["working_copy"] = bytes_per_element * params
-    return parts | _activation_bytes(arch, bytes_per_element, remat)
+    block = _kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers)
+    return {
+        "weights": BYTES_PER_PARAM["weights"] * n_params(arch),
+        "optimizer": BYTES_PER_PARAM["optimizer"] * n_params(arch),
+        "gradients": bytes_per_element * n_params(arch),
+        **{part: arch.n_layers * size for part, size in block.items()},
+        "working_set": _working_set(arch, bytes_per_element, 0 if scan_layers else total(block)),
+    }
 
 
 def memory_bytes(
-    arch: Architecture, *, bytes_per_element: int, remat: bool = False, n_shares: int = 1
+    arch: Architecture,
+    *,
+    bytes_per_element: int,
+    remat: int = 0,
+    scan_layers: bool = False,
+    n_shares: int = 1,
 ) -> Any:
     """Bytes of one training step, the sum of `memory_by_part`.
 
     Of `n_shares` chips that share all that is held for each parameter, they are those of one.
     """
-    copy = bytes_per_element if bytes_per_element < BYTES_PER_PARAM["weights"] else 0
-    per_param = (sum(BYTES_PER_PARAM.values()) + copy) / n_shares
-    return per_param * n_params(arch) + total(_activation_bytes(arch, bytes_per_element, remat))
+    per_param = (sum(BYTES_PER_PARAM.values()) + bytes_per_element) / n_shares
+    block = total(_kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers))
+    return total(
+        {
+            "parameters": per_param * n_params(arch),
+            "activations": arch.n_layers * block,
+            "working_set": _working_set(arch, bytes_per_element, 0 if scan_layers else block),
+        }
+    )
 
 
-def _activation_bytes(arch: Architecture, bytes_per_element: int, remat: bool) -> Parts:
-    """What the backward pass of the matmuls and norms reads, and the logits."""
+def _kept_of_block(arch: Architecture, size: int, remat: str, scan_layers: bool) -> Parts:
+    """Bytes that one block keeps for its backward pass; `size` is the compute dtype's.
+
+    Norms keep what they put out (the residual stream before the MLP is summed up again), attention
+    its queries, keys and values, the rotated queries, scores and its heads' output, the MLP what
+    its first matrices put out.
+    """
     rows = arch.batch_size * arch.seq_len
-    d_qkv = (arch.n_heads + 2 * arch.n_kv_heads) * arch.d_head
-    per_row = {
-        "residual": 4 * arch.d_model,
-        "attention": d_qkv + arch.n_heads * arch.seq_len + arch.n_heads * arch.d_head,
-        "mlp": arch.d_ff * (2 + arch.gated_mlp),
-    }
-    n_kept = 1 if remat else arch.n_layers
-    parts = {part: bytes_per_element * rows * n_kept * n for part, n in per_row.items()}
-    parts["logits"] = LOGIT_BYTES * rows * arch.vocab_size
-    if remat:
-        parts["block_inputs"] = bytes_per_element * rows * arch.n_layers * arch.d_model
-    return parts
+    d_queries = arch.n_heads * arch.d_head
+    d_qkv = d_queries + 2 * arch.n_kv_heads * arch.d_head
+    scores = arch.n_heads * arch.seq_len
+    hidden = arch.d_ff * (1 + arch.gated_mlp)
+    if remat == "layer":
+        return {"residual": size * rows * arch.d_model}
+    if remat == "dots":
+        per_row = {"residual": 2 * arch.d_model, "attention": d_qkv, "mlp": hidden}
+        return {part: size * rows * n for part, n in per_row.items()}
+    if scan_layers:
+        per_row = {
+            "residual": (3 * size + LOOP_NORMS * WIDE_BYTES) * arch.d_model,
+            "attention": size * d_qkv + (WIDE_BYTES + size) * scores,
+            "mlp": size * LOOP_HIDDEN * arch.d_ff,
+        }
+    else:
+        per_row = {
+            "residual": size * 3 * arch.d_model,
+            "attention": size * (d_qkv + 2 * d_queries) + WIDE_BYTES * scores,
+            "mlp": size * hidden,
+        }
+    return {part: rows * n for part, n in per_row.items()}
+
+
+def _working_set(arch: Architecture, size: int, freed: Any) -> Any:
+    """Bytes beside the state and what all blocks keep, when a step needs most.
+
+    Args:
+        arch: the model or models.
+        size: bytes of the compute dtype.
+        freed: bytes that the last block keeps, which its backward pass uses up.
+    """
+    rows = arch.batch_size * arch.seq_len
+    at_the_loss = (WIDE_BYTES + size) * rows * arch.vocab_size
+    block = total(_kept_of_block(arch, size, "none", scan_layers=False))
+    gradients = SCORE_GRADIENTS * size * rows * arch.n_heads * arch.seq_len
+    last_gradient = WIDE_BYTES * arch.vocab_size * arch.d_model
+    return np.maximum(at_the_loss, block - freed + gradients + last_gradient)

@@ -15,7 +15,6 @@ from pydantic import ConfigDict
 
 from ..space.architecture import Architecture
 from .counts import (
-    PASSES,
     flops_by_part,
     layer_matmuls,
     logits_matmul,
@@ -24,6 +23,7 @@ from .counts import (
     n_params_by_part,
     total,
 )
+from .remat import PASSES, elementwise_passes, matmul_passes
 
 Parts = dict[str, Any]
 
@@ -40,15 +40,16 @@ def roofline_by_part(arch: Architecture, *, remat: Any, ridge: float) -> Parts:
 
     Args:
         arch: the model or models.
-        remat: whether blocks run a second time.
+        remat: what of the blocks runs a second time, a number of `REMATS`.
         ridge: FLOPs in the time of one memory copy (element).
 
     References:
         Williams, Waterman and Patterson 2009, Roofline, doi:10.1145/1498765.1498785.
     """
-    passes = PASSES + 1 * remat
     parts = {
-        mm.part: passes * arch.n_layers * _larger(mm.flops, ridge * mm.memcpys)
+        mm.part: matmul_passes(mm.part, remat)
+        * arch.n_layers
+        * _larger(mm.flops, ridge * mm.memcpys)
         for mm in layer_matmuls(arch)
     }
     last = logits_matmul(arch)
@@ -57,7 +58,7 @@ def roofline_by_part(arch: Architecture, *, remat: Any, ridge: float) -> Parts:
 
 def activations_by_part(arch: Architecture, *, remat: Any) -> Parts:
     """Elements that elementwise work reads and writes: norms, residuals, the MLP's nonlinearity."""
-    rows = (PASSES + 1 * remat) * arch.n_layers * arch.batch_size * arch.seq_len
+    rows = elementwise_passes(remat) * arch.n_layers * arch.batch_size * arch.seq_len
     d_qk = (arch.n_heads + arch.n_kv_heads) * arch.d_head
     return {
         "norms": 6 * rows * arch.d_model,
@@ -68,14 +69,14 @@ def activations_by_part(arch: Architecture, *, remat: Any) -> Parts:
 
 def softmax_by_part(arch: Architecture, *, remat: Any) -> Parts:
     """Attention scores that pass through softmax."""
-    passes = PASSES + 1 * remat
+    passes = elementwise_passes(remat)
     scores = arch.batch_size * arch.n_heads * arch.seq_len * arch.seq_len
     return {"scores": passes * arch.n_layers * scores}
 
 
 def spilled_softmax_by_part(arch: Architecture, *, remat: Any) -> Parts:
     """Attention scores that do not stay in a cache, since a key head has more than fit."""
-    passes = PASSES + 1 * remat
+    passes = elementwise_passes(remat)
     group = arch.n_heads // arch.n_kv_heads * arch.seq_len * arch.seq_len
     heads = arch.n_layers * arch.batch_size * arch.n_kv_heads
     return {"scores": passes * heads * _larger(group - CACHED_SCORES, 0)}
@@ -107,7 +108,7 @@ FEATURES: dict[str, Callable[..., Parts]] = {
     "loss": loss_by_part,
     "params": params_by_part,
     "lookup": lookup_by_part,
-    "layers": lambda arch, *, remat: {"overhead": (PASSES + 1 * remat) * arch.n_layers},
+    "layers": lambda arch, *, remat: {"overhead": elementwise_passes(remat) * arch.n_layers},
     "steps": lambda arch, *, remat: {"overhead": 1},
 }
 ROOFLINE = "roofline_flops"

@@ -29,7 +29,7 @@ class Answer(Row):
         status: `certified`, the lowest predicted loss of the whole space, or `infeasible`, for no
             model of the space fits the device and makes a step in the budget.
         n_architectures: in the space, all of which the certificate covers.
-        remat: what the winner does, `none` or `layer`.
+        remat: what the winner does, `none`, `dots` or `layer`.
         loss_low, loss_high: 95% interval of the winner's loss.
         p_best: its chance to be the best of the best shapes.
         n_tied: shapes that are statistically tied with it, itself included.
@@ -63,7 +63,7 @@ class Answer(Row):
     tokens_per_param: float | None = None
     memory_bytes: int | None = None
     memory_share: float | None = None
-    remat: Literal["none", "layer"] | None = None
+    remat: Literal["none", "dots", "layer"] | None = None
     predicted_loss: float | None = None
     loss_low: float | None = None
     loss_high: float | None = None

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..objectives.loss_at_time import LossAtTime, Prediction
+from ..objectives.remat import REMATS
 from ..space.architecture import COUNT_FIELDS, FIELDS, Architecture
 
 # What a prediction has as whole numbers.
@@ -88,7 +89,7 @@ class Candidate:
             "n_tokens": self.prediction.n_tokens,
             "tokens_per_param": self.prediction.n_tokens / self.prediction.n_params,
             "memory_bytes": self.prediction.memory_bytes,
-            "remat": "layer" if self.prediction.remat else "none",
+            "remat": REMATS[self.prediction.remat],
             "sharding": "full" if self.prediction.sharded else "data",
             "predicted_loss": self.loss,
         }

@@ -16,8 +16,9 @@ from .searched import Searched
 
 REMAT = {
     "none": "no block runs again in the backward pass",
+    "dots": "all but the matmuls with weights runs again in the backward pass",
     "layer": "every block runs again in the backward pass",
-    "auto": "blocks run again in the backward pass where a model does not fit otherwise",
+    "auto": "as little as fits runs again in the backward pass",
 }
 
 

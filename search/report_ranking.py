@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ..objectives.remat import REMATS
 from ..objectives.uncertainty import COVERAGE, Standing
 from .candidate import Candidate
 from .page import Cell, Column, Interval, Section, Table
 from .report_style import shape_of
 from .searched import Searched
-from .show import short_count
+from .show import REMAT_MARKS, remat_means, short_count
 
 BEHIND = Column(name="behind the best", unit="nats per token")
 BEHIND_SURE = Column(name="behind the best", unit=f"nats per token, {COVERAGE:.0%} interval")
@@ -30,9 +31,7 @@ def ranking(searched: Searched) -> Section:
     sure = [BEHIND_SURE, Column(name="P(best)", unit="%")] if standings else [BEHIND]
     marks = [
         "g: gated MLP." if any(c.arch.gated_mlp for c in candidates) else "",
-        "r: blocks run again in the backward pass."
-        if any(c.prediction.remat for c in candidates)
-        else "",
+        *(f"{text}." for text in remat_means({REMATS[c.prediction.remat] for c in candidates})),
         "s: fully sharded." if any(c.prediction.sharded for c in candidates) else "",
     ]
     return Section(
@@ -90,7 +89,7 @@ def _quantities(candidate: Candidate) -> list[Cell]:
     arch, predicted = candidate.arch, candidate.prediction
     per_param = predicted.n_tokens / predicted.n_params
     gated = "g" if arch.gated_mlp else ""
-    marks = ("r" if predicted.remat else "") + ("s" if predicted.sharded else "")
+    marks = REMAT_MARKS[REMATS[predicted.remat]] + ("s" if predicted.sharded else "")
     return [
         Cell(text=short_count(predicted.n_params), sort=predicted.n_params),
         Cell(text=short_count(predicted.n_tokens), sort=predicted.n_tokens),

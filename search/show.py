@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,13 @@ from ..objectives.loss_law import LossLaw
 from .find import Found
 
 Lines = Iterator[str | Table]
+
+# What stands behind a model's memory, and what that means.
+REMAT_MARKS = {"none": "", "dots": "a", "layer": "r"}
+REMAT_MEANS = {
+    "dots": "a: runs attention again in the backward pass",
+    "layer": "r: runs blocks again in the backward pass",
+}
 
 
 def show_found(found: Found, space_name: str) -> Lines:
@@ -193,7 +200,7 @@ def _candidates(rows: list[dict[str, Any]]) -> Table:
             f"{row['step_time_s'] * 1e3:,.3g}",
             short_count(row["n_tokens"]),
             f"{row['memory_bytes'] / 1e9:.1f}"
-            + ("r" if row["remat"] == "layer" else "")
+            + REMAT_MARKS[row["remat"]]
             + ("s" if row["sharding"] == "full" else ""),
             f"{row['predicted_loss']:.4f}",
             *behind,
@@ -220,10 +227,14 @@ def _how_sure(found: Found, most: int = 12) -> Lines:
     )
 
 
+def remat_means(used: Collection[str]) -> list[str]:
+    """What the marks of those rematerialisations mean that are used."""
+    return [text for name, text in REMAT_MEANS.items() if name in used]
+
+
 def _marks(rows: list[dict[str, Any]]) -> str:
     gated = "g: gated MLP" if any(row["gated_mlp"] for row in rows) else ""
-    remat = "r: runs blocks again in the backward pass"
-    remat = remat if any(row["remat"] == "layer" for row in rows) else ""
     full = "s: fully sharded" if any(row["sharding"] == "full" for row in rows) else ""
-    marks = "; ".join(filter(None, [gated, remat, full]))
+    remats = remat_means({row["remat"] for row in rows})
+    marks = "; ".join(filter(None, [gated, *remats, full]))
     return f"[dim]{marks}[/]\n" if marks else ""

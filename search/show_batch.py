@@ -9,7 +9,7 @@ import pandas as pd
 from rich.markup import escape
 
 from .batch_curves import CURVE
-from .show import Lines, plain_table, short_count
+from .show import REMAT_MARKS, Lines, plain_table, remat_means, short_count
 
 # Rows on a terminal; batch.csv has all.
 MOST_ROWS = 200
@@ -78,7 +78,7 @@ def _winners(rows: list[dict[str, Any]]) -> Any:
         ) if sure else ()  # fmt: skip
         table.add_row(
             row["budget"],
-            f"{row['d_model']}×{row['n_layers']}" + ("r" if row["remat"] == "layer" else ""),
+            f"{row['d_model']}×{row['n_layers']}" + REMAT_MARKS[row["remat"]],
             *([] if priced else [f"{row['n_heads']}×{row['d_head']}"]),
             str(row["d_ff"]) + ("g" if row["gated_mlp"] else ""),
             short_count(row["n_params"]),
@@ -97,7 +97,7 @@ def _marks(table: pd.DataFrame) -> Lines:
     table = pd.DataFrame(table[table["status"] == "certified"])
     marks = {
         "g: gated MLP": True in list(table["gated_mlp"]),
-        "r: runs blocks again in the backward pass": "layer" in list(table["remat"]),
+        **dict.fromkeys(remat_means(set(table["remat"])), True),
         "moves: parameters of 95% of the draws' winners": not np.all(table["loss_low"].isna()),
     }
     if shown := "; ".join(mark for mark, is_there in marks.items() if is_there):

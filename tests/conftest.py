@@ -218,10 +218,10 @@ def plan_for(objective):
     from anybudget.validation.export_plan import Plan
     from anybudget.validation.recipe import Recipe
 
-    def plan_for(remat=False, **changes):
+    def plan_for(remat="none", **changes):
         shape = {"d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff": 256, "vocab_size": 300}
         arch = Architecture.from_shape(**(shape | {"seq_len": 16, "batch_size": 2} | changes))
-        chosen = dataclasses.replace(objective, remat="layer" if remat else "none")
+        chosen = dataclasses.replace(objective, remat=remat)
         recipe = Recipe(base_tokens_per_step=32)
         return Plan(candidate=Candidate.of(arch, chosen), objective=chosen, recipe=recipe, seed=7)
 

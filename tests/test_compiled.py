@@ -170,6 +170,9 @@ def test_the_bytes_needed_stand_in_the_complaint():
         "status": "out_of_memory",
         "memory_bytes": int(33.5 * 2**30),
     }
+    complaint = "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO "
+    complaint += "temporaries (16.25G) exceeds available HBM (15.75G)."
+    assert out_of_memory(complaint)["memory_bytes"] == int(16.25 * 2**30)
     with pytest.raises(ValueError, match="the compiler refused the step: INTERNAL"):
         out_of_memory("INTERNAL: something else")
 

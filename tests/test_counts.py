@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from anybudget.objectives import counts
+from anybudget.objectives.remat import remat_code
 from anybudget.space.architecture import COUNT_FIELDS, Architecture
 
 LLAMA_2_7B = Architecture(
@@ -141,12 +142,18 @@ def test_untied_logits_are_parameters_but_no_more_work():
 
 
 @pytest.mark.parametrize("by_part", [counts.flops_by_part, counts.memcpys_by_part])
-def test_rematerialisation_runs_the_blocks_a_fourth_time(by_part):
-    once, again = by_part(TOY), by_part(TOY, remat=True)
-    assert again.pop("logits") == once.pop("logits")
-    assert {part: 3 * count for part, count in again.items()} == {
-        part: 4 * count for part, count in once.items()
-    }
+@pytest.mark.parametrize(
+    ("remat", "once_more"),
+    [
+        ("none", set()),
+        ("dots", {"scores", "weighted_values"}),
+        ("layer", {"qkv", "scores", "weighted_values", "attention_output", "mlp_up"}),
+    ],
+)
+def test_rematerialisation_runs_some_matmuls_a_fourth_time(by_part, remat, once_more):
+    once, again = by_part(TOY), by_part(TOY, remat=remat_code(remat))
+    for part, count in once.items():
+        assert 3 * again[part] == (4 if part in once_more else 3) * count
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)

@@ -39,9 +39,9 @@ def test_steps_batch_and_rate_are_the_recipes(plan_for):
 
 
 def test_what_is_run_again_is_said(plan_for):
-    for remat in (False, True):
+    for remat, again in (("none", False), ("dots", True), ("layer", True)):
         model = to_levanter(plan_for(gated_mlp=True, remat=remat)).config["model"]
-        assert model["gradient_checkpointing"] is remat
+        assert model["gradient_checkpointing"] is again
 
 
 def test_a_plain_model_is_refused(plan_for):

@@ -46,4 +46,5 @@ def test_the_schedule_is_the_recipes(plan_for):
 
 def test_what_is_run_again_is_said(plan_for):
     assert to_maxtext(plan_for()).config["remat_policy"] == "minimal_with_context"
-    assert to_maxtext(plan_for(remat=True)).config["remat_policy"] == "full"
+    assert to_maxtext(plan_for(remat="dots")).config["remat_policy"] == "minimal"
+    assert to_maxtext(plan_for(remat="layer")).config["remat_policy"] == "full"

@@ -9,12 +9,13 @@ import pytest
 from anybudget.objectives.communication import collective_bytes
 from anybudget.objectives.counts import flops_per_step, memcpys_per_step, n_params
 from anybudget.objectives.memory import memory_bytes
+from anybudget.objectives.remat import REMATS, remat_code
 from anybudget.space.architecture import Architecture
 
 ARCH = Architecture.from_shape(d_model=128, n_layers=4, vocab_size=1000, seq_len=64, batch_size=4)
 
 
-def step_time_s(remat=False):
+def step_time_s(remat=0):
     """On the toy device: float32 at 1e10 bytes/s, then 1e12 FLOP/s."""
     moving = 4 * memcpys_per_step(ARCH, remat=remat) / 1e10
     return moving + flops_per_step(ARCH, remat=remat) / 1e12
@@ -93,25 +94,31 @@ def test_a_data_limit_raises_the_loss_and_leaves_the_tokens(roomy):
     assert scarce.predicted_loss == pytest.approx(expected, rel=1e-12)
 
 
-def test_auto_runs_blocks_again_only_where_nothing_else_fits(roomy):
-    without, with_remat = (
-        memory_bytes(ARCH, bytes_per_element=4, remat=remat) for remat in (False, True)
-    )
-    assert with_remat < without
-    cases = [(without, False, True), (without - 1, True, True), (with_remat - 1, True, False)]
-    for room, remat, feasible in cases:
+def test_auto_takes_the_fastest_rematerialisation_that_fits(roomy):
+    codes = [remat_code(name) for name in ("none", "dots", "layer")]
+    needed = [memory_bytes(ARCH, bytes_per_element=4, remat=code) for code in codes]
+    assert needed[0] > needed[1] > needed[2]
+    assert step_time_s(codes[0]) < step_time_s(codes[1]) < step_time_s(codes[2])
+    cases = [
+        (needed[0], 0, True),
+        (needed[0] - 1, 1, True),
+        (needed[1] - 1, 2, True),
+        (needed[2] - 1, 2, False),
+    ]
+    for room, place, feasible in cases:
         device = dataclasses.replace(roomy.device, memory_bytes=float(room))
         predicted = dataclasses.replace(roomy, device=device).predict(ARCH)
-        assert (bool(predicted.remat), bool(predicted.feasible)) == (remat, feasible)
-        assert predicted.memory_bytes == (with_remat if remat else without)
-        assert predicted.step_time_s == pytest.approx(step_time_s(remat), rel=1e-12)
+        assert (predicted.remat, bool(predicted.feasible)) == (codes[place], feasible)
+        assert predicted.memory_bytes == needed[place]
+        assert predicted.step_time_s == pytest.approx(step_time_s(codes[place]), rel=1e-12)
 
 
-@pytest.mark.parametrize(("name", "remat"), [("none", False), ("layer", True)])
-def test_remat_as_asked(objective, name, remat):
+@pytest.mark.parametrize("name", REMATS)
+def test_remat_as_asked(objective, name):
     predicted = dataclasses.replace(objective, remat=name).predict(ARCH)
-    assert predicted.remat == remat
-    assert predicted.memory_bytes == memory_bytes(ARCH, bytes_per_element=4, remat=remat)
+    code = remat_code(name)
+    assert predicted.remat == code
+    assert predicted.memory_bytes == memory_bytes(ARCH, bytes_per_element=4, remat=code)
 
 
 def test_a_mesh_holds_the_scalars(objective):
@@ -223,7 +230,7 @@ def test_flag_many_epochs(roomy):
         ({"time_budget_s": math.inf}, "`time_budget_s` must be a positive number, but got inf"),
         ({"data_limit_tokens": -5.0}, "`data_limit_tokens` must be at least 1"),
         ({"data_limit_tokens": math.nan}, "`data_limit_tokens` must be at least 1"),
-        ({"remat": "block"}, "`remat` must be none, layer or auto, but got 'block'"),
+        ({"remat": "block"}, "`remat` must be none, dots, layer or auto, but got 'block'"),
     ],
 )
 def test_refused(objective, change, message):
@@ -253,7 +260,7 @@ def test_what_does_not_fit_is_shared_and_only_then_run_again(chips):
     )
     state = 16 * n_params(ARCH)
     assert data - full == pytest.approx(0.75 * state)
-    for room, way in ((data, (0, 0)), (data - 1, (0, 1)), (full - 1, (1, 1)), (again - 1, (1, 1))):
+    for room, way in ((data, (0, 0)), (data - 1, (0, 1)), (full - 1, (2, 1)), (again - 1, (1, 1))):
         device = dataclasses.replace(chips.device, memory_bytes=room)
         predicted = dataclasses.replace(chips, device=device).predict(ARCH)
         assert (int(predicted.remat), int(predicted.sharded)) == way

@@ -7,6 +7,7 @@ import pytest
 
 from anybudget.objectives.counts import n_params
 from anybudget.objectives.memory import memory_by_part, memory_bytes
+from anybudget.objectives.remat import REMATS, remat_code
 from anybudget.space.architecture import Architecture
 
 # 30 rows in 5 sequences of 6; q, k, v are 12 + 4 + 4 wide.
@@ -21,28 +22,50 @@ TOY = Architecture(
     seq_len=6,
     batch_size=5,
 )
-# A block keeps, per row: 4 x 8 around its norms; q k v, 6 probabilities for each of 3 heads and the
-# heads' output; the MLP's hidden layer before and after its activation.
-PER_ROW = {"residual": 4 * 8, "attention": (12 + 4 + 4) + 3 * 6 + 12, "mlp": 2 * 10}
+# Bytes that a block keeps of each row: around its norms; q k v, rotated q, the heads' output and 6
+# scores for each of 3 heads in float32; the MLP's hidden layer.
+BFLOAT16 = {
+    ("none", False): {
+        "residual": 2 * 3 * 8,
+        "attention": 2 * (20 + 12 + 12) + 4 * 18,
+        "mlp": 2 * 10,
+    },
+    ("dots", False): {"residual": 2 * 2 * 8, "attention": 2 * 20, "mlp": 2 * 10},
+    ("layer", False): {"residual": 2 * 8},
+    ("none", True): {
+        "residual": (2 * 3 + 4 * 6) * 8,
+        "attention": 2 * 20 + (2 + 4) * 18,
+        "mlp": 2 * 6 * 10,
+    },
+}
 
 
-@pytest.mark.parametrize(
-    ("bytes_per_element", "copies"),
-    [(4, {}), (2, {"working_copy": 2})],  # bfloat16 has a copy beside the float32 master
-)
-def test_parts_by_hand(bytes_per_element, copies):
-    per_param = {"weights": 4, "gradients": 4, "optimizer": 8} | copies
-    expected = {part: size * n_params(TOY) for part, size in per_param.items()}
-    expected |= {part: bytes_per_element * 30 * 3 * n for part, n in PER_ROW.items()}
-    expected["logits"] = 30 * 50 * (4 + 4)
-    assert memory_by_part(TOY, bytes_per_element=bytes_per_element) == expected
+@pytest.mark.parametrize(("how", "per_row"), BFLOAT16.items())
+def test_parts_by_hand(how, per_row):
+    remat, scan_layers = how
+    arch = dataclasses.replace(TOY, vocab_size=100)
+    parts = memory_by_part(
+        arch, bytes_per_element=2, remat=remat_code(remat), scan_layers=scan_layers
+    )
+    state = {"weights": 4, "optimizer": 8, "gradients": 2}
+    expected = {part: size * n_params(arch) for part, size in state.items()}
+    expected |= {part: 30 * 3 * n for part, n in per_row.items()}
+    # Logits in float32 and their gradient, more than a block's backward pass works on.
+    expected["working_set"] = 30 * 100 * (4 + 2)
+    assert parts == expected
 
 
-def test_rematerialisation_keeps_inputs_and_one_block():
-    kept = memory_by_part(TOY, bytes_per_element=2)
-    again = memory_by_part(TOY, bytes_per_element=2, remat=True)
-    assert again.pop("block_inputs") == 2 * 30 * 3 * 8
-    assert again == kept | {part: 2 * 30 * n for part, n in PER_ROW.items()}
+def test_with_few_tokens_in_the_vocabulary_a_block_needs_most():
+    arch = dataclasses.replace(TOY, vocab_size=5)
+    block = sum(BFLOAT16["none", False].values())
+    # Two gradients of the scores, and the embedding's in float32.
+    backward = 30 * 2 * 2 * 18 + 4 * 5 * 8
+    for remat, kept in (("none", block), ("dots", 92), ("layer", 16)):
+        parts = memory_by_part(arch, bytes_per_element=2, remat=remat_code(remat))
+        assert parts["working_set"] == 30 * (block - kept) + backward
+    # A loop's stack is not freed layer by layer.
+    parts = memory_by_part(arch, bytes_per_element=2, remat=0, scan_layers=True)
+    assert parts["working_set"] == 30 * block + backward
 
 
 def test_a_gate_keeps_one_more_hidden_layer():
@@ -54,13 +77,28 @@ def test_a_gate_keeps_one_more_hidden_layer():
 
 
 @pytest.mark.parametrize("bytes_per_element", [2, 4])
-@pytest.mark.parametrize("remat", [False, True])
-def test_total_is_the_sum_and_arrays_hold_the_scalars(bytes_per_element, remat):
+@pytest.mark.parametrize("remat", range(len(REMATS)))
+@pytest.mark.parametrize("scan_layers", [False, True])
+def test_total_is_the_sum_and_arrays_hold_the_scalars(bytes_per_element, remat, scan_layers):
     depths = np.array([1.0, 3.0, 9.0])
-    how = {"bytes_per_element": bytes_per_element, "remat": remat}
-    expected = [
-        sum(memory_by_part(dataclasses.replace(TOY, n_layers=int(n)), **how).values())
-        for n in depths
-    ]
-    total = memory_bytes(dataclasses.replace(TOY, n_layers=depths), **how)
-    np.testing.assert_array_equal(total, expected)
+    vocabularies = np.array([5.0, 50.0]).reshape(2, 1)
+    how = {"bytes_per_element": bytes_per_element, "remat": remat, "scan_layers": scan_layers}
+    mesh = dataclasses.replace(TOY, n_layers=depths, vocab_size=vocabularies)
+    for (i, j), total in np.ndenumerate(memory_bytes(mesh, **how)):
+        one = dataclasses.replace(TOY, n_layers=int(depths[j]), vocab_size=int(vocabularies[i, 0]))
+        assert total == sum(memory_by_part(one, **how).values())
+
+
+@pytest.mark.parametrize("remat", range(len(REMATS)))
+@pytest.mark.parametrize(
+    "field", ["d_model", "n_layers", "n_heads", "d_head", "d_ff", "vocab_size", "seq_len"]
+)
+def test_memory_grows_with_every_count(remat, field):
+    """The search passes over meshes whose smallest member does not fit."""
+    for vocab_size in (5, 500):
+        arch = dataclasses.replace(TOY, vocab_size=vocab_size)
+        larger = dataclasses.replace(arch, **{field: 2 * getattr(arch, field)})
+        least, most = (
+            memory_bytes(one, bytes_per_element=2, remat=remat) for one in (arch, larger)
+        )
+        assert least < most

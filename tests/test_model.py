@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import math
 import re
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from anybudget.objectives import counts
+from anybudget.objectives.remat import REMATS, remat_code
 from anybudget.space.architecture import Architecture
 from anybudget.validation import model
 from anybudget.validation.model import Execution
@@ -114,7 +116,9 @@ def test_xla_counts_little_beside_the_matmuls():
     [
         {"scan_layers": True},
         {"remat": "layer"},
+        {"remat": "dots"},
         {"scan_layers": True, "remat": "layer"},
+        {"scan_layers": True, "remat": "dots"},
         {"attention": "xla"},
     ],
     ids=str,
@@ -124,6 +128,30 @@ def test_execution_does_not_change_loss_or_gradient(changes):
     found = value_and_grad(GROUPED, Execution(**changes))
     # Sums in another order, in float32.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-4, 1e-6), expected, found)
+
+
+def test_layers_of_a_stack_have_the_gradient_of_the_stack():
+    stack = jnp.arange(24.0).reshape(3, 2, 4)
+    weights = jnp.arange(1.0, 25.0).reshape(3, 2, 4)
+
+    def product(stack):
+        return sum(jnp.sum(w * x**2) for w, x in zip(weights, model._unstack(stack), strict=True))
+
+    np.testing.assert_array_equal(jax.grad(product)(stack), 2 * weights * stack)
+
+
+@pytest.mark.parametrize("remat", REMATS)
+def test_what_runs_again_is_what_is_counted(remat):
+    """Matmuls of the step before any compiler takes equal ones together."""
+    arch = dataclasses.replace(GROUPED, n_layers=1, gated_mlp=False)
+    text = lowered_step(arch, Execution(remat=remat)).as_text()
+    plain = lowered_step(arch, Execution()).as_text()
+    again = text.count("stablehlo.dot_general") - plain.count("stablehlo.dot_general")
+    counted = sum(
+        counts.flops_by_part(arch, remat=remat_code(remat))[part] > once
+        for part, once in counts.flops_by_part(arch).items()
+    )
+    assert again == counted
 
 
 def test_bfloat16_agrees_to_its_precision():

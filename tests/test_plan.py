@@ -149,7 +149,10 @@ MISTAKES = {
         SEARCH + 'set = {batch_size = "1:99", seq_len = "1:99"}\n',
         "`set`: a space must have at most 500,000,000 architectures",
     ),
-    "unknown remat": (SEARCH + 'remat = "all"\n', "`remat`: `remat` must be none, layer or auto"),
+    "unknown remat": (
+        SEARCH + 'remat = "all"\n',
+        "`remat`: `remat` must be none, dots, layer or",
+    ),
     "no data": (SEARCH + "data_limit_tokens = 0\n", "`data_limit_tokens` must be at least 1"),
 }
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from anybudget.objectives.counts import flops_per_step, memcpys_per_step, n_params
+from anybudget.objectives.remat import remat_code
 from anybudget.search.candidate import Candidate
 from anybudget.search.predict import predict_one
 from anybudget.search.show import show_prediction
@@ -22,7 +23,7 @@ def test_it_has_the_keys_and_values_of_a_candidate(objective):
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
 
 
-@pytest.mark.parametrize("remat", ["none", "layer"])
+@pytest.mark.parametrize("remat", ["none", "dots", "layer"])
 def test_the_parts_add_up(objective, remat):
     asked = Candidate.of(ARCH, objective).prediction
     answer = predict_one(
@@ -31,7 +32,7 @@ def test_the_parts_add_up(objective, remat):
         ),
         SHAPE,
     )
-    again = remat == "layer"
+    again = remat_code(remat)
     sums = {
         name: sum(part[name] for part in answer["parts"].values())
         for name in ("n_params", "memcpys", "flops", "step_time_s")

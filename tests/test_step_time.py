@@ -159,7 +159,8 @@ def test_remat_runs_the_blocks_once_more_and_nothing_else(feature):
     again = units_by_part(feature, ARCH, True, 16.0)
     for part, units in plain.items():
         in_blocks = feature not in ("params", "lookup", "steps", "loss") and part != "logits"
-        assert 3 * again[part] == (4 if in_blocks else 3) * units
+        is_again = in_blocks and part != "mlp_down"  # whose product no gradient needs
+        assert 3 * again[part] == (4 if is_again else 3) * units
 
 
 @pytest.mark.parametrize("name", MODELS)

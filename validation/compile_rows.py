@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import AwareDatetime, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from ..objectives.fit_step_time import Steps
+from ..objectives.remat import remat_code
 from ..space.architecture import FIELDS, Architecture
 from .compiled import Compiled
 from .model import Execution, Remat
@@ -108,5 +109,5 @@ def steps_of(rows: list[CompileRow]) -> Steps:
     return Steps(
         arch=Architecture(**fields),
         measured_s=np.array([row.step_time_s for row in rows]),
-        remat=np.array([row.remat == "layer" for row in rows]),
+        remat=np.array([remat_code(row.remat) for row in rows]),
     )

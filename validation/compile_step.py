@@ -36,8 +36,8 @@ from .topology import parse_topology
 
 ANSWER = "answer.json"
 POLL_S = 0.2
-# "Used 33.1G of 15.75G hbm"
-USED = re.compile(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm")
+# "Used 33.1G of 15.75G hbm", or before buffers are placed "temporaries (16.26G) exceeds available"
+USED = re.compile(r"(?:Used |temporaries \()([\d.]+)([KMGT]?)(?: of [\d.]+[KMGT]? hbm|\) exceeds)")
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from ..objectives.communication import collective_bytes, step_time_s
 from ..objectives.counts import flops_per_step, memcpys_per_step
 from ..objectives.memory import memory_bytes
+from ..objectives.remat import REMATS, remat_code
 from ..search.predict import architecture_of
 from ..search.result_file import load_result
 from ..space.architecture import Architecture
@@ -105,7 +106,7 @@ class Compiled:
 
         Chips send over the links that this topology leaves them, where `find` knows none.
         """
-        device, remat = self.topology.device, self.execution.remat == "layer"
+        device, remat = self.topology.device, remat_code(self.execution.remat)
         n_chips, size = self.topology.n_chips, device.bytes_per_element
         flops = float(flops_per_step(self.share, remat=remat))
         collected = collective_bytes(
@@ -119,6 +120,7 @@ class Compiled:
             self.share,
             bytes_per_element=size,
             remat=remat,
+            scan_layers=self.execution.scan_layers,
             n_shares=n_chips if self.fully_sharded else 1,
         )
         return {
@@ -248,7 +250,7 @@ def compile_all(
         fields: the architecture's; what is left out is customary.
         result: what `find --out` wrote, instead of fields.
         top: how many of its candidates.
-        remat: `none` or `layer`; left out, each candidate's own, or none.
+        remat: `none`, `dots` or `layer`; left out, each candidate's own, or none.
         scan_layers: whether the layers are a loop.
         sharding: `data`, or `full` when the chips also share the state.
         with_time: False stops after the memory plan.
@@ -265,7 +267,7 @@ def compile_all(
         raise ValueError(f"a result already says `{next(iter(fields))}`; leave one of them out")
     if result:
         candidates = load_result(result).candidates[:top]
-        todo = [(one.arch, "layer" if one.prediction.remat else "none") for one in candidates]
+        todo = [(one.arch, REMATS[one.prediction.remat]) for one in candidates]
     else:
         todo = [(architecture_of(fields, "--result DIR"), "none")]
     _require_compiler()

@@ -49,7 +49,7 @@ def to_hf(plan: Plan) -> Export:
         "adam_epsilon": EPSILON,
         "max_grad_norm": recipe.clip_norm,
         "bf16": plan.is_bfloat16,
-        "activation_checkpointing": plan.remat,
+        "activation_checkpointing": plan.remat != "none",
         "seed": plan.seed,
     }
     rows = {name: row for ours, row in plan.rows() for name in NAMES[ours]}

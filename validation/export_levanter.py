@@ -38,7 +38,7 @@ def to_levanter(plan: Plan) -> Export:
             "intermediate_dim": arch.d_ff,
             "layer_norm_epsilon": 1e-6,
             "tie_word_embeddings": arch.tied_embeddings,
-            "gradient_checkpointing": plan.remat,
+            "gradient_checkpointing": plan.remat != "none",
         },
         "train_seq_len": arch.seq_len,
         "trainer": {

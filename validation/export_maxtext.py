@@ -8,6 +8,7 @@ from .export_plan import ONE_RATE, Export, Plan, commented
 from .recipe import EPSILON
 
 FILE = "maxtext.yml"
+REMAT_POLICIES = {"none": "minimal_with_context", "dots": "minimal", "layer": "full"}
 COMMAND = (
     f"python3 -m maxtext.trainers.pre_train.train {FILE} run_name=NAME "
     "base_output_directory=OUTPUT dataset_type=hf hf_path=DATASET tokenizer_path=TOKENIZER"
@@ -42,7 +43,7 @@ def to_maxtext(plan: Plan) -> Export:
         "rope_max_timescale": 10_000,
         "dtype": device.dtype,
         "weight_dtype": "float32",
-        "remat_policy": "full" if plan.remat else "minimal_with_context",
+        "remat_policy": REMAT_POLICIES[plan.remat],
         "max_target_length": arch.seq_len,
         "per_device_batch_size": plan.device_batch_size,
         "steps": plan.n_steps,
@@ -71,7 +72,7 @@ def to_maxtext(plan: Plan) -> Export:
     ]
     if arch.tied_embeddings:
         notes.append("tied logits are divided by sqrt(base_emb_dim)")
-    if not plan.remat:
+    if plan.remat == "none":
         notes.append("minimal_with_context keeps all matmuls' outputs, the least MaxText reruns")
     body = yaml.safe_dump(config, sort_keys=False)
     text = commented(plan, "MaxText", notes, COMMAND, body)

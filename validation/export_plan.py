@@ -15,6 +15,7 @@ import jax
 
 from ..objectives.budget import format_budget
 from ..objectives.loss_at_time import LossAtTime
+from ..objectives.remat import REMATS
 from ..search.candidate import Candidate
 from ..space.architecture import Architecture
 from .recipe import Recipe, Scale, peak_learning_rate, scales
@@ -77,9 +78,9 @@ class Plan:
         return self.objective.device.dtype == "bfloat16"
 
     @property
-    def remat(self) -> bool:
-        """Whether blocks are run again in the backward pass."""
-        return self.candidate.prediction.remat
+    def remat(self) -> str:
+        """What the backward pass runs a second time: none, dots or layer."""
+        return REMATS[self.candidate.prediction.remat]
 
     @property
     def device_batch_size(self) -> int:

@@ -26,8 +26,14 @@ import optax
 from ..space.architecture import Architecture
 
 Params = dict[str, Any]
-Remat = Literal["none", "layer"]
+Remat = Literal["none", "dots", "layer"]
 Attention = Literal["einsum", "xla", "cudnn"]
+
+# What of a block stays for its backward pass; the names are those of `jax.checkpoint_policies`.
+KEPT = {
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "layer": jax.checkpoint_policies.nothing_saveable,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,8 +43,9 @@ class Execution:
     Attributes:
         scan_layers: whether one compiled block runs in a loop (compiles faster) or each block is
             compiled by itself (runs faster).
-        remat: "none" keeps all activations for the backward pass; "layer" keeps the blocks'
-            inputs and runs each block's forward pass a second time.
+        remat: "none" keeps all activations for the backward pass; "dots" keeps what matmuls with
+            weights put out and runs the rest of each block's forward pass a second time; "layer"
+            keeps the blocks' inputs and runs all of it a second time.
         attention: "einsum", or "xla" or "cudnn", implementations of
             `jax.nn.dot_product_attention`.
         dtype: of the matmuls; norms, softmax, loss and master weights are float32 or wider.
@@ -147,10 +154,6 @@ def mlp(x_nd: jax.Array, layer: Params, arch: Architecture) -> jax.Array:
 
 def block(x_nd: jax.Array, layer: Params, *, arch: Architecture, kind: Attention) -> jax.Array:
     """One layer: attention, then MLP, each normed before and added to the residual stream."""
-    layer = {
-        name: array if name.endswith("norm") else array.astype(x_nd.dtype)
-        for name, array in layer.items()
-    }
     x_nd += attention(rms_norm(x_nd, layer["attention_norm"]), layer, arch, kind)
     return x_nd + mlp(rms_norm(x_nd, layer["mlp_norm"]), layer, arch)
 
@@ -160,13 +163,18 @@ def logits(
 ) -> jax.Array:
     """Logits of the next token at every position, one row each, (n, vocabulary)."""
     run = functools.partial(block, arch=arch, kind=execution.attention)
-    if execution.remat == "layer":
-        run = jax.checkpoint(run, prevent_cse=not execution.scan_layers)
+    if execution.remat != "none":
+        policy = KEPT[execution.remat]
+        run = jax.checkpoint(run, policy=policy, prevent_cse=not execution.scan_layers)
     x_nd = params["embedding"][tokens_bt.reshape(-1)].astype(execution.dtype)
+    layers = {
+        name: array if name.endswith("norm") else array.astype(execution.dtype)
+        for name, array in params["layers"].items()
+    }
     if execution.scan_layers:
-        x_nd, _ = jax.lax.scan(lambda x, layer: (run(x, layer), None), x_nd, params["layers"])
+        x_nd, _ = jax.lax.scan(lambda x, layer: (run(x, layer), None), x_nd, layers)
     else:
-        stacks = {name: jnp.unstack(array) for name, array in params["layers"].items()}
+        stacks = {name: _unstack(array) for name, array in layers.items()}
         for i in range(arch.n_layers):
             x_nd = run(x_nd, {name: arrays[i] for name, arrays in stacks.items()})
     x_nd = rms_norm(x_nd, params["final_norm"])
@@ -189,6 +197,26 @@ def loss(
     logits_nv = logits(params, tokens_bt[:, :-1], arch, execution)
     targets_n = tokens_bt[:, 1:].reshape(-1)
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits_nv, targets_n))
+
+
+@jax.custom_vjp
+def _unstack(stack: jax.Array) -> tuple[jax.Array, ...]:
+    """The layers of a stack, whose gradient is stacked from the last layer to the first.
+
+    That is the order in which a backward pass has them. Left to itself, a TPU's compiler begins
+    with the first layer's, which comes last, and keeps all that the others are made of until then.
+    """
+    return tuple(jnp.unstack(stack))
+
+
+def _stack_backwards(_: None, gradients: tuple[jax.Array, ...]) -> tuple[jax.Array]:
+    stack = jnp.zeros((len(gradients), *gradients[0].shape), gradients[0].dtype)
+    for i in reversed(range(len(gradients))):
+        stack = stack.at[i].set(gradients[i])
+    return (stack,)
+
+
+_unstack.defvjp(lambda stack: (_unstack(stack), None), _stack_backwards)
 
 
 def _wide(x: jax.Array) -> jax.Array:

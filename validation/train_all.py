@@ -15,6 +15,7 @@ import jax
 
 from ..objectives.budget import format_budget
 from ..objectives.loss_at_time import LossAtTime
+from ..objectives.remat import REMATS
 from ..space.architecture import FIELDS
 from .choose import Entry
 from .compare import Trained
@@ -84,11 +85,10 @@ class PlannedRun(NamedTuple):
     @property
     def settings(self) -> dict[str, Any]:
         """What its training is told besides, as plain data."""
-        remat = "layer" if self.entry.candidate.prediction.remat else "none"
         return {
             "time_budget_s": self.plan.objective.time_budget_s,
             "seed": self.seed,
-            "remat": remat,
+            "remat": REMATS[self.entry.candidate.prediction.remat],
             "n_devices": self.plan.objective.n_chips,
             "fully_sharded": bool(self.entry.candidate.prediction.sharded),
         }

@@ -1,0 +1,111 @@
+"""How far is the prediction from step times and utilisations that others published for TPUs?
+
+Command: python experiments/published_tpu.py
+Wall time: 2 s.
+Expected: a published step takes 0.5 to 1.0 of the predicted time: the assumed utilisation of 70%
+is near what these models reach, but memory copies and FLOPs are added up where a chip overlaps
+them, and scores are written that flash attention never writes, the more the longer a sequence.
+
+published_tpu/facts.csv holds what was published, each row with its source and that of its
+configuration: the model, tokens for each chip, and one value, a step time or FLOP/s for each chip.
+The table sets it beside the prediction for one chip from the datasheet at its assumed utilisation,
+and beside the FLOP/s that the datasheet's peak alone would give.
+
+How the two are compared:
+- Published FLOP/s count the forward pass and twice that for the backward pass, whole attention and
+  the logits, as `objectives/counts.py` does, and nothing that runs again; they become a step time
+  by our count. Where both are published, the step time is taken.
+- All of these models are spread over many chips, which share weights and state. The prediction is
+  that of one chip with its own share of the batch; communication is not counted.
+- The rematerialisation is the nearest of ours: `full` and those that keep or offload only the
+  inputs and products of attention are `layer`, `minimal` ones are `dots`.
+- They ran with flash attention, which writes no scores and can leave out what lies in the future,
+  where the prediction writes them all.
+- Llama 2 70B's configuration has three sequences a chip, but the tokens per second beside its
+  published step time are those of two, which are taken.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import HttpUrl, PositiveFloat, PositiveInt
+
+from anybudget.objectives.counts import flops_per_step
+from anybudget.objectives.presets import load_device
+from anybudget.objectives.remat import remat_code
+from anybudget.validation.model import Remat
+from anybudget.validation.runs import ArchitectureRow, read_rows
+
+FOLDER = Path(__file__).with_suffix("")
+FACTS, TABLE = FOLDER / "facts.csv", FOLDER / "table.csv"
+
+
+class Fact(ArchitectureRow):
+    """One published result; `batch_size` is one chip's share.
+
+    Attributes:
+        model: what the source calls it.
+        device: the preset of a chip.
+        n_chips: that it ran on.
+        remat: the nearest of ours to `remat_policy`.
+        remat_policy: as it was configured.
+        quantity: what `value` is: seconds of a step, or FLOP/s of a chip.
+        source: of the value.
+        configuration: where the model and its batch stand.
+    """
+
+    model: str
+    device: str
+    n_chips: PositiveInt
+    remat: Remat
+    remat_policy: str
+    quantity: Literal["step_time_s", "flops_per_s"]
+    value: PositiveFloat
+    source: HttpUrl
+    configuration: HttpUrl
+
+    @property
+    def step_time_s(self) -> float:
+        """Seconds of a step, as published or from FLOP/s."""
+        if self.quantity == "step_time_s":
+            return self.value
+        return flops_per_step(self.architecture) / self.value
+
+
+def compare(fact: Fact) -> dict[str, object]:
+    """A published result beside the prediction."""
+    device, arch = load_device(fact.device), fact.architecture
+    remat = remat_code(fact.remat)
+    predicted_s = device.step_time_model.step_time_s(arch, remat=remat)
+    flops = flops_per_step(arch)
+    return {
+        "model": fact.model,
+        "device": fact.device,
+        "n_chips": fact.n_chips,
+        "remat": fact.remat,
+        "tokens_per_chip": arch.tokens_per_step,
+        "published_s": fact.step_time_s,
+        "predicted_s": predicted_s,
+        "ratio": fact.step_time_s / predicted_s,
+        "published_mfu": flops / fact.step_time_s / device.peak_flops_per_s,
+        "predicted_mfu": flops / predicted_s / device.peak_flops_per_s,
+    }
+
+
+def main() -> None:
+    """Print the table and write it."""
+    table = pd.DataFrame(compare(fact) for fact in read_rows(FACTS, Fact))
+    table.to_csv(TABLE, index=False, float_format="%.4g")
+    print(table.round(3).to_string(index=False))
+    ratio = table["ratio"]
+    print(
+        f"\n{len(table)} published steps take {ratio.min():.2f} to {ratio.max():.2f} of the "
+        f"prediction, half of them {ratio.quantile(0.25):.2f} to {ratio.quantile(0.75):.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
