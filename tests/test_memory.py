@@ -1,6 +1,7 @@
 """Memory of training, by hand on a small model."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -52,20 +53,23 @@ def test_parts_by_hand(how, per_row):
     expected |= {part: 30 * 3 * n for part, n in per_row.items()}
     # Logits in float32 and their gradient, more than a block's backward pass works on.
     expected["working_set"] = 30 * 100 * (4 + 2)
+    block = 30 * sum(per_row.values())
+    expected["holes"] = 3 * math.floor(0.03 * block) + math.floor(0.03 * expected["working_set"])
     assert parts == expected
 
 
 def test_with_few_tokens_in_the_vocabulary_a_block_needs_most():
-    arch = dataclasses.replace(TOY, vocab_size=5)
-    block = sum(BFLOAT16["none", False].values())
-    # Two gradients of the scores, and the embedding's in float32.
-    backward = 30 * 2 * 2 * 18 + 4 * 5 * 8
-    for remat, kept in (("none", block), ("dots", 92), ("layer", 16)):
-        parts = memory_by_part(arch, bytes_per_element=2, remat=remat_code(remat))
-        assert parts["working_set"] == 30 * (block - kept) + backward
-    # A loop's stack is not freed layer by layer.
-    parts = memory_by_part(arch, bytes_per_element=2, remat=0, scan_layers=True)
-    assert parts["working_set"] == 30 * block + backward
+    # An MLP of 10 has gone when the scores have their two gradients; one of 100 has its own.
+    for d_ff, more in ((10, 2 * 2 * 18 - 2 * 10 - 2 * 8), (100, 2 * 100 + 2 * 8)):
+        arch = dataclasses.replace(TOY, vocab_size=5, d_ff=d_ff)
+        block = sum(BFLOAT16["none", False].values()) + 2 * (d_ff - 10)
+        embedding = 4 * 5 * 8
+        for remat, kept in (("none", block), ("dots", 72 + 2 * d_ff), ("layer", 16)):
+            parts = memory_by_part(arch, bytes_per_element=2, remat=remat_code(remat))
+            assert parts["working_set"] == 30 * (block + more - kept) + embedding
+        # A loop's stack is not freed layer by layer.
+        parts = memory_by_part(arch, bytes_per_element=2, remat=0, scan_layers=True)
+        assert parts["working_set"] == 30 * (block + more) + embedding
 
 
 def test_a_gate_keeps_one_more_hidden_layer():
