@@ -39,6 +39,9 @@ def main() -> None:
     """Delete what is there and make it again; the time that each took."""
     began = time.monotonic()
     for name, (script, *options) in SCRIPTS.items():
+        if "--figure" in options and not (HERE / f"{name}.csv").exists():
+            print(f"        {script} was not run yet, so it has no figure")
+            continue
         figure = DOCS / f"{name}.png"
         figure.unlink(missing_ok=True)
         run(sys.executable, str(HERE / script), *options)
@@ -76,7 +79,13 @@ def photograph(page: Path) -> None:
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM or ""
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,1400"):
+    for flag in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--window-size=1280,1400",
+    ):
         options.add_argument(flag)
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
     try:
