@@ -71,14 +71,14 @@ def equal_tokens(level: float, n_steps: float) -> tuple[list[list[float]], int, 
         nothing but the seed.
     """
     runs = pd.read_csv(EQUAL_TOKENS)
-    runs = runs[
-        [shape in LEVELS[level] for shape in runs[SHAPE].itertuples(index=False, name=None)]
-    ]
-    seeds = [group.measured_loss.tolist() for _, group in runs.groupby([*SHAPE, "n_steps"])]
-    whole = [n for n, group in runs.groupby("n_steps") if len(group[SHAPE].drop_duplicates()) == 5]
+    losses: dict[tuple[int, tuple[int, ...]], list[float]] = {}
+    for n, loss, *shape in runs[["n_steps", "measured_loss", *SHAPE]].itertuples(index=False):
+        if tuple(shape) in LEVELS[level]:
+            losses.setdefault((n, tuple(shape)), []).append(loss)
+    trained = {n for n, _ in losses}
+    whole = [n for n in trained if all((n, shape) in losses for shape in LEVELS[level])]
     nearest = min(whole, key=lambda n: abs(math.log(n / n_steps)))
-    by_shape = runs[runs.n_steps == nearest].groupby(SHAPE).measured_loss.apply(list)
-    return [by_shape[shape] for shape in LEVELS[level]], nearest, seeds
+    return [losses[nearest, shape] for shape in LEVELS[level]], nearest, list(losses.values())
 
 
 def behind(losses: list[list[float]], seeds: list[list[float]]) -> pd.DataFrame:
