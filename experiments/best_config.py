@@ -31,7 +31,8 @@ host.keep_freed_memory()
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from fixed_time import entry_list, rules, tokens, train_entries
+from fixed_time import entry_list, rules, train_entries
+from loss_law import tokens_of
 
 from anybudget.objectives.budget import parse_budget
 from anybudget.objectives.loss_at_time import LossAtTime
@@ -127,7 +128,7 @@ def main() -> None:
     if options.figure:
         draw()
         return
-    text, rows = tokens(), []
+    text, rows = tokens_of("python"), []
     for budget in options.budgets.split(","):
         objective = LossAtTime(
             device=load_device(options.device),

@@ -1,4 +1,4 @@
-"""What the experiments that train for a fixed time share: the text, the runs, the usual rules."""
+"""What the experiments that train for a fixed time share: the runs and the usual rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from loss_law import MAX_BYTES, TEXT, heads_of
+from loss_law import TEXT, heads_of
 
 from anybudget.objectives.counts import n_params
 from anybudget.objectives.loss_at_time import LossAtTime
@@ -16,10 +16,9 @@ from anybudget.search.candidate import Candidate
 from anybudget.space.architecture import Architecture
 from anybudget.validation.choose import Entry
 from anybudget.validation.compare import Trained, labels
-from anybudget.validation.corpus import load_corpus
 from anybudget.validation.loop import StepReport
 from anybudget.validation.runs import Run, append_row
-from anybudget.validation.tokens import Tokens, prepare_tokens
+from anybudget.validation.tokens import Tokens
 from anybudget.validation.train import train
 from anybudget.validation.train_all import Plan, one_by_one, train_all
 
@@ -29,12 +28,6 @@ MOST_TRIES = 3
 # The share of a chip's peak that people plan with, and the tokens of one epoch of 10 MB.
 PLANNED_UTILISATION, EPOCH_TOKENS = 0.4, 4_000_000
 USUAL_ASPECT_RATIO, TOKENS_PER_PARAM = 64, 20
-
-
-def tokens() -> Tokens:
-    """The text of every run."""
-    text = load_corpus("python", max_bytes=MAX_BYTES)
-    return prepare_tokens(text, vocab_size=TEXT["vocab_size"])
 
 
 def train_entries(

@@ -33,7 +33,7 @@ from anybudget.objectives.counts import flops_per_step, n_params
 from anybudget.space.architecture import Architecture
 from anybudget.validation.corpus import load_corpus
 from anybudget.validation.runs import Run, append_row, finished
-from anybudget.validation.tokens import prepare_tokens
+from anybudget.validation.tokens import Tokens, prepare_tokens
 from anybudget.validation.train import train
 
 FOLDER = Path(__file__).with_suffix("")
@@ -102,7 +102,7 @@ def run_all(corpus: str, *, largest_first: bool) -> None:
     if not missing(corpus, path):
         return
     host.use_cores(1)
-    tokens = prepare_tokens(load_corpus(corpus, max_bytes=MAX_BYTES), vocab_size=TEXT["vocab_size"])
+    tokens = tokens_of(corpus)
     while todo := missing(corpus, path):
         arch, n_steps, seed = todo[-1 if largest_first else 0]
         run = train(arch, tokens, seed=seed, n_steps=n_steps, n_heldout_tokens=2**18)
@@ -114,6 +114,11 @@ def run_all(corpus: str, *, largest_first: bool) -> None:
             f"{run.time_budget_s:.0f} s",
             flush=True,
         )
+
+
+def tokens_of(corpus: str) -> Tokens:
+    """A corpus in the vocabulary of all these models."""
+    return prepare_tokens(load_corpus(corpus, max_bytes=MAX_BYTES), vocab_size=TEXT["vocab_size"])
 
 
 def heads_of(d_model: int) -> int:

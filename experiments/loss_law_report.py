@@ -20,7 +20,7 @@ from matplotlib.ticker import NullFormatter
 from scipy.optimize import least_squares
 
 from anybudget.objectives.law_report import LawReport, report_law
-from anybudget.objectives.loss_law import PARAMETERS, LossLaw
+from anybudget.objectives.loss_law import PARAMETERS, LossLaw, law_loss
 from anybudget.search.figures import ACCENT, SECOND, STYLE
 
 FOLDER = Path(__file__).with_name("loss_law")
@@ -75,8 +75,7 @@ def error_when_kept(law: LossLaw, runs: pd.DataFrame, kept: tuple[str, ...]) -> 
     def relative(logs: np.ndarray) -> np.ndarray:
         values = {name: getattr(law, name) for name in PARAMETERS}
         values |= dict(zip(free, np.exp(logs), strict=True))
-        parts = values["E"] + values["A"] / n ** values["alpha"] + values["B"] / d ** values["beta"]
-        return parts**law.kappa / loss - 1
+        return law_loss(values.values(), n, d, kappa=law.kappa) / loss - 1
 
     begin = np.log([max(getattr(law, name), 1e-3) for name in free])
     found = least_squares(relative, begin, x_scale=0.1).x if free else begin

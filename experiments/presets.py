@@ -50,8 +50,7 @@ def ship_device() -> dict[str, Any]:
 
 def ship_law() -> None:
     """The law of Python source, with its draws."""
-    runs = pd.read_csv(RUNS)
-    runs = runs[runs.seed == 0]
+    runs = pd.read_csv(RUNS).query("seed == 0")
     report = report_law(
         {str(name): runs[name].to_numpy() for name in runs.columns},
         name="python-source",

@@ -105,29 +105,32 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="compile nothing")
     options = parser.parse_args()
     path = PLANS if options.plans else ROWS
-    done = {row.key for row in _rows(path)}
-    todo = [job for job in jobs() if job.key not in done]
+    most = 0 if options.report else options.rows
+    compile_missing(jobs(), path, with_time=not options.plans, most=most)
+    report_plans(rows_of(PLANS))
+    report_times(rows_of(ROWS))
+
+
+def compile_missing(design: list[Job], path: Path, *, with_time: bool, most: int) -> None:
+    """Compile of a design what a file does not hold, at most so many, a row each."""
+    done = {row.key for row in rows_of(path)}
+    todo = [job for job in design if job.key not in done]
     print(f"{path.name}: {len(done)} rows, {len(todo)} missing")
-    for job in [] if options.report else todo[: options.rows]:
-        _compile(job, path)
-    report_plans(_rows(PLANS))
-    report_times(_rows(ROWS))
+    for job in todo[:most]:
+        print(job.arch, job[1:], flush=True)
+        step = compile_for(
+            job.arch,
+            parse_topology(job.topology),
+            execution=Execution(scan_layers=job.scan_layers, remat=job.remat, dtype="bfloat16"),
+            fully_sharded=job.fully_sharded,
+            with_time=with_time,
+            timeout_s=TIMEOUT_S,
+        )
+        append_row(path, row_of(step, datetime.datetime.now(datetime.UTC)))
 
 
-def _compile(job: Job, path: Path) -> None:
-    print(job.arch, job[1:], flush=True)
-    step = compile_for(
-        job.arch,
-        parse_topology(job.topology),
-        execution=Execution(scan_layers=job.scan_layers, remat=job.remat, dtype="bfloat16"),
-        fully_sharded=job.fully_sharded,
-        with_time=path == ROWS,
-        timeout_s=TIMEOUT_S,
-    )
-    append_row(path, row_of(step, datetime.datetime.now(datetime.UTC)))
-
-
-def _rows(path: Path) -> list[CompileRow]:
+def rows_of(path: Path) -> list[CompileRow]:
+    """The rows of a file; none where there is no file yet."""
     return read_rows(path, CompileRow) if path.exists() else []
 
 

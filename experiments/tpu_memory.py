@@ -28,29 +28,24 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
 import itertools
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from tpu_compile import CHIP, Job, compile_missing, rows_of
 
 from anybudget.objectives.counts import flops_per_step
 from anybudget.objectives.memory import memory_bytes
 from anybudget.objectives.remat import remat_code
 from anybudget.space.architecture import Architecture
-from anybudget.validation.compile_rows import CompileRow, row_of
-from anybudget.validation.compiled import compile_for
-from anybudget.validation.model import Execution, Remat
-from anybudget.validation.runs import append_row, read_rows
+from anybudget.validation.compile_rows import CompileRow
+from anybudget.validation.model import Remat
 from anybudget.validation.topology import parse_topology
 
 FOLDER = Path(__file__).with_suffix("")
 PLANS, FIRST, NEAR = (FOLDER / f"{name}.csv" for name in ("plans", "first", "near"))
-CHIP = "v5e:1x1"
 REMATS: tuple[Remat, ...] = ("none", "dots", "layer")
-TIMEOUT_S = 600.0
 N_NEAR = 20
 
 
@@ -88,23 +83,12 @@ SHAPES = (
 N_LOOPS = 6
 
 
-class Job(NamedTuple):
-    """One row to make."""
-
-    arch: Architecture
-    remat: Remat
-    scan_layers: bool = False
-
-    @property
-    def key(self) -> tuple:
-        """As `CompileRow.key`."""
-        return (self.arch, CHIP, self.scan_layers, self.remat, False)
-
-
 def jobs() -> list[Job]:
     """The design."""
-    unrolled = [Job(arch, remat) for arch in SHAPES for remat in REMATS]
-    loops = [Job(arch, remat, True) for arch in SHAPES[:N_LOOPS] for remat in REMATS]
+    unrolled = [Job(arch, remat=remat) for arch in SHAPES for remat in REMATS]
+    loops = [
+        Job(arch, scan_layers=True, remat=remat) for arch in SHAPES[:N_LOOPS] for remat in REMATS
+    ]
     return unrolled + loops
 
 
@@ -138,7 +122,7 @@ def _draw(rng: np.random.Generator, needed_bytes: float) -> Job:
         nearest = int(np.argmin(np.abs(needed - needed_bytes)))
         if abs(needed[nearest] / needed_bytes - 1) < 0.02:
             batch_size = int(arch.batch_size[nearest])
-            return Job(dataclasses.replace(arch, batch_size=batch_size), remat)
+            return Job(dataclasses.replace(arch, batch_size=batch_size), remat=remat)
 
 
 def main() -> None:
@@ -148,31 +132,11 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="compile nothing")
     options = parser.parse_args()
     path = NEAR if options.near else PLANS
-    done = {row.key for row in _rows(path)}
     design = near_limit() if options.near else jobs()
-    todo = [job for job in design if job.key not in done]
-    print(f"{path.name}: {len(done)} rows, {len(todo)} missing")
-    for job in [] if options.report else todo:
-        _compile(job, path)
-    report_plans(_rows(PLANS))
+    compile_missing(design, path, with_time=False, most=0 if options.report else len(design))
+    report_plans(rows_of(PLANS))
     for path in (FIRST, NEAR):
-        report_near(path.name, _rows(path))
-
-
-def _compile(job: Job, path: Path) -> None:
-    print(job, flush=True)
-    step = compile_for(
-        job.arch,
-        parse_topology(CHIP),
-        execution=Execution(scan_layers=job.scan_layers, remat=job.remat, dtype="bfloat16"),
-        with_time=False,
-        timeout_s=TIMEOUT_S,
-    )
-    append_row(path, row_of(step, datetime.datetime.now(datetime.UTC)))
-
-
-def _rows(path: Path) -> list[CompileRow]:
-    return read_rows(path, CompileRow) if path.exists() else []
+        report_near(path.name, rows_of(path))
 
 
 def report_plans(rows: list[CompileRow]) -> None:

@@ -31,8 +31,8 @@ host.keep_freed_memory()
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from fixed_time import entry_list, tokens, train_entries
-from loss_law import LEVELS, TEXT, heads_of
+from fixed_time import entry_list, train_entries
+from loss_law import LEVELS, TEXT, heads_of, tokens_of
 from scipy import stats
 
 from anybudget.objectives.budget import parse_budget
@@ -162,7 +162,7 @@ def main() -> None:
     if options.figure:
         draw(pd.read_csv(OUT))
         return
-    device, law, text = load_device(options.device), load_law(options.law), tokens()
+    device, law, text = load_device(options.device), load_law(options.law), tokens_of("python")
     cells = []
     for level, name in NAMES.items():
         for budget in BUDGETS:

@@ -24,7 +24,7 @@ from scipy import stats
 from .fit_law import LawFit, law_data
 from .law_runs import LawRuns
 from .law_solver import minimise
-from .law_terms import TERMS
+from .loss_law import PARAMETERS, law_loss
 
 MANY_FAILED = 0.01
 
@@ -66,11 +66,9 @@ class LawDraws:
     ) -> np.ndarray:
         """Loss in each draw, (draws, ...) for arrays (...), nats per token; see `LossLaw.loss`."""
         rows = (slice(None),) + (None,) * np.broadcast(n_params, n_tokens).ndim
-        e, a, b, alpha, beta, *further = (column[rows] for column in self.values.T)
-        parts = e + a * n_params**-alpha + b * n_tokens**-beta
-        for name, coefficient in zip(self.names[5:], further, strict=True):
-            parts = parts + coefficient * TERMS[name](run or {})
-        return parts**self.kappa
+        numbers = (column[rows] for column in self.values.T)
+        terms = self.names[len(PARAMETERS) :]
+        return law_loss(numbers, n_params, n_tokens, run, terms=terms, kappa=self.kappa)
 
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know of the draws, a sentence each."""

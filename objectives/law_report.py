@@ -127,7 +127,7 @@ def report_law(
         raise ValueError(f"a form is auto or one of {', '.join(FORMS)}, but got {form!r}")
     if method != "varpro" and form not in ("auto", "none"):
         raise ValueError(f"further terms are fitted by varpro, but got method {method!r}")
-    if not 0 < (kappa or 1) <= 1:
+    if kappa is not None and not 0 < kappa <= 1:
         raise ValueError(f"`kappa` must be above 0 and at most 1, but got {kappa}")
     if method != "varpro" and kappa not in (None, 1):
         raise ValueError(f"a law with kappa is fitted by varpro, but got method {method!r}")
@@ -143,8 +143,10 @@ def report_law(
         if form == "auto":
             chosen, forms = choose_form(runs, fit, KAPPAS if kappa is None else (kappa,))
             form, kappa = chosen.form, chosen.kappa
-        pure = fitters[method](runs, kappa=kappa or 1.0)
-        fit = fitters[method](runs, terms=FORMS[form], kappa=kappa or 1.0)
+        if kappa not in (None, pure.kappa):
+            pure = fit = fitters[method](runs, kappa=kappa)
+        if FORMS[form]:
+            fit = fitters[method](runs, terms=FORMS[form], kappa=pure.kappa)
     else:
         form = "none"
     law = as_loss_law(fit, runs, name=name, corpus=_corpus(table), source=source)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import ConfigDict
@@ -126,7 +126,31 @@ class LossLaw:
             n_tokens: in training.
             run: `d_model`, `n_layers` and `n_steps`, for a law with further terms.
         """
-        parts = self.E + self.A / n_params**self.alpha + self.B / n_tokens**self.beta
-        for name, coefficient in self.terms.items():
-            parts = parts + coefficient * TERMS[name](run or {})
-        return parts if self.kappa == 1 else parts**self.kappa
+        numbers = [getattr(self, name) for name in PARAMETERS] + list(self.terms.values())
+        return law_loss(numbers, n_params, n_tokens, run, terms=self.terms, kappa=self.kappa)
+
+
+def law_loss(
+    numbers: Iterable[Any],
+    n_params: Any,
+    n_tokens: Any,
+    run: Mapping[str, Any] | None = None,
+    *,
+    terms: Iterable[str] = (),
+    kappa: float = 1.0,
+) -> Any:
+    """The formula itself, of one law or of many at once, nats per token.
+
+    Args:
+        numbers: E, A, B, alpha, beta and the coefficients of the terms.
+        n_params: as for `LossLaw.loss`, like the next two.
+        n_tokens: in training.
+        run: for the terms.
+        terms: names from `TERMS`, one for each coefficient.
+        kappa: the power in the law.
+    """
+    E, A, B, alpha, beta, *coefficients = numbers  # noqa: N806
+    parts = E + A / n_params**alpha + B / n_tokens**beta
+    for name, coefficient in zip(terms, coefficients, strict=True):
+        parts = parts + coefficient * TERMS[name](run or {})
+    return parts if kappa == 1 else parts**kappa

@@ -15,8 +15,8 @@ import numpy as np
 
 from ..space.architecture import Architecture
 from .device import Device
-from .law_terms import TERMS
 from .loss_at_time import LossAtTime, Prediction
+from .loss_law import law_loss
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -181,12 +181,10 @@ def draw_losses(
     step_time_s = step_time_s * _residuals(rng, draws.time_residual, *shape)
     n_steps = np.maximum(np.floor(objective.time_budget_s / step_time_s), 1)
     n_tokens = objective.effective_tokens(n_steps * arch.tokens_per_step, arch.tokens_per_step)
-    E, A, B, alpha, beta, *coefficients = laws.T[:, :, None]  # noqa: N806
-    parts = E + A / n_params**alpha + B / n_tokens**beta
-    for name, coefficient in zip(objective.law.terms, coefficients, strict=True):
-        run = {"d_model": arch.d_model, "n_layers": arch.n_layers, "n_steps": n_steps}
-        parts = parts + coefficient * TERMS[name](run)
-    return parts**objective.law.kappa * _residuals(rng, draws.law_residual, *shape)
+    run = {"d_model": arch.d_model, "n_layers": arch.n_layers, "n_steps": n_steps}
+    law = objective.law
+    losses = law_loss(laws.T[:, :, None], n_params, n_tokens, run, terms=law.terms, kappa=law.kappa)
+    return losses * _residuals(rng, draws.law_residual, *shape)
 
 
 def _resized(table: np.ndarray, n_draws: int, rng: np.random.Generator) -> np.ndarray:

@@ -78,6 +78,8 @@ def test_linear_has_given_exponents_and_no_intervals():
         ({"method": "magic"}, "a method is one of varpro, linear, multi_start, but got 'magic'"),
         ({"form": "magic"}, "a form is auto or one of none, .* but got 'magic'"),
         ({"method": "linear", "form": "depth"}, "further terms are fitted by varpro"),
+        ({"kappa": 0.0}, "`kappa` must be above 0 and at most 1, but got 0"),
+        ({"method": "linear", "kappa": 0.5}, "a law with kappa is fitted by varpro"),
     ],
 )
 def test_refused(options, message):
