@@ -524,6 +524,13 @@ def calibrate(
     workers: WorkersOption = None,
     address: AddressOption = None,
     request: RequestOption = None,
+    topology: Annotated[
+        str | None,
+        typer.Option(help="A TPU chip that is not here, as v5e:1x1: by its compiler, in hours."),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds for each compilation, with --topology.", min=1)
+    ] = 1800.0,
     seed: SeedOption = 0,
     out: Annotated[
         Path | None, typer.Option("--out", help="Device file, .toml; default: where find looks.")
@@ -535,23 +542,28 @@ def calibrate(
     from .validation.machine import pin_cores
 
     fan_out = _engine(engine, workers, address, request, n_cores=cores)
-    if fan_out is None:
+    if fan_out is None and topology is None:
         keep_freed_memory()
         pin_cores(cores)
     from .objectives.presets import calibrated_device_path
+    from .validation import calibrate_compiled, step_design
     from .validation.calibrate import calibrate
     from .validation.show_calibration import show_calibration
-    from .validation.step_design import DEFAULT, QUICK
 
     path = out or calibrated_device_path()
+    efforts = calibrate_compiled if topology else step_design
+    options: dict[str, Any] = {
+        "effort": efforts.QUICK if quick else efforts.DEFAULT,
+        "seed": seed,
+        "engine": fan_out,
+    }
     with _progress() as report:
-        found = calibrate(
-            path,
-            effort=QUICK if quick else DEFAULT,
-            seed=seed,
-            engine=fan_out,
-            on_progress=report,
-        )
+        if topology:
+            found = calibrate_compiled.calibrate_compiled(
+                path, topology, timeout_s=timeout, on_progress=report, **options
+            )
+        else:
+            found = calibrate(path, on_progress=report, **options)
     if as_json:
         print(json.dumps(found.as_dict()))
     else:

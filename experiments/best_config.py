@@ -4,8 +4,10 @@ Command: python experiments/best_config.py
          python experiments/best_config.py --budgets 1m,2m --seeds 1    # a part of it
          python experiments/best_config.py --figure    # draws what is in the tables again, 5 s
          (elsewhere first `anybudget calibrate --out DEVICE.toml`, and give it --device DEVICE.toml)
-Wall time: 14 models × 3 seeds × 15 minutes, about 10 hours of one quiet core; with its rows in
-place, a minute. Seeds are the outer loop: one seed of all models is a third of it.
+         python experiments/best_config.py --step-times    # first: ten minutes, beside an idle core
+Wall time: 14 models × 3 seeds × 15 minutes, about 10 hours of one core; with its rows in place, a
+minute. Seeds are the outer loop: one seed of all models is a third of it. Once step times are
+measured, losses do not depend on what else runs: give other cores other budgets.
 Expected: in each budget the predicted winner is within 1% of the best loss measured, the Spearman
 correlation of predicted and measured loss is at least 0.8, and the winner is ahead of each of
 three rules: 20 tokens per parameter of 6ND FLOPs at 40% of peak and width over depth 64; the
@@ -13,14 +15,16 @@ largest such model that reads 10 MB once; nanoGPT's shape for a CPU, 128×4.
 
 For 1, 2, 4 and 8 minutes: `find` in the space `cpu`, then training of its winner, of the two tied
 with it that have the highest P(best), of eight others spread over predicted loss, and of the
-rules' models. Writes best_config/BUDGET/runs.csv row by row and models.csv beside it, predicted and
-measured, best_config.csv, a row a budget, and docs/best_config.png.
+rules' models, each for the steps that it makes in that time alone (fixed_time.py). Writes
+best_config/BUDGET/runs.csv row by row and models.csv beside it, predicted and measured,
+best_config.csv, a row a budget, and docs/best_config.png.
 """
 # ruff: noqa: E402
 
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +35,7 @@ host.keep_freed_memory()
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from fixed_time import entry_list, rules, train_entries
+from fixed_time import entry_list, rules, step_time_s, train_entries
 from loss_law import tokens_of
 
 from anybudget.objectives.budget import parse_budget
@@ -123,20 +127,30 @@ def main() -> None:
     parser.add_argument("--law", default="python-source")
     parser.add_argument("--budgets", default="1m,2m,4m,8m")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--step-times", action="store_true", help="measure steps, train nothing")
     parser.add_argument("--figure", action="store_true", help="only draw what is in the tables")
     options = parser.parse_args()
     if options.figure:
         draw()
         return
-    text, rows = tokens_of("python"), []
-    for budget in options.budgets.split(","):
-        objective = LossAtTime(
-            device=load_device(options.device),
-            law=load_law(options.law),
-            time_budget_s=parse_budget(budget),
+    text, device, law = tokens_of("python"), load_device(options.device), load_law(options.law)
+    objectives = {
+        budget: LossAtTime(device=device, law=law, time_budget_s=parse_budget(budget))
+        for budget in options.budgets.split(",")
+    }
+    entries = {
+        budget: entries_for(objective, options.device, options.law)
+        for budget, objective in objectives.items()
+    }
+    for one in itertools.chain.from_iterable(entries.values()):
+        step_time_s(one.candidate, text)
+    if options.step_times:
+        return
+    rows = []
+    for budget, objective in objectives.items():
+        trained = train_entries(
+            entries[budget], text, FOLDER / budget, objective, n_seeds=options.seeds
         )
-        entries = entries_for(objective, options.device, options.law)
-        trained = train_entries(entries, text, FOLDER / budget, objective, n_seeds=options.seeds)
         models = pd.DataFrame([model.as_dict() for model in trained])
         models.to_csv(FOLDER / budget / MODELS_FILE, index=False, float_format="%.6g")
         rows.append(row_of(budget, compare(trained)))

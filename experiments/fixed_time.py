@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
+import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from loss_law import TEXT, heads_of
+from pydantic import AwareDatetime, PositiveFloat
 
 from anybudget.objectives.counts import n_params
 from anybudget.objectives.loss_at_time import LossAtTime
@@ -16,52 +16,91 @@ from anybudget.search.candidate import Candidate
 from anybudget.space.architecture import Architecture
 from anybudget.validation.choose import Entry
 from anybudget.validation.compare import Trained, labels
-from anybudget.validation.loop import StepReport
-from anybudget.validation.runs import Run, append_row
+from anybudget.validation.machine import machine_name
+from anybudget.validation.runs import ArchitectureRow, Run, append_row, read_rows
 from anybudget.validation.tokens import Tokens
 from anybudget.validation.train import train
 from anybudget.validation.train_all import Plan, one_by_one, train_all
 
-# A run whose step time drifts by more is made again.
-MOST_DRIFT = 0.15
-MOST_TRIES = 3
+STEP_TIMES = Path(__file__).with_suffix(".csv")
+# How long a probe lasts, in how many windows it is cut, and which share of them is undisturbed.
+PROBE_S, N_WINDOWS, QUIET = 8.0, 20, 0.1
 # The share of a chip's peak that people plan with, and the tokens of one epoch of 10 MB.
 PLANNED_UTILISATION, EPOCH_TOKENS = 0.4, 4_000_000
 USUAL_ASPECT_RATIO, TOKENS_PER_PARAM = 64, 20
 
 
+class StepTime(ArchitectureRow):
+    """One model's step time in training on one core of a machine that others disturb.
+
+    Attributes:
+        step_time_s: of the windows of a probe that nothing disturbed.
+        slowest: the slowest window over that.
+    """
+
+    step_time_s: PositiveFloat
+    slowest: PositiveFloat
+    machine: str
+    measured: AwareDatetime
+
+
 def train_entries(
     entries: list[Entry], text: Tokens, folder: Path, objective: LossAtTime, *, n_seeds: int
 ) -> list[Trained]:
-    """Train what `folder/runs.csv` does not hold; disturbed runs are kept apart and made again."""
+    """Train what `folder/runs.csv` does not hold, each for the steps it makes in the budget alone.
 
-    def undisturbed(
-        arch: Architecture, text: Tokens, *, on_step: Callable[[StepReport], None], **settings: Any
+    Where others share a machine its speed changes by half within seconds, and equal time by the
+    clock is unequal work. So time is counted in steps, each as long as it is undisturbed, and what
+    else runs meanwhile does not matter.
+    """
+    step_times = {entry.candidate.arch: step_time_s(entry.candidate, text) for entry in entries}
+
+    def for_steps(
+        arch: Architecture, text: Tokens, *, time_budget_s: float, **settings: Any
     ) -> Run:
-        for _ in range(MOST_TRIES):
-            ends_s: list[float] = []
-
-            def heed(report: StepReport, ends_s: list[float] = ends_s) -> None:
-                ends_s.append(report.train_time_s)
-                on_step(report)
-
-            run = train(arch, text, on_step=heed, **settings)
-            if drift(ends_s) <= MOST_DRIFT:
-                break
-            append_row(folder / "disturbed.csv", run)
-            shutil.rmtree(settings["checkpoint_dir"])
-            print(f"  the step time drifted by {drift(ends_s):.0%}", flush=True)
-        return run
+        del settings["checkpoint_dir"]  # a minute's work, and another process may share the folder
+        n_steps = round(time_budget_s / step_times[arch])
+        run = train(arch, text, n_steps=n_steps, **settings)
+        alone = {
+            "time_budget_s": time_budget_s,
+            "step_time_s": step_times[arch],
+            "tokens_per_s": arch.tokens_per_step / step_times[arch],
+            "mfu": run.mfu and run.step_time_s and run.mfu * run.step_time_s / step_times[arch],
+        }
+        return run.model_copy(update=alone)
 
     folder.mkdir(parents=True, exist_ok=True)
     plan = Plan(entries=entries, tokens=text, folder=folder, objective=objective, n_seeds=n_seeds)
-    return train_all(plan, one_by_one(plan, undisturbed, lambda line: print(line, flush=True)))
+    return train_all(plan, one_by_one(plan, for_steps, lambda line: print(line, flush=True)))
 
 
-def drift(ends_s: list[float]) -> float:
-    """By how much the mean step of a run's slowest fifth exceeds that of its fastest."""
-    means = [float(fifth.mean()) for fifth in np.array_split(np.diff(ends_s), 5)]
-    return max(means) / min(means) - 1
+def step_time_s(candidate: Candidate, text: Tokens) -> float:
+    """An undisturbed step of training, looked up in fixed_time.csv or measured and put there."""
+    arch = candidate.arch
+    rows = read_rows(STEP_TIMES, StepTime) if STEP_TIMES.exists() else []
+    for row in rows:
+        if row.architecture == arch:
+            return row.step_time_s
+    ends_s: list[float] = []
+    train(
+        arch,
+        text,
+        seed=0,
+        n_steps=max(N_WINDOWS + 1, round(PROBE_S / candidate.prediction.step_time_s)),
+        n_heldout_tokens=arch.tokens_per_step,
+        on_step=lambda report: ends_s.append(report.train_time_s),
+    )
+    windows_s = [float(window.mean()) for window in np.array_split(np.diff(ends_s), N_WINDOWS)]
+    quiet_s = float(np.quantile(windows_s, QUIET))
+    row = StepTime(
+        **arch.as_dict(),
+        step_time_s=quiet_s,
+        slowest=max(windows_s) / quiet_s,
+        machine=machine_name("cpu"),
+        measured=datetime.datetime.now(datetime.UTC),
+    )
+    append_row(STEP_TIMES, row)
+    return quiet_s
 
 
 def entry_list(roles: dict[Candidate, str]) -> list[Entry]:

@@ -29,6 +29,9 @@ BEATS_AT_LEAST = (1 - COVERAGE) / 2
 # About a datasheet device's utilisation, and the scatter of shapes about such a device's step time.
 UTILISATION_SPREAD = 0.2
 DATASHEET_RESIDUAL = 0.1
+# How far a chip is from its compiler's estimates, on all shapes alike: published step times of v5e
+# and v6e were within about a tenth.
+COMPILER_SPREAD = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,15 @@ def datasheet_draws(device: Device, *, n_draws: int = 400, seed: int = 0) -> np.
     shares = np.random.default_rng(seed).uniform(low, high, (n_draws, 2))
     seconds = np.array(list(device.step_time_model.seconds_per_unit.values()))
     return seconds * np.column_stack([device.utilisation / shares, np.ones(n_draws)])
+
+
+def compiled_draws(seconds_per_unit: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """Draws of a model of a compiler's estimates as draws of its chip's, (draws, features).
+
+    No chip has run the steps, so the estimates' level is uncertain by `COMPILER_SPREAD`.
+    """
+    levels = np.random.default_rng(seed).normal(0, COMPILER_SPREAD, (len(seconds_per_unit), 1))
+    return seconds_per_unit * np.exp(levels)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -130,7 +130,7 @@ def test_after_a_kill_it_goes_on_with_no_row_twice_and_none_lost(fake, tmp_path,
     assert found.n_new == 7
     again = calibrate(path, effort=EFFORT)
     assert again.n_new == 0
-    assert "timed before" in again.warnings[-1]
+    assert "measured before" in again.warnings[-1]
     assert again.device == found.device
 
 
@@ -138,7 +138,7 @@ def test_a_rate_above_the_devices_is_flagged(fake, monkeypatch, tmp_path):
     monkeypatch.setattr(module, "peak_matmul_flops_per_s", lambda dtype: 0.9 / 2e-11)
     found = calibrate(tmp_path / "d.toml", effort=EFFORT)
     assert found.implied_rates["peak_flops_per_s"] == pytest.approx(5e10, rel=1e-3)
-    assert any("above the measured 4.5e+10" in warning for warning in found.warnings)
+    assert any("above the chip's 4.5e+10" in warning for warning in found.warnings)
 
 
 def test_rows_of_another_machine_are_refused(fake, tmp_path):

@@ -11,7 +11,7 @@ import datetime
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tomli_w
@@ -29,7 +29,7 @@ from ..objectives.step_time import MODELS
 from ..space.architecture import Architecture
 from .corpus import written_whole
 from .engines import Engine
-from .runs import append_row, read_rows
+from .runs import ArchitectureRow, append_row, read_rows
 from .step_design import ACCELERATOR_SCALE, DEFAULT, Effort, Limits, choose_architectures
 from .step_rows import DISAGREEMENT, StepRow, steps_of, unsettled
 from .timers import Survey, Timer, fan_out, one_by_one, survey, survey_job
@@ -46,6 +46,7 @@ SETTING = ("machine", "n_cores", "dtype", "clock", "versions")
 RATES = ("peak_flops_per_s", "bandwidth_bytes_per_s")
 
 Report = Callable[[str, int, int], None]
+T = TypeVar("T", bound=ArchitectureRow)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ class Calibration:
     Attributes:
         device: this machine with the best model.
         fits: every model, best first.
-        n_new: timings made by this run.
+        n_new: rows made by this run.
         side_by_side: whether this run's timings were made by workers on one CPU.
     """
 
@@ -80,19 +81,28 @@ class Calibration:
             )
         if self.device.kind == "cpu" and self.side_by_side:
             warnings.append(SIDE_BY_SIDE)
-        if n_unsettled := facts["n_unsettled"]:
+        if n_unsettled := facts.get("n_unsettled"):
             warnings.append(
                 f"repeats of {n_unsettled} of {facts['n_architectures']} architectures disagree by "
                 f"more than {DISAGREEMENT:.0%}: the machine is not quiet"
             )
+        if n_unfinished := facts.get("n_unfinished"):
+            warnings.append(
+                f"{n_unfinished} architectures have no step time: they did not fit or did not "
+                "compile in time; the model knows nothing of such steps"
+            )
+        if self.device.basis == "compiled":
+            warnings.append("all times are the compiler's estimates: no chip has run these steps")
         for name, implied in self.implied_rates.items():
-            if implied > (measured := getattr(self.device, name)):
+            if implied > (known := getattr(self.device, name)):
                 warnings.append(
-                    f"the model implies {name} {implied:.3g}, above the measured {measured:.3g}: "
+                    f"the model implies {name} {implied:.3g}, above the chip's {known:.3g}: "
                     "its coefficient is too small to be physical, and others carry its work"
                 )
         if not self.n_new:
-            warnings.append("every architecture was timed before; remove the rows to time anew")
+            warnings.append(
+                f"every architecture was {self.device.basis} before; remove the rows to begin anew"
+            )
         return warnings
 
     def as_dict(self) -> dict[str, Any]:
@@ -128,7 +138,7 @@ def calibrate(
     Raises:
         ValueError: the file cannot be written, or its rows are of another machine or not rows.
     """
-    rows_path = _rows_path(path)
+    rows_path = rows_path_of(path)
     rows = read_rows(rows_path, StepRow) if rows_path.exists() else []
     rates = {name: getattr(rows[0], name) for name in RATES} if rows else None
     jobs_folder = path.with_suffix(".jobs")
@@ -146,11 +156,11 @@ def calibrate(
     for row in time_all(rows, here, design, timer, on_progress):
         append_row(rows_path, row)
         rows.append(row)
-    rows = _in_order(rows, design)
+    rows = sorted(in_order(rows, design), key=lambda row: row.pass_index)
     steps = steps_of(rows)
     fits = compare_step_times(steps)
     device = _device(rows, steps, fits, here, rows_path.name)
-    _write(path, device, draw_coefficients(steps, fits[0].model, seed=seed))
+    write_device(path, device, draw_coefficients(steps, fits[0].model, seed=seed))
     n_new = len(rows) - n_earlier
     side_by_side = bool(n_new and engine and engine.shares_a_cpu)
     return Calibration(device=device, fits=fits, n_new=n_new, side_by_side=side_by_side)
@@ -196,13 +206,13 @@ def time_all(
             on_progress(stage, 1, len(todo))
 
 
-def _in_order(rows: list[StepRow], design: list[Architecture]) -> list[StepRow]:
-    """Rows as one worker makes them, whichever came first."""
+def in_order(rows: list[T], design: list[Architecture]) -> list[T]:
+    """Rows as the design has their architectures, whichever came first."""
     place = {arch: at for at, arch in enumerate(design)}
-    return sorted(rows, key=lambda row: (row.pass_index, place.get(row.architecture, len(design))))
+    return sorted(rows, key=lambda row: place.get(row.architecture, len(design)))
 
 
-def _rows_path(path: Path) -> Path:
+def rows_path_of(path: Path) -> Path:
     """The file of the rows, after a check that files can be written beside the device's."""
     if path.suffix != ".toml":
         raise ValueError(f"--out must end in .toml, but got {path}")
@@ -252,14 +262,21 @@ def _device(
             "n_timings": len(rows),
             "n_unsettled": len(unsettled(rows)),
             "core_share": float(np.median([row.core_share for row in rows])),
-            "measured_over_predicted_95": list(best.ratio_95),
-            "variance_explained_alone": variance_explained_alone(steps),
-            "heldout": {fit.model.name: {"r2": fit.r2, "mape": fit.mape} for fit in fits},
+            **judgement(steps, fits),
         },
     )
 
 
-def _write(path: Path, device: Device, draws: np.ndarray) -> None:
+def judgement(steps: Steps, fits: list[StepTimeFit]) -> dict[str, Any]:
+    """How well models of step time, best first, predict shapes that they have not seen."""
+    return {
+        "actual_over_predicted_95": list(fits[0].ratio_95),
+        "variance_explained_alone": variance_explained_alone(steps),
+        "heldout": {fit.model.name: {"r2": fit.r2, "mape": fit.mape} for fit in fits},
+    }
+
+
+def write_device(path: Path, device: Device, draws: np.ndarray) -> None:
     """The draws first, so that a device file has them beside it."""
     assert device.step_time is not None
     with written_whole(path.with_suffix(".draws.csv")) as partial:

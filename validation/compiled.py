@@ -270,7 +270,7 @@ def compile_all(
         todo = [(one.arch, REMATS[one.prediction.remat]) for one in candidates]
     else:
         todo = [(architecture_of(fields, "--result DIR"), "none")]
-    _require_compiler()
+    require_compiler()
     steps = []
     for number, (arch, own_remat) in enumerate(todo, start=1):
         on_progress(f"{number} of {len(todo)}: {arch.d_model}×{arch.n_layers} for {chips.name}")
@@ -309,7 +309,8 @@ def compiler_environment(topology: Topology, log_folder: str) -> dict[str, str]:
     }
 
 
-def _require_compiler() -> None:
+def require_compiler() -> None:
+    """Raise ValueError where the TPU's compiler is not installed."""
     if importlib.util.find_spec("libtpu") is None:
         raise ValueError(f"the TPU's compiler is not installed; {INSTALL}")
 
@@ -318,7 +319,7 @@ def _run_compiler(
     request: dict[str, Any], topology: Topology, timeout_s: float, folder: Path
 ) -> None:
     """Let a process of its own write the answer into the folder, or say why there is none."""
-    _require_compiler()
+    require_compiler()
     command = [sys.executable, "-P", "-m", "anybudget.validation.compile_step"]
     with tempfile.TemporaryDirectory() as log_folder:
         try:

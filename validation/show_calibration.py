@@ -16,12 +16,20 @@ def show_calibration(found: Calibration, path: Path) -> Iterator[str | Table]:
     """The device, every model's held-out error, the better one's coefficients, the warnings."""
     device, best = found.device, found.fits[0]
     setting = device.calibration
-    cores = f"{setting['n_cores']} core{'s' if setting['n_cores'] > 1 else ''}"
+    if device.basis == "compiled":
+        what, rates = (
+            f"{setting['topology']}, {device.dtype}, its compiler's estimates",
+            "datasheet",
+        )
+        made = f"compiled ({found.n_new} new)"
+    else:
+        cores = f"{setting['n_cores']} core{'s' if setting['n_cores'] > 1 else ''}"
+        what, rates = f"{setting['machine']}, {cores}, {device.dtype}", "measured"
+        made = f"timed ({found.n_new} new timings)"
     yield (
-        f"{setting['machine']}, {cores}, {device.dtype}: "
-        f"{device.peak_flops_per_s / 1e9:,.4g} GFLOP/s in a matmul, "
-        f"{device.bandwidth_bytes_per_s / 1e9:,.3g} GB/s in a copy\n"
-        f"{setting['n_architectures']} architectures timed ({found.n_new} new timings), "
+        f"{what}: {device.peak_flops_per_s / 1e9:,.4g} GFLOP/s in a matmul, "
+        f"{device.bandwidth_bytes_per_s / 1e9:,.3g} GB/s in a copy ({rates})\n"
+        f"{setting['n_architectures']} architectures {made}, "
         "each (d_model, n_layers) held out in turn\n"
     )
     table = plain_table("model", "R²", "error", "made of")
@@ -34,7 +42,7 @@ def show_calibration(found: Calibration, path: Path) -> Iterator[str | Table]:
     yield (
         f"\nAlone, memory copies explain {alone['memcpys']:.0%} of the variance of step time "
         f"and FLOPs {alone['flops']:.0%}.\n"
-        f"[bold]{best.model.name}[/] is kept: 95% of held-out steps took {best.ratio_95[0]:.2f} "
+        f"[bold]{best.model.name}[/] is kept: 95% of held-out steps take {best.ratio_95[0]:.2f} "
         f"to {best.ratio_95[1]:.2f} times as long as predicted."
     )
     terms = [
