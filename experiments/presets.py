@@ -1,12 +1,14 @@
-"""Which numbers ship as `cpu-core` and `python-source`? Those measured on one core of one machine.
+"""Which numbers ship as presets? Those measured on one core, and those of the TPUs' compiler.
 
 Command: anybudget calibrate --out experiments/cpu_core/device.toml; python experiments/presets.py
+         (for TPUs first the commands of tpu_compile.py)
 Wall time: 12 minutes for the first, which is timed and wants an otherwise idle core; 10 s.
 Expected: step times within 8% of shapes left out (found: 8.5%), losses within 1.5% (1.3%).
 
 Writes objectives/devices/cpu-core.toml from what `calibrate` left in cpu_core/, and
-objectives/laws/python-source.toml, fitted to the first seed's runs of `loss_law.py`; their draws go
-beside them.
+objectives/laws/python-source.toml, fitted to the first seed's runs of `loss_law.py`, and
+objectives/devices/tpu-*-compiled.toml from what `calibrate --topology` left in tpu_compile/; their
+draws go beside them.
 """
 
 from __future__ import annotations
@@ -24,13 +26,14 @@ from anybudget.space.files import read_toml
 
 HERE = Path(__file__).parent
 CALIBRATED = HERE / "cpu_core" / "device.toml"
+COMPILED = HERE / "tpu_compile"
 RUNS = HERE / "loss_law" / "python.csv"
 PRESETS = HERE.parent / "objectives"
 # Ours, not measured: what a laptop can spare.
 MEMORY_BYTES = 16e9
 
 
-def ship_device() -> dict[str, Any]:
+def ship_cpu() -> dict[str, Any]:
     """What was calibrated, under the preset's name and source."""
     device = read_toml(CALIBRATED)
     machine, date = device["calibration"]["machine"], device["calibration"]["date"][:10]
@@ -42,9 +45,19 @@ def ship_device() -> dict[str, Any]:
             "experiments/cpu_core; memory: our assumption of what a laptop can spare"
         ),
     }
-    path = PRESETS / "devices" / "cpu-core.toml"
+    return ship(device, CALIBRATED)
+
+
+def ship_tpus() -> list[dict[str, Any]]:
+    """Every chip that was calibrated by its compiler."""
+    return [ship(read_toml(path), path) for path in sorted(COMPILED.glob("v*.toml"))]
+
+
+def ship(device: dict[str, Any], calibrated: Path) -> dict[str, Any]:
+    """Write a device as a preset, and copy its draws from beside the calibrated file."""
+    path = PRESETS / "devices" / f"{device['name']}.toml"
     path.write_text(tomli_w.dumps(device), encoding="utf-8")
-    shutil.copy(CALIBRATED.with_suffix(".draws.csv"), path.with_suffix(".draws.csv"))
+    shutil.copy(calibrated.with_suffix(".draws.csv"), path.with_suffix(".draws.csv"))
     return device
 
 
@@ -68,5 +81,6 @@ def ship_law() -> None:
 
 
 if __name__ == "__main__":
-    print(ship_device()["calibration"]["heldout"])
+    for device in (ship_cpu(), *ship_tpus()):
+        print(device["name"], device["calibration"]["heldout"])
     ship_law()

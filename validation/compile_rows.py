@@ -26,6 +26,7 @@ class CompileRow(ArchitectureRow):
         memory_bytes: of the chip's main memory, or needed where it does not fit.
         flops: of everything; None with a loop, whose body the compiler counts once.
         matmul_flops: of the matmuls, loops counted as often as they run.
+        traffic_bytes: read from and written to main memory.
         bytes_accessed: an upper bound of the memory's traffic; None as for `flops`.
         step_time_s: the sum of the five terms behind it (`hlo_time.py`); None with a mere plan.
         all_reduce_bytes: whole arrays that are reduced, gathered or scattered, like the next two.
@@ -41,6 +42,7 @@ class CompileRow(ArchitectureRow):
     memory_bytes: PositiveInt
     flops: PositiveFloat | None = None
     matmul_flops: PositiveInt | None = None
+    traffic_bytes: NonNegativeInt | None = None
     bytes_accessed: PositiveFloat | None = None
     step_time_s: PositiveFloat | None = None
     compute_s: NonNegativeFloat | None = None
@@ -88,6 +90,7 @@ def row_of(step: Compiled, compiled: AwareDatetime) -> CompileRow:
         memory_bytes=step.memory_bytes,
         flops=step.flops,
         matmul_flops=step.matmul_flops,
+        traffic_bytes=step.traffic_bytes,
         bytes_accessed=step.bytes_accessed,
         compile_s=step.compile_s,
         versions=";".join(f"{name} {version}" for name, version in step.versions.items()),

@@ -29,6 +29,7 @@ from .compile_cache import cached, versions
 from .compile_plan import DUMP, PROGRAM, dump_flags, keep_plan
 from .compile_step import ANSWER
 from .hlo import parse_program
+from .hlo_bytes import memory_traffic_bytes
 from .hlo_flops import matmul_flops
 from .hlo_time import ProgramTime, Rates, program_time
 from .hlo_time import collective_bytes as compiled_bytes
@@ -55,6 +56,7 @@ class Compiled:
         fits: whether it fits into the chip's memory; if not, only `memory_bytes` is known.
         memory_bytes: of the chip's main memory.
         matmul_flops: of the matmuls, counted in the program.
+        traffic_bytes: read from and written to the chip's main memory, counted in the program.
         collective_bytes: whole arrays that collectives of each kind gather, scatter or reduce.
         flops: of everything; None when the layers are a loop, whose body the compiler counts once,
             and like all below when only the plan is known.
@@ -72,6 +74,7 @@ class Compiled:
     fits: bool
     memory_bytes: int
     matmul_flops: int | None = None
+    traffic_bytes: int | None = None
     collective_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
     flops: float | None = None
     bytes_accessed: float | None = None
@@ -91,6 +94,7 @@ class Compiled:
         return {
             "matmul_flops": self.matmul_flops,
             "flops_per_step": self.flops,
+            "traffic_bytes": self.traffic_bytes,
             "bytes_accessed": self.bytes_accessed,
             "memory_bytes": self.memory_bytes,
             "step_time_s": self.time and self.time.step_time_s,
@@ -109,6 +113,7 @@ class Compiled:
         device, remat = self.topology.device, remat_code(self.execution.remat)
         n_chips, size = self.topology.n_chips, device.bytes_per_element
         flops = float(flops_per_step(self.share, remat=remat))
+        copied_bytes = float(size * memcpys_per_step(self.share, remat=remat))
         collected = collective_bytes(
             self.arch, bytes_per_element=size, fully_sharded=self.fully_sharded
         )
@@ -126,7 +131,8 @@ class Compiled:
         return {
             "matmul_flops": flops,
             "flops_per_step": flops,
-            "bytes_accessed": float(size * memcpys_per_step(self.share, remat=remat)),
+            "traffic_bytes": copied_bytes,
+            "bytes_accessed": copied_bytes,
             "memory_bytes": float(needed),
             "step_time_s": float(step_s),
             **{
@@ -351,6 +357,7 @@ def _read_program(folder: Path, answer: dict[str, Any], topology: Topology) -> d
         program = parse_program(file.read())
     known: dict[str, Any] = {
         "matmul_flops": matmul_flops(program),
+        "traffic_bytes": memory_traffic_bytes(program),
         "collective_bytes": compiled_bytes(program),
     }
     if answer["status"] == "planned":

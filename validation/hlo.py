@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 COMPUTATION = re.compile(r"(ENTRY )?%([\w.\-]+) \(.*\) -> .* \{$")
 NAMED = re.compile(r"\s+(?:ROOT )?%([\w.\-]+) = (.*)")
-ARRAY = re.compile(r"(pred|token|[a-z]+(\d+)\w*)\[([\d,]*)\]")
+ARRAY = re.compile(r"(pred|token|[a-z]+(\d+)\w*)\[([\d,]*)\](?:\{([^}]*)\})?")
+# In an array's layout: a memory of the chip's own, for vectors (1) or scalars (6).
+ON_CHIP = re.compile(r"S\([1-9]")
 OPERAND = re.compile(r"%([\w.\-]+)")
 CALLED = re.compile(r"(calls|to_apply|body|condition)=%([\w.\-]+)")
 BRANCHES = re.compile(r"(?:branch_computations=\{([^}]*)\}|(?:true|false)_computation=(%[\w.\-]+))")
@@ -20,10 +22,11 @@ CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Array:
-    """One array of a shape: its element's bits and the lengths of its axes."""
+    """One array of a shape: its element's bits, the lengths of its axes, and where it is."""
 
     bits: int
     axes: tuple[int, ...]
+    is_on_chip: bool = False
 
     @property
     def n_elements(self) -> int:
@@ -59,8 +62,12 @@ class Instruction:
     def arrays(self) -> list[Array]:
         """What it puts out, a tuple's arrays one after the other."""
         return [
-            Array(bits=int(bits or 8), axes=tuple(int(n) for n in axes.split(",") if n))
-            for kind, bits, axes in ARRAY.findall(self.shape)
+            Array(
+                bits=int(bits or 8),
+                axes=tuple(int(n) for n in axes.split(",") if n),
+                is_on_chip=bool(ON_CHIP.search(layout)),
+            )
+            for kind, bits, axes, layout in ARRAY.findall(self.shape)
             if kind != "token"
         ]
 
@@ -68,6 +75,11 @@ class Instruction:
     def n_bytes(self) -> int:
         """Of all that it puts out."""
         return sum(array.n_bytes for array in self.arrays)
+
+    @property
+    def is_on_chip(self) -> bool:
+        """Whether all that it puts out stays in the chip's own memory."""
+        return all(array.is_on_chip for array in self.arrays)
 
     @property
     def cycles(self) -> int | None:

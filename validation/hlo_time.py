@@ -73,6 +73,22 @@ def program_time(program: Program, rates: Rates) -> ProgramTime:
     return ProgramTime(seconds=_Walk(program, rates).seconds(program.entry))
 
 
+def is_start(one: Instruction) -> bool:
+    """Whether an instruction starts a transfer, which another one ends."""
+    return one.opcode.endswith("-start") or one.name.startswith(BEGINS)
+
+
+def is_done(one: Instruction) -> bool:
+    """Whether an instruction ends a transfer that another one has started."""
+    return one.opcode.endswith("-done") or one.name.startswith(ENDS)
+
+
+def is_free(one: Instruction) -> bool:
+    """Whether an instruction moves nothing and takes no time."""
+    target = TARGET.search(one.attributes)
+    return one.opcode in FREE or bool(target and target[1] in FREE_CALLS)
+
+
 def collective_bytes(program: Program) -> dict[str, int]:
     """Bytes of the whole arrays that collectives of each kind gather, scatter or reduce.
 
@@ -87,7 +103,7 @@ def _collective_bytes(program: Program, computation: str) -> Counter[str]:
         return found
     by_name = program.by_name(computation)
     for one in by_name.values():
-        if one.opcode.endswith("-done") or one.name.startswith(ENDS):
+        if is_done(one):
             continue
         if kind := _collective(one, computation):
             found[kind] += _whole_bytes(kind, one, by_name)
@@ -113,11 +129,11 @@ class _Walk:
         ends: dict[str, tuple[str, float]] = {}
         for one in by_name.values():
             now = sum(spent.values())
-            if one.opcode.endswith("-start") or one.name.startswith(BEGINS):
+            if is_start(one):
                 term, seconds = self._transfer(one, by_name)
                 busy_until[term] = max(now, busy_until[term]) + seconds
                 ends[one.name] = term, busy_until[term]
-            elif one.opcode.endswith("-done") or one.name.startswith(ENDS):
+            elif is_done(one):
                 fused = one.name.startswith(ENDS)
                 begun = one.name.replace(ENDS, BEGINS) if fused else one.operands[0]
                 term, end = ends.pop(begun, ("others", 0.0))
@@ -145,8 +161,7 @@ class _Walk:
             return "compute", one.cycles / self.rates.clock_hz
         if sending_s := self._sending_s(one, by_name):
             return "collectives", sending_s
-        target = TARGET.search(one.attributes)
-        if one.opcode in FREE or (target and target[1] in FREE_CALLS):
+        if is_free(one):
             return "others", 0.0
         inputs = [by_name[name].n_bytes for name in one.operands]
         if (kind := self._inner(one, "gather")) or self._inner(one, "scatter"):

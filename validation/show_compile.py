@@ -14,6 +14,7 @@ from .compiled import Compiled
 ROWS = {
     "matmul_flops": ("FLOPs of matmuls", 1e12, "T"),
     "flops_per_step": ("FLOPs of everything", 1e12, "T"),
+    "traffic_bytes": ("moved in main memory", 1e9, "GB"),
     "bytes_accessed": ("bytes accessed, at most", 1e9, "GB"),
     "memory_bytes": ("main memory", 1e9, "GB"),
     "step_time_s": ("step time", 1e-3, "ms"),
