@@ -10,7 +10,9 @@ At equal tokens the deep gain on the wide everywhere, and the best stays or move
 beats deeper" holds against the very deep, mostly for speed, and fails for the very wide.
 
 The five shapes at each of three parameter counts of `loss_law.py`, two budgets four-fold apart,
-three seeds, at equal time. Beside it equal tokens, where time is free: the rows of
+three seeds, at equal time: by the clock where a cell's folder has a disturbed.csv (of 160k and 400k,
+whose runs were made again, up to three times, when their step time drifted by over 15%), else in
+undisturbed steps (fixed_time.py). Beside it equal tokens, where time is free: the rows of
 loss_law/python.csv at the number of steps nearest to what the cell's middle shape made. Writes
 wider_deeper/CELL/runs.csv row by row, wider_deeper.csv (a row a cell and shape; intervals of 95% by
 Student's t, from the noise of a seed pooled over the cell's shapes, or over the parameter count's
@@ -145,9 +147,11 @@ def draw(frame: pd.DataFrame) -> None:
                 timed.aspect_ratio, timed.predicted_behind_nats, ":", color="0.4", label="predicted"
             )
             axes.set(xscale="log")
+            axes.set_xticks(timed.aspect_ratio, timed.label, fontsize=8)
+            axes.minorticks_off()
             axes.set_title(f"{cell.level.iloc[0]} parameters, {cell.budget.iloc[0]}")
         panels[0, 0].legend(frameon=False, fontsize=8)
-        figure.supxlabel("d_model / n_layers", fontsize=10)
+        figure.supxlabel("d_model × n_layers, by their ratio", fontsize=10)
         figure.supylabel("loss behind the best, nats per token", fontsize=10)
         figure.savefig(FIGURE, dpi=130)
 
