@@ -2,6 +2,7 @@
 
 Command: python experiments/best_config.py
          python experiments/best_config.py --budgets 1m,2m --seeds 1    # a part of it
+         python experiments/best_config.py --budgets 1m --space experiments/best_config/before.toml
          python experiments/best_config.py --figure    # draws what is in the tables again, 5 s
          (elsewhere first `anybudget calibrate --out DEVICE.toml`, and give it --device DEVICE.toml)
          python experiments/best_config.py --step-times    # first: ten minutes, beside an idle core
@@ -55,14 +56,14 @@ FIGURE = OUT.parent.parent / "docs" / "best_config.png"
 MODELS_FILE = "models.csv"
 N_TIED, N_CONTRAST = 2, 8
 # Probes of a step's time; of a longer one, which others' turns disturb less, one.
-N_PROBES, SLOW_STEP_S = 4, 0.25
+N_PROBES, SLOW_STEP_S = 3, 0.25
 COLOURS = {"winner": ACCENT, "tied": "#d97706", "contrast": SECOND, "rule": "0.2"}
 KNOWN = ("winner", "tied", "contrast")
 
 
-def entries_for(objective: LossAtTime, device: str, law: str) -> list[Entry]:
+def entries_for(objective: LossAtTime, device: str, law: str, space_name: str) -> list[Entry]:
     """The winner, some tied with it, contrast, and the rules' models."""
-    space = load_space("cpu", aspect_ratio=objective.law.aspect_ratio_range)
+    space = load_space(space_name, aspect_ratio=objective.law.aspect_ratio_range)
     found = find(space, objective, top=300, draws=load_draws(objective, device, law))
     standings = found.standings or []
     by_chance = sorted(
@@ -127,6 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cpu-core")
     parser.add_argument("--law", default="python-source")
+    parser.add_argument("--space", default="cpu", help="a file's stem is added to a budget's name")
     parser.add_argument("--budgets", default="1m,2m,4m,8m")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--step-times", action="store_true", help="measure steps, train nothing")
@@ -136,13 +138,14 @@ def main() -> None:
         draw()
         return
     text, device, law = tokens_of("python"), load_device(options.device), load_law(options.law)
+    kind = "" if options.space == "cpu" else f"-{Path(options.space).stem}"
     objectives = {
-        budget: LossAtTime(device=device, law=law, time_budget_s=parse_budget(budget))
+        budget + kind: LossAtTime(device=device, law=law, time_budget_s=parse_budget(budget))
         for budget in options.budgets.split(",")
     }
     entries = {
-        budget: entries_for(objective, options.device, options.law)
-        for budget, objective in objectives.items()
+        name: entries_for(objective, options.device, options.law, options.space)
+        for name, objective in objectives.items()
     }
     if options.step_times:
         for n_probes in range(1, N_PROBES + 1):
@@ -150,18 +153,23 @@ def main() -> None:
                 if n_probes == 1 or one.candidate.prediction.step_time_s < SLOW_STEP_S:
                     step_time_s(one.candidate, text, n_probes=n_probes)
         return
-    rows = []
-    for budget, objective in objectives.items():
-        trained = train_entries(
-            entries[budget], text, FOLDER / budget, objective, n_seeds=options.seeds
-        )
+    for name, objective in objectives.items():
+        folder = FOLDER / name
+        trained = train_entries(entries[name], text, folder, objective, n_seeds=options.seeds)
         models = pd.DataFrame([model.as_dict() for model in trained])
-        models.to_csv(FOLDER / budget / MODELS_FILE, index=False, float_format="%.6g")
-        rows.append(row_of(budget, compare(trained)))
-    frame = pd.DataFrame(rows)
-    frame.to_csv(OUT, index=False, float_format="%.5g")
-    print(frame.T.to_string(header=False))
+        models.to_csv(folder / MODELS_FILE, index=False, float_format="%.6g")
+        keep(row_of(name, compare(trained)))
     draw()
+
+
+def keep(row: dict[str, Any]) -> None:
+    """Put a budget's row into the table, in place of an earlier one."""
+    new = pd.DataFrame([row])
+    if OUT.exists():
+        earlier = pd.read_csv(OUT)
+        new = pd.concat([earlier[earlier.budget != row["budget"]], new])
+    new.sort_values("budget").to_csv(OUT, index=False, float_format="%.5g")
+    print(new.T.to_string(header=False))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ At equal tokens the deep gain on the wide everywhere, and the best stays or move
 beats deeper" holds against the very deep, mostly for speed, and fails for the very wide.
 
 The five shapes at each of three parameter counts of `loss_law.py`, two budgets four-fold apart,
-three seeds, at equal time: by the clock where a cell's folder has a disturbed.csv (of 160k and 400k,
+three seeds, at equal time: by the clock where a cell's folder has a disturbed.csv (160k and 400k,
 whose runs were made again, up to three times, when their step time drifted by over 15%), else in
 undisturbed steps (fixed_time.py). Beside it equal tokens, where time is free: the rows of
 loss_law/python.csv at the number of steps nearest to what the cell's middle shape made. Writes

@@ -125,7 +125,11 @@ def _space(space: SearchSpace) -> str:
         else:
             free.append(f"{name} {values[0]:,} to {values[-1]:,} ({len(values)} values)")
     rules = ["heads fill the width"] if space.heads_fill_width else []
-    for name, what in (("aspect_ratio", "d_model / n_layers"), ("ff_ratio", "d_ff / d_model")):
+    for name, what in (
+        ("aspect_ratio", "d_model / n_layers"),
+        ("ff_ratio", "d_ff / d_model"),
+        ("heads_per_kv_head", "n_heads / n_kv_heads"),
+    ):
         low, high = getattr(space, name)
         if (low, high) != ANY_RATIO:
             rules.append(f"{what} {low:.4g} to {high:.4g}")

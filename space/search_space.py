@@ -47,6 +47,7 @@ class SearchSpace:
         heads_fill_width: whether `n_heads * d_head == d_model` must hold.
         aspect_ratio: allowed `d_model / n_layers`, both ends included.
         ff_ratio: allowed `d_ff / d_model`, both ends included.
+        heads_per_kv_head: allowed `n_heads / n_kv_heads`, both ends included.
 
     Raises:
         ValueError: a list is empty or not ascending, a rule is reversed, or no model is valid.
@@ -66,6 +67,7 @@ class SearchSpace:
     heads_fill_width: bool = True
     aspect_ratio: Range = ANY_RATIO
     ff_ratio: Range = ANY_RATIO
+    heads_per_kv_head: Range = ANY_RATIO
 
     def __post_init__(self) -> None:
         for name in FIELDS:
@@ -74,7 +76,7 @@ class SearchSpace:
                 raise ValueError(f"space: `{name}` must be ascending values, but got {values}")
             if name not in BOOL_FIELDS and values[0] < 1:
                 raise ValueError(f"space: `{name}` must be at least 1, but got {values[0]}")
-        for name in ("aspect_ratio", "ff_ratio"):
+        for name in ("aspect_ratio", "ff_ratio", "heads_per_kv_head"):
             low, high = getattr(self, name)
             if not 0 <= low <= high:
                 raise ValueError(f"space: `{name}` must be low:high, but got {low:g}:{high:g}")
@@ -188,12 +190,13 @@ class SearchSpace:
     def _axes(self, d_model: int) -> Axes:
         low_aspect, high_aspect = self.aspect_ratio
         low_ff, high_ff = self.ff_ratio
+        low_heads, high_heads = self.heads_per_kv_head
         attention = [
             (n_heads, n_kv_heads, d_head)
             for d_head in self.d_head
             for n_heads in self._head_counts(d_model, d_head)
             for n_kv_heads in self.n_kv_heads
-            if n_heads % n_kv_heads == 0
+            if n_heads % n_kv_heads == 0 and low_heads <= n_heads / n_kv_heads <= high_heads
         ]
         return {
             "batch_size": list(self.batch_size),
@@ -215,7 +218,9 @@ class SearchSpace:
     def _why_empty(self) -> str:
         rules = {
             "attention": f"heads_fill_width={str(self.heads_fill_width).lower()} "
-            "and kv heads dividing heads",
+            "and kv heads dividing heads, heads_per_kv_head={:g}:{:g}".format(
+                *self.heads_per_kv_head
+            ),
             "n_layers": "aspect_ratio={:g}:{:g}".format(*self.aspect_ratio),
             "d_ff": "ff_ratio={:g}:{:g}".format(*self.ff_ratio),
         }

@@ -110,8 +110,9 @@ def test_a_bad_file(tmp_path, text, message):
 def test_rules_in_a_file_may_be_lists_or_text(tmp_path):
     path = tmp_path / "space.toml"
     path.write_text('aspect_ratio = [40, 109.5]\nff_ratio = "2:3"\nheads_fill_width = false\n')
-    space = load_space(path, settings=["d_model=512", "n_heads=8"])
+    space = load_space(path, settings=["d_model=512", "n_heads=8", "heads_per_kv_head=2:2"])
     assert (space.aspect_ratio, space.ff_ratio) == ((40.0, 109.5), (2.0, 3.0))
+    assert space.heads_per_kv_head == (2.0, 2.0)
     assert space.heads_fill_width is False
 
 
@@ -121,6 +122,8 @@ def test_a_space_by_name_lies_on_the_default():
     small = load_space("cpu", settings=["n_layers=3"], aspect_ratio=(40.0, 109.0))
     assert (small.vocab_size, small.n_layers) == ((1024,), (3,))
     assert small.aspect_ratio == (12.0, 128.0)
+    # As the runs behind the law of small models had it.
+    assert (small.d_head, small.heads_per_kv_head, small.gated_mlp) == ((16, 32), (1, 1), (False,))
     assert small.ff_ratio == load_space().ff_ratio
 
 

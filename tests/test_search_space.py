@@ -14,6 +14,7 @@ VARIANTS = [
     {},
     {"heads_fill_width": False, "d_model": (64, 96), "n_layers": (1, 2, 4)},
     {"aspect_ratio": (30.0, 32.0), "ff_ratio": (8 / 3, 8 / 3)},
+    {"heads_per_kv_head": (2.0, 2.0)},
     {"tied_embeddings": (False, True), "seq_len": (32, 64), "n_heads": (2,)},
 ]
 
@@ -38,6 +39,9 @@ def brute_force(space):
         aspect, ff = row["d_model"] / row["n_layers"], row["d_ff"] / row["d_model"]
         low_aspect, high_aspect = space.aspect_ratio
         low_ff, high_ff = space.ff_ratio
+        low_heads, high_heads = space.heads_per_kv_head
+        if not low_heads <= row["n_heads"] / row["n_kv_heads"] <= high_heads:
+            continue
         if low_aspect <= aspect <= high_aspect and low_ff <= ff <= high_ff:
             kept.add(values)
     return kept
@@ -196,6 +200,8 @@ def test_nothing_binds_in_the_middle(small_space):
         ({"ff_ratio": (-1.0, 2.0)}, "`ff_ratio` must be low:high"),
         ({"aspect_ratio": (math.nan, 1.0)}, "`aspect_ratio` must be low:high"),
         ({"n_heads": (5, 7)}, "no attention in the space satisfies heads_fill_width=true"),
+        ({"heads_per_kv_head": (9.0, 9.5)}, "no attention in .* heads_per_kv_head=9:9.5"),
+        ({"heads_per_kv_head": (2.0, 1.0)}, "`heads_per_kv_head` must be low:high, but got 2:1"),
         ({"n_kv_heads": (16,)}, "no attention in the space satisfies"),
         (
             {"aspect_ratio": (500.0, 600.0)},

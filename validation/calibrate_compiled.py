@@ -24,8 +24,8 @@ from .step_design import ACCELERATOR_SCALE, Effort, Limits, choose_architectures
 from .topology import Topology, parse_topology
 
 # Steps as deep and as many as compile within hours.
-QUICK = Effort(n_architectures=12, seconds=0, max_step_s=0.03, max_layers=2)
-DEFAULT = Effort(n_architectures=48, seconds=0, max_step_s=0.1, max_layers=6)
+QUICK = Effort(n_architectures=12, seconds=0, max_step_s=0.003, max_layers=2)
+DEFAULT = Effort(n_architectures=48, seconds=0, max_step_s=0.01, max_layers=4)
 TIMEOUT_S = 1800.0
 
 
