@@ -93,6 +93,19 @@ def params_by_part(arch: Architecture, *, remat: Any) -> Parts:
     return {part: share * units for part, units in n_params_by_part(arch).items()}
 
 
+def stacked_by_part(arch: Architecture, *, remat: Any) -> Parts:
+    """Parameters of blocks that are one array over all layers: sliced apart and stacked again.
+
+    A single layer's array needs neither.
+    """
+    several = 1 * (arch.n_layers > 1)
+    return {
+        mm.part: several * arch.n_layers * mm.n_params
+        for mm in layer_matmuls(arch)
+        if mm.has_weights
+    }
+
+
 def lookup_by_part(arch: Architecture, *, remat: Any) -> Parts:
     """Elements of an embedding matrix that is only looked up: its gradient is all scattered."""
     return {"embedding": (1 - 1 * arch.tied_embeddings) * arch.vocab_size * arch.d_model}
@@ -107,13 +120,14 @@ FEATURES: dict[str, Callable[..., Parts]] = {
     "spilled_softmax": spilled_softmax_by_part,
     "loss": loss_by_part,
     "params": params_by_part,
+    "stacked": stacked_by_part,
     "lookup": lookup_by_part,
     "layers": lambda arch, *, remat: {"overhead": elementwise_passes(remat) * arch.n_layers},
     "steps": lambda arch, *, remat: {"overhead": 1},
 }
 ROOFLINE = "roofline_flops"
 # What a step does once, however many forward and backward passes it accumulates gradients over.
-ONCE_A_STEP = ("params", "steps")
+ONCE_A_STEP = ("params", "stacked", "steps")
 
 # Which features each named model has; `flops` and `memcpys` are there to be compared with.
 MODELS: dict[str, tuple[str, ...]] = {
@@ -128,6 +142,10 @@ MODELS: dict[str, tuple[str, ...]] = {
     "roofline": (
         "roofline_flops", "activations", "softmax", "spilled_softmax", "loss", "params", "lookup",
         "layers", "steps",
+    ),
+    "stacked": (
+        "roofline_flops", "activations", "softmax", "loss", "params", "stacked", "lookup", "layers",
+        "steps",
     ),
 }  # fmt: skip
 

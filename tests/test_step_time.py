@@ -12,6 +12,7 @@ import tomli_w
 from anybudget.objectives.counts import (
     flops_by_part,
     flops_per_step,
+    layer_matmuls,
     memcpys_by_part,
     memcpys_per_step,
     n_params,
@@ -158,7 +159,8 @@ def test_remat_runs_the_blocks_once_more_and_nothing_else(feature):
     plain = units_by_part(feature, ARCH, False, 16.0)
     again = units_by_part(feature, ARCH, True, 16.0)
     for part, units in plain.items():
-        in_blocks = feature not in ("params", "lookup", "steps", "loss") and part != "logits"
+        once = ("params", "stacked", "lookup", "steps", "loss")
+        in_blocks = feature not in once and part != "logits"
         is_again = in_blocks and part != "mlp_down"  # whose product no gradient needs
         assert 3 * again[part] == (4 if is_again else 3) * units
 
@@ -175,3 +177,10 @@ def test_only_a_roofline_has_a_ridge(name, ridge):
     seconds = dict.fromkeys(MODELS[name], 1.0)
     with pytest.raises(ValueError, match="`ridge` must be > 0 in a model with a roofline"):
         StepTimeModel(name=name, seconds_per_unit=seconds, ridge=ridge)
+
+
+def test_a_single_layer_is_not_stacked():
+    several = dataclasses.replace(ARCH, n_layers=np.array([1, 2, 3]))
+    stacked = sum(units_by_part("stacked", several, False, 0.0).values())
+    block = sum(mm.n_params for mm in layer_matmuls(ARCH) if mm.has_weights)
+    assert stacked.tolist() == [0, 2 * block, 3 * block]
