@@ -533,7 +533,10 @@ def calibrate(
     ] = 1800.0,
     seed: SeedOption = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Device file, .toml; default: where find looks.")
+        Path | None,
+        typer.Option(
+            "--out", help="Device file, .toml; default: where find looks, or TOPOLOGY.toml here."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -550,7 +553,8 @@ def calibrate(
     from .validation.calibrate import calibrate
     from .validation.show_calibration import show_calibration
 
-    path = out or calibrated_device_path()
+    here = Path(f"{topology.replace(':', '-')}.toml") if topology else calibrated_device_path()
+    path = out or here
     efforts = calibrate_compiled if topology else step_design
     options: dict[str, Any] = {
         "effort": efforts.QUICK if quick else efforts.DEFAULT,

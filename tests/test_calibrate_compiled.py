@@ -8,7 +8,7 @@ import pytest
 
 from anybudget import cli
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.objectives.presets import load_device, load_draws, load_law
+from anybudget.objectives.presets import calibrated_device_path, load_device, load_draws, load_law
 from anybudget.objectives.step_time import MODELS, StepTimeModel
 from anybudget.validation import calibrate_compiled as module
 from anybudget.validation.calibrate_compiled import QUICK, calibrate_compiled, design_for
@@ -122,6 +122,14 @@ def test_what_is_there_is_not_compiled_again(compiler, tmp_path, monkeypatch):
         calibrate_compiled(path, "v6e:1x1", effort=QUICK)
 
 
+def test_when_nothing_compiles_in_time_it_says_so(compiler, tmp_path):
+    compiler.slow.extend(design_for(parse_topology(CHIP), QUICK, 0))
+    with pytest.raises(
+        ValueError, match=r"no step compiled within 7 s; remove .*v5e\.csv and give"
+    ):
+        calibrate_compiled(tmp_path / "v5e.toml", CHIP, effort=QUICK, timeout_s=7)
+
+
 def test_an_engine_compiles_in_jobs(compiler, tmp_path, monkeypatch):
     labels = []
 
@@ -161,11 +169,13 @@ def test_the_command_without_the_compiler_says_what_to_install(run_cli, monkeypa
     assert "the TPU's compiler is not installed; pip install" in error
 
 
-def test_the_command(compiler, run_cli, tmp_path):
-    path = tmp_path / "d.toml"
-    code, out, _ = run_cli("calibrate", "--topology", CHIP, "--quick", "--json", "--out", str(path))
+def test_the_command_leaves_this_machines_device_alone(compiler, run_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run_cli("calibrate", "--topology", CHIP, "--quick", "--json")
     assert code == 0
     assert json.loads(out)["device"]["basis"] == "compiled"
+    assert (tmp_path / "v5e-1x1.toml").is_file()
+    assert not calibrated_device_path().exists()
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from .topology import Topology, parse_topology
 
 # Steps as deep and as many as compile within hours.
 QUICK = Effort(n_architectures=12, seconds=0, max_step_s=0.003, max_layers=2)
-DEFAULT = Effort(n_architectures=48, seconds=0, max_step_s=0.01, max_layers=4)
+DEFAULT = Effort(n_architectures=42, seconds=0, max_step_s=0.01, max_layers=4)
 TIMEOUT_S = 1800.0
 
 
@@ -54,8 +54,8 @@ def calibrate_compiled(
         on_progress: called with a stage, the work done since the last call and the stage's work.
 
     Raises:
-        ValueError: no such topology or of several chips, the compiler is not installed, or the
-            file cannot be written or its rows are not rows of this topology.
+        ValueError: no such topology or of several chips, the compiler is not installed, the file
+            cannot be written or its rows are of another topology, or no step compiled in time.
     """
     chip = parse_topology(topology)
     if chip.n_chips > 1:
@@ -79,6 +79,11 @@ def calibrate_compiled(
         rows.append(row)
         on_progress("compiled", 1, len(done) + len(missing))
     timed = [row for row in in_order(rows, design) if row.step_time_s]
+    if not timed:
+        raise ValueError(
+            f"no step compiled within {timeout_s:g} s; "
+            f"remove {rows_path} and give more with --timeout"
+        )
     steps = steps_of(timed)
     fits = compare_step_times(steps)
     device = dataclasses.replace(
