@@ -38,8 +38,11 @@ from pydantic import HttpUrl, PositiveFloat, PositiveInt
 from anybudget.objectives.counts import flops_per_step
 from anybudget.objectives.presets import device_names, load_device
 from anybudget.objectives.remat import remat_code
+from anybudget.objectives.step_time import MODELS
 from anybudget.validation.model import Remat
 from anybudget.validation.runs import ArchitectureRow, read_rows
+
+STATE = ("params", "stacked", "lookup")
 
 FOLDER = Path(__file__).with_suffix("")
 FACTS, TABLE = FOLDER / "facts.csv", FOLDER / "table.csv"
@@ -104,7 +107,17 @@ def _over_compiled(fact: Fact) -> float:
     if name not in device_names():
         return math.nan
     model = load_device(name).step_time_model
-    return fact.step_time_s / model.step_time_s(fact.architecture, remat=remat_code(fact.remat))
+    units = dict(
+        zip(
+            MODELS[model.name],
+            model.units(fact.architecture, remat=remat_code(fact.remat)),
+            strict=True,
+        )
+    )
+    # These chips share the state, so that each updates and stacks its part of it.
+    shared = {feature: units[feature] / fact.n_chips for feature in STATE if feature in units}
+    seconds = model.seconds_per_unit
+    return fact.step_time_s / sum(seconds[one] * n for one, n in (units | shared).items())
 
 
 def main() -> None:
