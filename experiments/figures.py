@@ -48,7 +48,7 @@ def main() -> None:
         print(f"{time.monotonic() - began:5.0f} s  {figure.relative_to(ROOT)}", flush=True)
     for figure in SCALING.glob("*.png"):
         figure.unlink()
-    anybudget("batch", str(HERE / "plans" / "scaling.toml"), "--out", str(SCALING))
+    anybudget("batch", "plans/scaling.toml", "--out", "plans/scaling")
     print(f"{time.monotonic() - began:5.0f} s  {SCALING.relative_to(ROOT)}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         anybudget("find", "3h", "--device", "tpu-v5e", "--out", folder)
