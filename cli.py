@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
 import sys
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .objectives.loss_at_time import LossAtTime
     from .objectives.uncertainty import Draws
     from .space.search_space import SearchSpace
+    from .validation.calibrate import Calibration
     from .validation.engines import Engine
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -541,33 +543,35 @@ def calibrate(
     as_json: JsonOption = False,
 ) -> None:
     """Time unlike architectures on this machine and fit its step-time model."""
-    from .validation.host import keep_freed_memory
-    from .validation.machine import pin_cores
-
     fan_out = _engine(engine, workers, address, request, n_cores=cores)
-    if fan_out is None and topology is None:
-        keep_freed_memory()
-        pin_cores(cores)
-    from .objectives.presets import calibrated_device_path
-    from .validation import calibrate_compiled, step_design
-    from .validation.calibrate import calibrate
+    fit: Callable[..., Calibration]
+    if topology:
+        from .validation.calibrate_compiled import DEFAULT, QUICK, calibrate_compiled
+
+        path = out or Path(f"{topology.replace(':', '-')}.toml")
+        fit = functools.partial(calibrate_compiled, topology=topology, timeout_s=timeout)
+    else:
+        from .validation.host import keep_freed_memory
+        from .validation.machine import pin_cores
+
+        if fan_out is None:
+            keep_freed_memory()
+            pin_cores(cores)
+        from .objectives.presets import calibrated_device_path
+        from .validation.calibrate import calibrate as fit
+        from .validation.step_design import DEFAULT, QUICK
+
+        path = out or calibrated_device_path()
     from .validation.show_calibration import show_calibration
 
-    here = Path(f"{topology.replace(':', '-')}.toml") if topology else calibrated_device_path()
-    path = out or here
-    efforts = calibrate_compiled if topology else step_design
-    options: dict[str, Any] = {
-        "effort": efforts.QUICK if quick else efforts.DEFAULT,
-        "seed": seed,
-        "engine": fan_out,
-    }
     with _progress() as report:
-        if topology:
-            found = calibrate_compiled.calibrate_compiled(
-                path, topology, timeout_s=timeout, on_progress=report, **options
-            )
-        else:
-            found = calibrate(path, on_progress=report, **options)
+        found = fit(
+            path,
+            effort=QUICK if quick else DEFAULT,
+            seed=seed,
+            engine=fan_out,
+            on_progress=report,
+        )
     if as_json:
         print(json.dumps(found.as_dict()))
     else:

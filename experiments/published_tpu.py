@@ -42,10 +42,10 @@ from anybudget.objectives.step_time import MODELS
 from anybudget.validation.model import Remat
 from anybudget.validation.runs import ArchitectureRow, read_rows
 
-STATE = ("params", "stacked", "lookup")
-
 FOLDER = Path(__file__).with_suffix("")
 FACTS, TABLE = FOLDER / "facts.csv", FOLDER / "table.csv"
+# Features of a step-time model that grow with the state, which these chips share.
+STATE = ("params", "stacked", "lookup")
 
 
 class Fact(ArchitectureRow):
@@ -114,7 +114,6 @@ def _over_compiled(fact: Fact) -> float:
             strict=True,
         )
     )
-    # These chips share the state, so that each updates and stacks its part of it.
     shared = {feature: units[feature] / fact.n_chips for feature in STATE if feature in units}
     seconds = model.seconds_per_unit
     return fact.step_time_s / sum(seconds[one] * n for one, n in (units | shared).items())

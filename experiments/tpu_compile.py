@@ -57,13 +57,11 @@ class Job(NamedTuple):
     arch: Architecture
     scan_layers: bool = False
     remat: Remat = "none"
-    topology: str = CHIP
-    fully_sharded: bool = False
 
     @property
     def key(self) -> tuple:
         """As `CompileRow.key`."""
-        return (self.arch, self.topology, self.scan_layers, self.remat, self.fully_sharded)
+        return (self.arch, CHIP, self.scan_layers, self.remat, False)
 
 
 def jobs() -> list[Job]:
@@ -100,9 +98,8 @@ def compile_missing(design: list[Job], path: Path, *, with_time: bool, most: int
         print(job.arch, job[1:], flush=True)
         step = compile_for(
             job.arch,
-            parse_topology(job.topology),
+            parse_topology(CHIP),
             execution=Execution(scan_layers=job.scan_layers, remat=job.remat, dtype="bfloat16"),
-            fully_sharded=job.fully_sharded,
             with_time=with_time,
             timeout_s=TIMEOUT_S,
         )

@@ -9,11 +9,10 @@ from typing import Any
 
 from .architecture import BOOL_FIELDS, FIELDS
 from .files import did_you_mean, read_toml
-from .search_space import Range, SearchSpace
+from .search_space import RULES, Range, SearchSpace
 
 HERE = Path(__file__).parent
 DEFAULT = "default"
-RULES = ("aspect_ratio", "ff_ratio", "heads_per_kv_head")
 # Where the law does not say: the loss stays within some 2% over it (Kaplan et al. 2020,
 # arXiv:2001.08361, figure 5), and beyond it a law without shape would run to a single layer.
 ASPECT_RATIO = (10.0, 300.0)

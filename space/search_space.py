@@ -36,6 +36,8 @@ COORDINATES = (
     "d_ff",
 )
 ATTENTION = ("n_heads", "n_kv_heads", "d_head")
+# Allowed ranges of a ratio of two fields.
+RULES = ("aspect_ratio", "ff_ratio", "heads_per_kv_head")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,7 @@ class SearchSpace:
                 raise ValueError(f"space: `{name}` must be ascending values, but got {values}")
             if name not in BOOL_FIELDS and values[0] < 1:
                 raise ValueError(f"space: `{name}` must be at least 1, but got {values[0]}")
-        for name in ("aspect_ratio", "ff_ratio", "heads_per_kv_head"):
+        for name in RULES:
             low, high = getattr(self, name)
             if not 0 <= low <= high:
                 raise ValueError(f"space: `{name}` must be low:high, but got {low:g}:{high:g}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .hlo import Instruction, Program
-from .hlo_time import is_done, is_free, is_start
+from .hlo_time import end_of, is_done, is_free, is_start
 
 SLICES = ("dynamic-slice", "slice", "gather")
 # What changes its first operand in place, with the operand that holds the new values.
@@ -42,7 +42,7 @@ def _traffic(program: Program, computation: str) -> int:
 
 def _moved(start: Instruction, by_name: dict[str, Instruction]) -> int:
     """Of a transfer that an instruction starts: it moves what it puts out in the end."""
-    done = next((one for one in by_name.values() if start.name in one.operands), start)
+    done = end_of(start, by_name)
     from_memory = any(not by_name[name].is_on_chip for name in start.operands[:1])
     return done.n_bytes * (from_memory + (not done.is_on_chip))
 
@@ -81,33 +81,26 @@ def _users(
 
 
 def _written(program: Program, one: Instruction, by_name: dict[str, Instruction]) -> int:
-    if one.opcode == "fusion":
-        inner = program.by_name(one.called["calls"])
-        last = list(inner.values())[-1]
-        results = [inner[name] for name in last.operands] if last.opcode == "tuple" else [last]
-        sizes = [_new_bytes(program, result, inner) for result in results]
-    else:
-        sizes = [_new_bytes(program, one, by_name)]
-    arrays = one.arrays
-    if len(sizes) != len(arrays):
-        return sum(array.n_bytes for array in arrays if not array.is_on_chip)
+    sizes = _new_bytes(program, one, by_name)
     return sum(
         min(size, array.n_bytes)
-        for size, array in zip(sizes, arrays, strict=True)
+        for size, array in zip(sizes, one.arrays, strict=True)
         if not array.is_on_chip
     )
 
 
-def _new_bytes(program: Program, result: Instruction, by_name: dict[str, Instruction]) -> int:
-    """Bytes of a result that are new, where it is an array changed in place."""
-    while result.opcode == "bitcast":
-        result = by_name[result.operands[0]]
-    if result.opcode in UPDATES:
-        return by_name[result.operands[UPDATES[result.opcode]]].n_bytes
-    if result.opcode == "fusion":
-        inner = program.by_name(result.called["calls"])
-        return _new_bytes(program, list(inner.values())[-1], inner)
-    return result.n_bytes
+def _new_bytes(program: Program, one: Instruction, by_name: dict[str, Instruction]) -> list[int]:
+    """New bytes of each array that an instruction puts out, fewer where it is changed in place."""
+    while one.opcode == "bitcast":
+        one = by_name[one.operands[0]]
+    if one.opcode in UPDATES:
+        return [by_name[one.operands[UPDATES[one.opcode]]].n_bytes]
+    if one.opcode == "fusion":
+        inner = program.by_name(one.called["calls"])
+        last = list(inner.values())[-1]
+        results = [inner[name] for name in last.operands] if last.opcode == "tuple" else [last]
+        return [size for result in results for size in _new_bytes(program, result, inner)]
+    return [array.n_bytes for array in one.arrays]
 
 
 def _is_parameter(one: Instruction, index: int) -> bool:

@@ -83,6 +83,11 @@ def is_done(one: Instruction) -> bool:
     return one.opcode.endswith("-done") or one.name.startswith(ENDS)
 
 
+def end_of(start: Instruction, by_name: dict[str, Instruction]) -> Instruction:
+    """The instruction that ends a transfer; the one that starts it where none does."""
+    return next((one for one in by_name.values() if start.name in one.operands), start)
+
+
 def is_free(one: Instruction) -> bool:
     """Whether an instruction moves nothing and takes no time."""
     target = TARGET.search(one.attributes)
@@ -174,8 +179,7 @@ class _Walk:
         """Term and seconds of a transfer that an instruction starts."""
         if sending_s := self._sending_s(one, by_name):
             return "collectives", sending_s
-        done = next((other for other in by_name.values() if one.name in other.operands), one)
-        return "copies", done.n_bytes / self.rates.bandwidth_bytes_per_s
+        return "copies", end_of(one, by_name).n_bytes / self.rates.bandwidth_bytes_per_s
 
     def _sending_s(
         self, one: Instruction, by_name: dict[str, Instruction], within: str = ""
