@@ -1,11 +1,12 @@
 """Does the predicted best model of a time budget win, and does it beat the rules people use?
 
-Command: python experiments/best_config.py
+Command: python experiments/best_config.py --step-times    # first: ten minutes, beside an idle core
+         python experiments/best_config.py
          python experiments/best_config.py --budgets 1m,2m --seeds 1    # a part of it
          python experiments/best_config.py --budgets 1m --space experiments/best_config/before.toml
+         python experiments/best_config.py --budgets 1m --space experiments/best_config/heads.toml
          python experiments/best_config.py --figure    # draws what is in the tables again, 5 s
          (elsewhere first `anybudget calibrate --out DEVICE.toml`, and give it --device DEVICE.toml)
-         python experiments/best_config.py --step-times    # first: ten minutes, beside an idle core
 Wall time: 14 models × 3 seeds × 15 minutes, about 10 hours of one core; with its rows in place, a
 minute. Seeds are the outer loop: one seed of all models is a third of it. Once step times are
 measured, losses do not depend on what else runs: give other cores other budgets.
@@ -25,7 +26,6 @@ best_config.csv, a row a budget, and docs/best_config.png.
 from __future__ import annotations
 
 import argparse
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ host.keep_freed_memory()
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from fixed_time import entry_list, rules, step_time_s, train_entries
+from fixed_time import entry_list, measure_step_times, rules, train_entries
 from loss_law import tokens_of
 
 from anybudget.objectives.budget import parse_budget
@@ -55,8 +55,7 @@ OUT = Path(__file__).with_suffix(".csv")
 FIGURE = OUT.parent.parent / "docs" / "best_config.png"
 MODELS_FILE = "models.csv"
 N_TIED, N_CONTRAST = 2, 8
-# Probes of a step's time; of a longer one, which others' turns disturb less, one.
-N_PROBES, SLOW_STEP_S = 3, 0.25
+N_PROBES = 3
 COLOURS = {"winner": ACCENT, "tied": "#d97706", "contrast": SECOND, "rule": "0.2"}
 KNOWN = ("winner", "tied", "contrast")
 
@@ -147,15 +146,16 @@ def main() -> None:
         name: entries_for(objective, options.device, options.law, options.space)
         for name, objective in objectives.items()
     }
+    step_times = FOLDER / f"step_times{kind}.csv"
     if options.step_times:
-        for n_probes in range(1, N_PROBES + 1):
-            for one in itertools.chain.from_iterable(entries.values()):
-                if n_probes == 1 or one.candidate.prediction.step_time_s < SLOW_STEP_S:
-                    step_time_s(one.candidate, text, n_probes=n_probes)
+        candidates = [entry.candidate for some in entries.values() for entry in some]
+        measure_step_times(candidates, text, step_times, n_probes=N_PROBES)
         return
     for name, objective in objectives.items():
         folder = FOLDER / name
-        trained = train_entries(entries[name], text, folder, objective, n_seeds=options.seeds)
+        trained = train_entries(
+            entries[name], text, folder, objective, step_times=step_times, n_seeds=options.seeds
+        )
         models = pd.DataFrame([model.as_dict() for model in trained])
         models.to_csv(folder / MODELS_FILE, index=False, float_format="%.6g")
         keep(row_of(name, compare(trained)))

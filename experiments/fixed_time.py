@@ -6,6 +6,7 @@ import datetime
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from loss_law import TEXT, heads_of
 from pydantic import AwareDatetime, PositiveFloat
@@ -22,9 +23,9 @@ from anybudget.validation.tokens import Tokens
 from anybudget.validation.train import train
 from anybudget.validation.train_all import Plan, one_by_one, train_all
 
-STEP_TIMES = Path(__file__).with_suffix(".csv")
-# How long a probe lasts, in how many windows it is cut, and which share of them is undisturbed.
-PROBE_S, N_WINDOWS, QUIET = 4.0, 20, 0.1
+# How long a probe lasts, in how many windows it is cut, and which share of them is undisturbed. A
+# step as slow as the last is probed once: others' turns disturb it less.
+PROBE_S, N_WINDOWS, QUIET, SLOW_STEP_S = 4.0, 20, 0.1, 0.25
 # The share of a chip's peak that people plan with, and the tokens of one epoch of 10 MB.
 PLANNED_UTILISATION, EPOCH_TOKENS = 0.4, 4_000_000
 USUAL_ASPECT_RATIO, TOKENS_PER_PARAM = 64, 20
@@ -45,27 +46,35 @@ class StepTime(ArchitectureRow):
 
 
 def train_entries(
-    entries: list[Entry], text: Tokens, folder: Path, objective: LossAtTime, *, n_seeds: int
+    entries: list[Entry],
+    text: Tokens,
+    folder: Path,
+    objective: LossAtTime,
+    *,
+    step_times: Path,
+    n_seeds: int,
 ) -> list[Trained]:
     """Train what `folder/runs.csv` does not hold, each for the steps it makes in the budget alone.
 
     Where others share a machine its speed changes by half within seconds, and equal time by the
     clock is unequal work. So time is counted in steps, each as long as it is undisturbed, and what
-    else runs meanwhile does not matter.
+    else runs meanwhile does not matter. Those are as in the file `step_times`, see
+    `measure_step_times`.
     """
-    step_times = {entry.candidate.arch: step_time_s(entry.candidate, text) for entry in entries}
+    candidates = {entry.candidate.arch: entry.candidate for entry in entries}
 
     def for_steps(
         arch: Architecture, text: Tokens, *, time_budget_s: float, **settings: Any
     ) -> Run:
         del settings["checkpoint_dir"]  # a minute's work, and another process may share the folder
-        n_steps = round(time_budget_s / step_times[arch])
+        step_time_s = measure_step_times([candidates[arch]], text, step_times)[arch]
+        n_steps = round(time_budget_s / step_time_s)
         run = train(arch, text, n_steps=n_steps, **settings)
         alone = {
             "time_budget_s": time_budget_s,
-            "step_time_s": step_times[arch],
-            "tokens_per_s": arch.tokens_per_step / step_times[arch],
-            "mfu": run.mfu and run.step_time_s and run.mfu * run.step_time_s / step_times[arch],
+            "step_time_s": step_time_s,
+            "tokens_per_s": arch.tokens_per_step / step_time_s,
+            "mfu": run.mfu and run.step_time_s and run.mfu * run.step_time_s / step_time_s,
         }
         return run.model_copy(update=alone)
 
@@ -74,23 +83,34 @@ def train_entries(
     return train_all(plan, one_by_one(plan, for_steps, lambda line: print(line, flush=True)))
 
 
-def step_time_s(candidate: Candidate, text: Tokens, *, n_probes: int = 1) -> float:
-    """An undisturbed step of training: the fastest of its probes in fixed_time.csv.
+def measure_step_times(
+    candidates: list[Candidate], text: Tokens, path: Path, *, n_probes: int = 1
+) -> dict[Architecture, float]:
+    """Undisturbed steps of training in seconds: the fastest of each model's probes in a file.
+
+    What is missing there is measured, one probe of each in turn and then the next: others' turns
+    may outlast a probe, and slow hours should find all alike.
 
     Args:
-        candidate: what is trained.
+        candidates: what is trained.
         text: on what.
-        n_probes: are made and added where there are fewer. Others' turns may outlast a probe, so a
-            step that matters takes several, apart from each other.
+        path: the file; only rows of this machine count.
+        n_probes: of each, of a slow one's steps one.
     """
-    arch = candidate.arch
-    rows = read_rows(STEP_TIMES, StepTime) if STEP_TIMES.exists() else []
-    probes_s = [row.step_time_s for row in rows if row.architecture == arch]
-    if len(probes_s) < n_probes:
-        row = probe(arch, text, candidate.prediction.step_time_s)
-        append_row(STEP_TIMES, row)
-        probes_s.append(row.step_time_s)
-    return min(probes_s)
+    machine = machine_name(jax.default_backend())
+    rows = read_rows(path, StepTime) if path.exists() else []
+    probes_s: dict[Architecture, list[float]] = {candidate.arch: [] for candidate in candidates}
+    for row in rows:
+        if row.machine == machine and row.architecture in probes_s:
+            probes_s[row.architecture].append(row.step_time_s)
+    for wanted in range(1, n_probes + 1):
+        for candidate in candidates:
+            arch, about_s = candidate.arch, candidate.prediction.step_time_s
+            have = probes_s[arch]
+            if len(have) < wanted and (not have or about_s < SLOW_STEP_S):
+                append_row(path, row := probe(arch, text, about_s))
+                have.append(row.step_time_s)
+    return {arch: min(have) for arch, have in probes_s.items()}
 
 
 def probe(arch: Architecture, text: Tokens, about_s: float) -> StepTime:
@@ -110,7 +130,7 @@ def probe(arch: Architecture, text: Tokens, about_s: float) -> StepTime:
         **arch.as_dict(),
         step_time_s=quiet_s,
         slowest=max(windows_s) / quiet_s,
-        machine=machine_name("cpu"),
+        machine=machine_name(jax.default_backend()),
         measured=datetime.datetime.now(datetime.UTC),
     )
 

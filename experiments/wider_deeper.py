@@ -172,8 +172,14 @@ def main() -> None:
         for budget in BUDGETS:
             objective = LossAtTime(device=device, law=law, time_budget_s=parse_budget(budget))
             roles = {Candidate.of(arch, objective): "shape" for arch in shapes(level)}
-            folder = FOLDER / f"{name}-{budget}"
-            timed = train_entries(entry_list(roles), text, folder, objective, n_seeds=N_SEEDS)
+            timed = train_entries(
+                entry_list(roles),
+                text,
+                FOLDER / f"{name}-{budget}",
+                objective,
+                step_times=FOLDER / "step_times.csv",
+                n_seeds=N_SEEDS,
+            )
             cells.append(rows_of(level, budget, timed))
     frame = pd.concat(cells)
     frame.to_csv(OUT, index=False, float_format="%.5g")

@@ -124,7 +124,8 @@ def test_a_space_by_name_lies_on_the_default():
     assert small.aspect_ratio == (12.0, 128.0)
     # As the runs behind the law of small models had it.
     assert (small.d_head, small.heads_per_kv_head, small.gated_mlp) == ((16, 32), (1, 1), (False,))
-    assert small.ff_ratio == load_space().ff_ratio
+    assert small.ff_ratio == (2.0, 6.0)
+    assert small.heads_fill_width == load_space().heads_fill_width
 
 
 def test_a_name_that_no_space_has():
