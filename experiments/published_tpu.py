@@ -38,14 +38,11 @@ from pydantic import HttpUrl, PositiveFloat, PositiveInt
 from anybudget.objectives.counts import flops_per_step
 from anybudget.objectives.presets import device_names, load_device
 from anybudget.objectives.remat import remat_code
-from anybudget.objectives.step_time import MODELS
 from anybudget.validation.model import Remat
 from anybudget.validation.runs import ArchitectureRow, read_rows
 
 FOLDER = Path(__file__).with_suffix("")
 FACTS, TABLE = FOLDER / "facts.csv", FOLDER / "table.csv"
-# Features of a step-time model that grow with the state, which these chips share.
-STATE = ("params", "stacked", "lookup")
 
 
 class Fact(ArchitectureRow):
@@ -83,8 +80,7 @@ class Fact(ArchitectureRow):
 def compare(fact: Fact) -> dict[str, object]:
     """A published result beside the prediction."""
     device, arch = load_device(fact.device), fact.architecture
-    remat = remat_code(fact.remat)
-    predicted_s = device.step_time_model.step_time_s(arch, remat=remat)
+    predicted_s = _predicted_s(fact, fact.device)
     flops = flops_per_step(arch)
     return {
         "model": fact.model,
@@ -106,17 +102,14 @@ def _over_compiled(fact: Fact) -> float:
     name = f"{fact.device}-compiled"
     if name not in device_names():
         return math.nan
-    model = load_device(name).step_time_model
-    units = dict(
-        zip(
-            MODELS[model.name],
-            model.units(fact.architecture, remat=remat_code(fact.remat)),
-            strict=True,
-        )
+    return fact.step_time_s / _predicted_s(fact, name)
+
+
+def _predicted_s(fact: Fact, device: str) -> float:
+    """By a device's model, where the chips share the state."""
+    return load_device(device).step_time_model.step_time_s(
+        fact.architecture, remat=remat_code(fact.remat), n_shares=fact.n_chips
     )
-    shared = {feature: units[feature] / fact.n_chips for feature in STATE if feature in units}
-    seconds = model.seconds_per_unit
-    return fact.step_time_s / sum(seconds[one] * n for one, n in (units | shared).items())
 
 
 def main() -> None:

@@ -162,7 +162,7 @@ class LossAtTime:
         grow with every count, which the time of the chosen way need not.
         """
         compute_s = self.device.step_time_model.step_time_s(
-            self.share(arch), remat=self._ways[0][0]
+            self.share(arch), remat=self._ways[0][0], n_shares=self.n_chips
         )
         ways = itertools.product(*self._ways)
         fits = any(self._memory_bytes(arch, *way) <= self.device.memory_bytes for way in ways)
@@ -202,8 +202,15 @@ class LossAtTime:
     def step_time_s(self, arch: Architecture, *, remat: Any = 0, sharded: Any = False) -> Any:
         """Seconds of an optimizer step, the chips' communication included."""
         model, share = self.device.step_time_model, self.share(arch)
-        compute_s = _of_each(remat, lambda remat: model.step_time_s(share, remat=remat))
+        n_shares = self.n_shares(sharded)
+        compute_s = _of_each(
+            remat, lambda remat: model.step_time_s(share, remat=remat, n_shares=n_shares)
+        )
         return self.with_communication(compute_s, arch, sharded)
+
+    def n_shares(self, sharded: Any) -> Any:
+        """Chips among which weights, gradients and moments are split, where they are `sharded`."""
+        return 1 + (self.n_chips - 1) * sharded
 
     def with_communication(self, compute_s: Any, arch: Architecture, sharded: Any) -> Any:
         """Seconds of a step whose compute takes `compute_s` on each chip."""
@@ -243,9 +250,10 @@ class LossAtTime:
         return remat, sharded, needed
 
     def _memory_bytes(self, arch: Architecture, remat: int, sharded: bool) -> Any:
-        size, n_shares = self.device.bytes_per_element, self.n_chips if sharded else 1
-        share = self.share(arch)
-        return memory_bytes(share, bytes_per_element=size, remat=remat, n_shares=n_shares)
+        size, share = self.device.bytes_per_element, self.share(arch)
+        return memory_bytes(
+            share, bytes_per_element=size, remat=remat, n_shares=self.n_shares(sharded)
+        )
 
     def flags(self, arch: Architecture, prediction: Prediction) -> list[str]:
         """What a reader must know before believing one model's prediction, a sentence each."""

@@ -126,6 +126,8 @@ FEATURES: dict[str, Callable[..., Parts]] = {
     "steps": lambda arch, *, remat: {"overhead": 1},
 }
 ROOFLINE = "roofline_flops"
+# What chips that share the state each do a part of.
+SHARED = ("params", "stacked", "lookup")
 # What a step does once, however many forward and backward passes it accumulates gradients over.
 ONCE_A_STEP = ("params", "stacked", "steps")
 
@@ -193,24 +195,35 @@ class StepTimeModel:
                 f"but got {self.ridge} in {self.name!r}"
             )
 
-    def step_time_by_part(self, arch: Architecture, *, remat: Any = False) -> Parts:
-        """Seconds of one optimizer step by part; they add up to `step_time_s`."""
+    def step_time_by_part(
+        self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1
+    ) -> Parts:
+        """Seconds of one optimizer step by part; they add up to `step_time_s`.
+
+        Args:
+            arch: the model or models, with the batch of one chip.
+            remat: what of the blocks runs a second time, a number of `REMATS`.
+            n_shares: chips that share weights, gradients and moments.
+        """
         parts: Parts = {}
         for feature, seconds in self.seconds_per_unit.items():
             if seconds:
+                shares = n_shares if feature in SHARED else 1
                 for part, units in units_by_part(feature, arch, remat, self.ridge).items():
-                    parts[part] = parts.get(part, 0) + seconds * units
+                    parts[part] = parts.get(part, 0) + seconds * units / shares
         return parts
 
-    def units(self, arch: Architecture, *, remat: Any = False) -> list[Any]:
+    def units(self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1) -> list[Any]:
         """Units of each feature in one optimizer step, in the order of `MODELS`."""
         return [
-            total(units_by_part(feature, arch, remat, self.ridge)) for feature in MODELS[self.name]
+            total(units_by_part(feature, arch, remat, self.ridge))
+            / (n_shares if feature in SHARED else 1)
+            for feature in MODELS[self.name]
         ]
 
-    def step_time_s(self, arch: Architecture, *, remat: Any = False) -> Any:
-        """Seconds of one optimizer step."""
-        return total(self.step_time_by_part(arch, remat=remat))
+    def step_time_s(self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1) -> Any:
+        """Seconds of one optimizer step; arguments as of `step_time_by_part`."""
+        return total(self.step_time_by_part(arch, remat=remat, n_shares=n_shares))
 
 
 def units_by_part(feature: str, arch: Architecture, remat: Any, ridge: float) -> Parts:

@@ -187,7 +187,9 @@ def draw_losses(
     )
     model, share = objective.device.step_time_model, objective.share(arch)
     n_params = objective.counted_params(prediction).astype(float)
-    units = [np.broadcast_to(u, n_params.shape) for u in model.units(share, remat=prediction.remat)]
+    n_shares = objective.n_shares(prediction.sharded)
+    each = model.units(share, remat=prediction.remat, n_shares=n_shares)
+    units = [np.broadcast_to(one, n_params.shape) for one in each]
     shape = n_draws, len(n_params)
     step_time_s = objective.with_communication(seconds @ np.array(units), arch, prediction.sharded)
     step_time_s = step_time_s * _residuals(rng, draws.time_residual, *shape)

@@ -10,6 +10,7 @@ from anybudget.objectives.communication import collective_bytes
 from anybudget.objectives.counts import flops_per_step, memcpys_per_step, n_params
 from anybudget.objectives.memory import memory_bytes
 from anybudget.objectives.remat import REMATS, remat_code
+from anybudget.objectives.step_time import MODELS, StepTimeModel
 from anybudget.space.architecture import Architecture
 
 ARCH = Architecture.from_shape(d_model=128, n_layers=4, vocab_size=1000, seq_len=64, batch_size=4)
@@ -270,6 +271,22 @@ def test_what_does_not_fit_is_shared_and_only_then_run_again(chips):
     waited = 1.5 * collected["all_reduce"] + 0.75 * collected["reduce_scatter"]
     expected = max(alone_s, 0.75 * collected["all_gather"] / 5e8) + waited / 5e8
     assert chips.step_time_s(ARCH, sharded=True) == pytest.approx(expected, rel=1e-12)
+
+
+def test_fully_sharded_chips_update_a_part_each(chips):
+    seconds = {name: float(name == "params") for name in MODELS["stacked"]}
+    model = StepTimeModel(name="stacked", seconds_per_unit=seconds, ridge=1.0)
+    fields = {"step_time": model, "basis": "compiled", "memory_bytes": 1e12}
+    device = dataclasses.replace(chips.device, **fields)
+    chips = dataclasses.replace(chips, device=device)
+    large = dataclasses.replace(ARCH, n_layers=64)
+    all_s, part_s = (chips.step_time_s(large, sharded=sharded) for sharded in (False, True))
+    assert part_s < 0.3 * all_s
+    both_s = chips.step_time_s(large, sharded=np.array([False, True]))
+    assert both_s.tolist() == [all_s, part_s]
+    # Whether it makes a step is asked of its fastest way.
+    hurried = dataclasses.replace(chips, time_budget_s=0.5 * all_s)
+    assert hurried.admits(large)
 
 
 def test_chips_must_divide_the_batch_and_have_links(chips, objective):

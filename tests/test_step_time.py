@@ -184,3 +184,14 @@ def test_a_single_layer_is_not_stacked():
     stacked = sum(units_by_part("stacked", several, False, 0.0).values())
     block = sum(mm.n_params for mm in layer_matmuls(ARCH) if mm.has_weights)
     assert stacked.tolist() == [0, 2 * block, 3 * block]
+
+
+def test_chips_that_share_the_state_share_its_work():
+    seconds = {name: 1.0 if name in ("params", "steps") else 0.0 for name in MODELS["stacked"]}
+    model = StepTimeModel(name="stacked", seconds_per_unit=seconds, ridge=16.0)
+    updated = sum(units_by_part("params", ARCH, False, 16.0).values())
+    assert model.step_time_s(ARCH) == updated + 1
+    times_s = model.step_time_s(ARCH, n_shares=np.array([1, 4]))
+    assert times_s.tolist() == [updated + 1, updated / 4 + 1]
+    units = dict(zip(MODELS["stacked"], model.units(ARCH, n_shares=4), strict=True))
+    assert (units["params"], units["steps"]) == (updated / 4, 1)

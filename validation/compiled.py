@@ -117,7 +117,10 @@ class Compiled:
         collected = collective_bytes(
             self.arch, bytes_per_element=size, fully_sharded=self.fully_sharded
         )
-        step_s = compute_s = device.step_time_model.step_time_s(self.share, remat=remat)
+        n_shares = n_chips if self.fully_sharded else 1
+        step_s = compute_s = device.step_time_model.step_time_s(
+            self.share, remat=remat, n_shares=n_shares
+        )
         if n_chips > 1:
             rate = self.topology.interconnect_bytes_per_s * device.utilisation
             step_s = step_time_s(compute_s, collected, n_chips=n_chips, bytes_per_s=rate)
@@ -126,7 +129,7 @@ class Compiled:
             bytes_per_element=size,
             remat=remat,
             scan_layers=self.execution.scan_layers,
-            n_shares=n_chips if self.fully_sharded else 1,
+            n_shares=n_shares,
         )
         return {
             "matmul_flops": flops,
