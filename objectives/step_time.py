@@ -208,9 +208,9 @@ class StepTimeModel:
         parts: Parts = {}
         for feature, seconds in self.seconds_per_unit.items():
             if seconds:
-                shares = n_shares if feature in SHARED else 1
+                each = seconds / n_shares if feature in SHARED else seconds
                 for part, units in units_by_part(feature, arch, remat, self.ridge).items():
-                    parts[part] = parts.get(part, 0) + seconds * units / shares
+                    parts[part] = parts.get(part, 0) + each * units
         return parts
 
     def units(self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1) -> list[Any]:
