@@ -101,8 +101,9 @@ def row_of(budget: str, comparison: Comparison) -> dict[str, Any]:
 
 
 def draw() -> None:
-    """Measured against predicted loss, a panel a budget."""
+    """Measured against predicted loss, a panel for each budget in the space `cpu`."""
     table = pd.read_csv(OUT)
+    table = table[~table.budget.str.contains("-")]
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(
             1, len(table), figsize=(3.2 * len(table), 3.3), layout="constrained", squeeze=False

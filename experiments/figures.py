@@ -31,6 +31,7 @@ SCRIPTS = {
     "loss_law": ["loss_law_report.py"],
     "parameter_equivalence": ["parameter_equivalence.py"],
     "best_config": ["best_config.py", "--figure"],
+    "copying": ["copying.py"],
     "wider_deeper": ["wider_deeper.py", "--figure"],
 }
 
