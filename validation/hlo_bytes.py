@@ -93,7 +93,7 @@ def _new_bytes(program: Program, one: Instruction, by_name: dict[str, Instructio
     """New bytes of each array that an instruction puts out, fewer where it is changed in place."""
     while one.opcode == "bitcast":
         one = by_name[one.operands[0]]
-    if one.opcode in UPDATES:
+    if one.opcode in UPDATES and len(one.arrays) == 1:
         return [by_name[one.operands[UPDATES[one.opcode]]].n_bytes]
     if one.opcode == "fusion":
         inner = program.by_name(one.called["calls"])
