@@ -57,17 +57,18 @@ def train_entries(
     """Train what `folder/runs.csv` does not hold, each for the steps it makes in the budget alone.
 
     Where others share a machine its speed changes by half within seconds, and equal time by the
-    clock is unequal work. So time is counted in steps, each as long as it is undisturbed, and what
-    else runs meanwhile does not matter. Those are as in the file `step_times`, see
-    `measure_step_times`.
+    clock is unequal work. So time is counted in steps, each as long as it is undisturbed on the
+    machine that the device was calibrated on, and neither what else runs nor which machine trains
+    matters. Those are as in the file `step_times`, see `measure_step_times`.
     """
     candidates = {entry.candidate.arch: entry.candidate for entry in entries}
+    machine = objective.device.calibration.get("machine")
 
     def for_steps(
         arch: Architecture, text: Tokens, *, time_budget_s: float, **settings: Any
     ) -> Run:
         del settings["checkpoint_dir"]  # a minute's work, and another process may share the folder
-        step_time_s = measure_step_times([candidates[arch]], text, step_times)[arch]
+        step_time_s = measure_step_times([candidates[arch]], text, step_times, machine)[arch]
         n_steps = round(time_budget_s / step_time_s)
         run = train(arch, text, n_steps=n_steps, **settings)
         alone = {
@@ -84,7 +85,12 @@ def train_entries(
 
 
 def measure_step_times(
-    candidates: list[Candidate], text: Tokens, path: Path, *, n_probes: int = 1
+    candidates: list[Candidate],
+    text: Tokens,
+    path: Path,
+    machine: str | None = None,
+    *,
+    n_probes: int = 1,
 ) -> dict[Architecture, float]:
     """Undisturbed steps of training in seconds: the fastest of each model's probes in a file.
 
@@ -94,10 +100,15 @@ def measure_step_times(
     Args:
         candidates: what is trained.
         text: on what.
-        path: the file; only rows of this machine count.
+        path: the file.
+        machine: whose rows count; this one when left out.
         n_probes: of each, of a slow one's steps one.
+
+    Raises:
+        ValueError: a step of another machine is missing.
     """
-    machine = machine_name(jax.default_backend())
+    here = machine_name(jax.default_backend())
+    machine = machine or here
     rows = read_rows(path, StepTime) if path.exists() else []
     probes_s: dict[Architecture, list[float]] = {candidate.arch: [] for candidate in candidates}
     for row in rows:
@@ -108,6 +119,8 @@ def measure_step_times(
             arch, about_s = candidate.arch, candidate.prediction.step_time_s
             have = probes_s[arch]
             if len(have) < wanted and (not have or about_s < SLOW_STEP_S):
+                if machine != here:
+                    raise ValueError(f"{path} lacks {arch} on {machine}, and this is {here}")
                 append_row(path, row := probe(arch, text, about_s))
                 have.append(row.step_time_s)
     return {arch: min(have) for arch, have in probes_s.items()}

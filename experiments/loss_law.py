@@ -52,19 +52,23 @@ SHORTEST_STEPS, MOST_STEPS = 512, 2**15
 MOST_FLOPS, MOST_FLOPS_ELSEWHERE, SEEDED_FLOPS = 6e12, 3.2e12, 1e12
 # Seeds besides the first, as many as twice the last allows.
 MORE_SEEDS = (1, 2)
+# On `python`, longer runs of two to four layers: beyond 2 million tokens some of them learn to copy
+# from their window (copying.py), and when differs between seeds.
+LONG = (
+    (48, 4, 192), (64, 3, 120), (64, 2, 240), (80, 4, 336), (96, 3, 328), (96, 2, 584),
+    (160, 3, 560), (192, 2, 664),
+)  # fmt: skip
+LONG_FLOPS, LONG_SEEDED_FLOPS = 1.5e13, 1.3e13
+LONG_SEEDS, LONG_SEEDED_STEPS, LONG_SEEDED_LAYERS = (1, 2), 2**13, (3, 4)
 MAX_BYTES = 100_000_000
 KEY = ("d_model", "n_layers", "d_ff", "n_steps", "seed")
 
 
-def architectures() -> list[Architecture]:
-    """Every shape, smallest parameter count first."""
-    return [
-        Architecture.from_shape(
-            d_model=d_model, n_layers=n_layers, d_ff=d_ff, d_head=heads_of(d_model), **TEXT
-        )
-        for shapes in LEVELS.values()
-        for d_model, n_layers, d_ff in shapes
-    ]
+def architecture(d_model: int, n_layers: int, d_ff: int) -> Architecture:
+    """One shape, with its heads and the text's sizes."""
+    return Architecture.from_shape(
+        d_model=d_model, n_layers=n_layers, d_ff=d_ff, d_head=heads_of(d_model), **TEXT
+    )
 
 
 def steps_of(arch: Architecture, most_flops: float) -> list[int]:
@@ -76,14 +80,28 @@ def steps_of(arch: Architecture, most_flops: float) -> list[int]:
 def jobs(corpus: str) -> list[tuple[Architecture, int, int]]:
     """Architecture, steps and seed of every run, the cheapest first."""
     found = []
-    for arch in architectures():
+    for shape in (shape for shapes in LEVELS.values() for shape in shapes):
+        arch = architecture(*shape)
         most = MOST_FLOPS if corpus == "python" else MOST_FLOPS_ELSEWHERE
         found += [(arch, n, 0) for n in steps_of(arch, most)]
         if corpus == "python":
             seeded = steps_of(arch, SEEDED_FLOPS)[-1]
             n_more = int(2 * SEEDED_FLOPS / flops_per_step(arch) / seeded)
             found += [(arch, seeded, seed) for seed in MORE_SEEDS[:n_more]]
-    return sorted(found, key=lambda job: job[1] * flops_per_step(job[0]))
+    if corpus == "python":
+        found += long_jobs()
+    return sorted(dict.fromkeys(found), key=lambda job: job[1] * flops_per_step(job[0]))
+
+
+def long_jobs() -> list[tuple[Architecture, int, int]]:
+    """Runs of `LONG`: one seed of every length, and more of the length at which copying begins."""
+    found = []
+    for arch in (architecture(*shape) for shape in LONG):
+        found += [(arch, n, 0) for n in steps_of(arch, LONG_FLOPS)]
+        seeded = LONG_SEEDED_STEPS * flops_per_step(arch) <= LONG_SEEDED_FLOPS
+        if seeded and arch.n_layers in LONG_SEEDED_LAYERS:
+            found += [(arch, LONG_SEEDED_STEPS, seed) for seed in LONG_SEEDS]
+    return found
 
 
 def missing(corpus: str, path: Path) -> list[tuple[Architecture, int, int]]:
