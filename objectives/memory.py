@@ -77,10 +77,12 @@ def memory_bytes(
     remat: int = 0,
     scan_layers: bool = False,
     n_shares: int = 1,
+    holes: float = HOLES,
 ) -> Any:
     """Bytes of one training step, the sum of `memory_by_part`.
 
     Of `n_shares` chips that share all that is held for each parameter, they are those of one.
+    `holes` is their share of the bytes of activations and working set.
     """
     per_param = (sum(BYTES_PER_PARAM.values()) + bytes_per_element) / n_shares
     block = total(_kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers))
@@ -88,15 +90,39 @@ def memory_bytes(
     return total(
         {
             "parameters": per_param * n_params(arch),
-            "activations": arch.n_layers * (block + _holes(block)),
-            "working_set": working_set + _holes(working_set),
+            "activations": arch.n_layers * (block + _holes(block, holes)),
+            "working_set": working_set + _holes(working_set, holes),
         }
     )
 
 
-def _holes(size: Any) -> Any:
+def squeezed_bytes(
+    arch: Architecture,
+    *,
+    bytes_per_element: int,
+    remat: int = 0,
+    scan_layers: bool = False,
+    n_shares: int = 1,
+) -> Any:
+    """Bytes into which the TPU's compiler can press a step once the chip is too small for it.
+
+    It leaves no holes; and of an unrolled step that was to keep all it runs up to 15% again by
+    itself, down to what `layer` keeps. Arguments are those of `memory_bytes`.
+    """
+    alone = REMATS[remat] == "none" and not scan_layers
+    return memory_bytes(
+        arch,
+        bytes_per_element=bytes_per_element,
+        remat=REMATS.index("layer") if alone else remat,
+        scan_layers=scan_layers,
+        n_shares=n_shares,
+        holes=0,
+    )
+
+
+def _holes(size: Any, share: float = HOLES) -> Any:
     """Whole bytes between buffers of so many."""
-    return np.floor(HOLES * size)
+    return np.floor(share * size)
 
 
 def _kept_of_block(arch: Architecture, size: int, remat: str, scan_layers: bool) -> Parts:

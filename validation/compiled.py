@@ -20,7 +20,7 @@ from typing import Any
 
 from ..objectives.communication import collective_bytes, step_time_s
 from ..objectives.counts import flops_per_step, memcpys_per_step
-from ..objectives.memory import memory_bytes
+from ..objectives.memory import memory_bytes, squeezed_bytes
 from ..objectives.remat import REMATS, remat_code
 from ..search.predict import architecture_of
 from ..search.result_file import load_result
@@ -117,26 +117,18 @@ class Compiled:
         collected = collective_bytes(
             self.arch, bytes_per_element=size, fully_sharded=self.fully_sharded
         )
-        n_shares = n_chips if self.fully_sharded else 1
         step_s = compute_s = device.step_time_model.step_time_s(
-            self.share, remat=remat, n_shares=n_shares
+            self.share, remat=remat, n_shares=self._n_shares
         )
         if n_chips > 1:
             rate = self.topology.interconnect_bytes_per_s * device.utilisation
             step_s = step_time_s(compute_s, collected, n_chips=n_chips, bytes_per_s=rate)
-        needed = memory_bytes(
-            self.share,
-            bytes_per_element=size,
-            remat=remat,
-            scan_layers=self.execution.scan_layers,
-            n_shares=n_shares,
-        )
         return {
             "matmul_flops": flops,
             "flops_per_step": flops,
             "traffic_bytes": copied_bytes,
             "bytes_accessed": copied_bytes,
-            "memory_bytes": float(needed),
+            "memory_bytes": self._memory(memory_bytes),
             "step_time_s": float(step_s),
             **{
                 f"{kind}_bytes": float(collected[kind]) if n_chips > 1 else 0.0
@@ -163,8 +155,24 @@ class Compiled:
 
     @property
     def analytic_fits(self) -> bool:
-        """Whether our own prediction of memory fits into the datasheet's."""
-        return self.analytic["memory_bytes"] <= self.topology.device.memory_bytes
+        """Whether we predict that the compiler accepts the step, if only by running more again."""
+        return self._memory(squeezed_bytes) <= self.topology.device.memory_bytes
+
+    @property
+    def _n_shares(self) -> int:
+        """Chips among which the state is split."""
+        return self.topology.n_chips if self.fully_sharded else 1
+
+    def _memory(self, count: Callable[..., Any]) -> float:
+        """Bytes of one chip, as one of the functions of `objectives.memory` counts them."""
+        needed = count(
+            self.share,
+            bytes_per_element=self.topology.device.bytes_per_element,
+            remat=remat_code(self.execution.remat),
+            scan_layers=self.execution.scan_layers,
+            n_shares=self._n_shares,
+        )
+        return float(needed)
 
 
 def compile_for(
