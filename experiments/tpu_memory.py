@@ -48,9 +48,7 @@ from anybudget.validation.model import Remat
 from anybudget.validation.topology import parse_topology
 
 FOLDER = Path(__file__).with_suffix("")
-PLANS, FIRST, NEAR, FRESH = (
-    FOLDER / f"{name}.csv" for name in ("plans", "first", "near", "fresh")
-)
+PLANS, FIRST, NEAR, FRESH = (FOLDER / f"{name}.csv" for name in ("plans", "first", "near", "fresh"))
 REMATS: tuple[Remat, ...] = ("none", "dots", "layer")
 N_NEAR = 20
 

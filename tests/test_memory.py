@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from anybudget.objectives.counts import n_params
-from anybudget.objectives.memory import memory_by_part, memory_bytes
+from anybudget.objectives.memory import memory_by_part, memory_bytes, squeezed_bytes
 from anybudget.objectives.remat import REMATS, remat_code
 from anybudget.space.architecture import Architecture
 
@@ -39,6 +39,17 @@ BFLOAT16 = {
         "mlp": 2 * 6 * 10,
     },
 }
+
+
+def test_a_squeezed_step_has_no_holes_and_unrolled_keeps_only_the_inputs_of_blocks():
+    def both(remat, scan_layers=False):
+        how = {"bytes_per_element": 2, "remat": remat_code(remat), "scan_layers": scan_layers}
+        return squeezed_bytes(TOY, **how), memory_by_part(TOY, **how)
+
+    for how in (("dots",), ("layer",), ("none", True)):
+        squeezed, parts = both(*how)
+        assert squeezed == sum(parts.values()) - parts["holes"]
+    assert both("none")[0] == both("layer")[0]
 
 
 @pytest.mark.parametrize(("how", "per_row"), BFLOAT16.items())
