@@ -12,6 +12,7 @@ from loss_law import TEXT, heads_of
 from pydantic import AwareDatetime, PositiveFloat
 
 from anybudget.objectives.counts import n_params
+from anybudget.objectives.device import Device
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.search.candidate import Candidate
 from anybudget.space.architecture import Architecture
@@ -59,16 +60,15 @@ def train_entries(
     Where others share a machine its speed changes by half within seconds, and equal time by the
     clock is unequal work. So time is counted in steps, each as long as it is undisturbed on the
     machine that the device was calibrated on, and neither what else runs nor which machine trains
-    matters. Those are as in the file `step_times`, see `measure_step_times`.
+    matters. Those are as in the file `step_times`, see `step_time_of`.
     """
     candidates = {entry.candidate.arch: entry.candidate for entry in entries}
-    machine = objective.device.calibration.get("machine")
 
     def for_steps(
         arch: Architecture, text: Tokens, *, time_budget_s: float, **settings: Any
     ) -> Run:
         del settings["checkpoint_dir"]  # a minute's work, and another process may share the folder
-        step_time_s = measure_step_times([candidates[arch]], text, step_times, machine)[arch]
+        step_time_s = step_time_of(candidates[arch], text, step_times, objective.device)
         n_steps = round(time_budget_s / step_time_s)
         run = train(arch, text, n_steps=n_steps, **settings)
         alone = {
@@ -84,13 +84,32 @@ def train_entries(
     return train_all(plan, one_by_one(plan, for_steps, lambda line: print(line, flush=True)))
 
 
+def step_time_of(candidate: Candidate, text: Tokens, path: Path, device: Device) -> float:
+    """Seconds of a model's undisturbed step on the machine that a device was calibrated on.
+
+    Elsewhere a step that the file lacks is the predicted one, times what the file's steps of models
+    of as many layers are of theirs, by the median.
+
+    Raises:
+        ValueError: elsewhere, the file has none of as many layers.
+    """
+    machine, arch = device.calibration.get("machine"), candidate.arch
+    if machine in (None, machine_name(jax.default_backend())):
+        return measure_step_times([candidate], text, path)[arch]
+    rows = [row for row in read_rows(path, StepTime) if row.machine == machine]
+    if own := [row.step_time_s for row in rows if row.architecture == arch]:
+        return min(own)
+    alike = [row for row in rows if row.n_layers == arch.n_layers]
+    if not alike:
+        raise ValueError(f"{path} lacks steps of {arch.n_layers} layers on {machine}")
+    predicted_s = device.step_time_model.step_time_s
+    return candidate.prediction.step_time_s * float(
+        np.median([row.step_time_s / predicted_s(row.architecture) for row in alike])
+    )
+
+
 def measure_step_times(
-    candidates: list[Candidate],
-    text: Tokens,
-    path: Path,
-    machine: str | None = None,
-    *,
-    n_probes: int = 1,
+    candidates: list[Candidate], text: Tokens, path: Path, *, n_probes: int = 1
 ) -> dict[Architecture, float]:
     """Undisturbed steps of training in seconds: the fastest of each model's probes in a file.
 
@@ -100,15 +119,10 @@ def measure_step_times(
     Args:
         candidates: what is trained.
         text: on what.
-        path: the file.
-        machine: whose rows count; this one when left out.
+        path: the file; only rows of this machine count.
         n_probes: of each, of a slow one's steps one.
-
-    Raises:
-        ValueError: a step of another machine is missing.
     """
-    here = machine_name(jax.default_backend())
-    machine = machine or here
+    machine = machine_name(jax.default_backend())
     rows = read_rows(path, StepTime) if path.exists() else []
     probes_s: dict[Architecture, list[float]] = {candidate.arch: [] for candidate in candidates}
     for row in rows:
@@ -119,8 +133,6 @@ def measure_step_times(
             arch, about_s = candidate.arch, candidate.prediction.step_time_s
             have = probes_s[arch]
             if len(have) < wanted and (not have or about_s < SLOW_STEP_S):
-                if machine != here:
-                    raise ValueError(f"{path} lacks {arch} on {machine}, and this is {here}")
                 append_row(path, row := probe(arch, text, about_s))
                 have.append(row.step_time_s)
     return {arch: min(have) for arch, have in probes_s.items()}

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from .copying import Copying
 from .fit_law import LawFit, law_data
 from .law_runs import LawRuns
 from .law_solver import minimise
@@ -38,7 +39,8 @@ class LawDraws:
         values: one law a row, (n_draws - n_failed, len(names)).
         n_failed: draws left out because their fit did not settle.
         degrees_of_freedom: independent runs less unknowns.
-        kappa: the power in the law, the same in all draws.
+        kappa: the power in the law, the same in all draws, like the next.
+        copying: what the law says of it.
     """
 
     names: tuple[str, ...]
@@ -46,6 +48,7 @@ class LawDraws:
     n_failed: int
     degrees_of_freedom: int
     kappa: float = 1.0
+    copying: Copying | None = None
 
     def standard_errors(self) -> dict[str, float]:
         """Standard deviation over the draws, by name."""
@@ -68,7 +71,15 @@ class LawDraws:
         rows = (slice(None),) + (None,) * np.broadcast(n_params, n_tokens).ndim
         numbers = (column[rows] for column in self.values.T)
         terms = self.names[len(PARAMETERS) :]
-        return law_loss(numbers, n_params, n_tokens, run, terms=terms, kappa=self.kappa)
+        return law_loss(
+            numbers,
+            n_params,
+            n_tokens,
+            run,
+            terms=terms,
+            kappa=self.kappa,
+            copying=self.copying,
+        )
 
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know of the draws, a sentence each."""
@@ -97,7 +108,7 @@ def bootstrap_law(runs: LawRuns, fit: LawFit, *, n_draws: int = 1000, seed: int 
     """
     if fit.method == "linear":
         raise ValueError("a law with given exponents has no bootstrap; fit it by varpro")
-    data = law_data(runs, fit.terms, fit.kappa)
+    data = law_data(runs, fit.terms, fit.kappa, fit.copying)
     share = np.full(runs.n_runs, 1 / runs.n_runs)
     counts = np.random.default_rng(seed).multinomial(runs.n_runs, share, size=n_draws)
     starts = np.repeat(fit.theta[None], n_draws, axis=0)
@@ -110,4 +121,5 @@ def bootstrap_law(runs: LawRuns, fit: LawFit, *, n_draws: int = 1000, seed: int 
         n_failed=int(n_draws - kept.sum()),
         degrees_of_freedom=runs.n_runs - len(fit.theta),
         kappa=fit.kappa,
+        copying=fit.copying,
     )

@@ -12,6 +12,7 @@ import math
 import numpy as np
 from scipy.optimize import nnls
 
+from .copying import Copying
 from .law_runs import LawRuns
 from .law_solver import ALPHA, BETA, LOWEST, LawData, Minimum, log_residuals, minimise
 from .law_terms import NEEDS, TERMS
@@ -43,7 +44,8 @@ class LawFit:
         objective: the sum of the Huber function over the runs.
         residual_std: relative standard deviation of measured losses about the law.
         theta: the unknowns as the solver has them, (5 + K,).
-        kappa: the power in the law; it is given, not fitted.
+        kappa: the power in the law; it is given, not fitted, and so is the next.
+        copying: what the law says of it.
         warnings: what a reader should know of data and fit, a sentence each.
     """
 
@@ -54,6 +56,7 @@ class LawFit:
     residual_std: float
     theta: np.ndarray
     kappa: float = 1.0
+    copying: Copying | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -78,7 +81,12 @@ def fit_linear(runs: LawRuns, *, alpha: float = 0.48, beta: float = 0.53) -> Law
 
 
 def fit_varpro(
-    runs: LawRuns, *, delta: float | None = None, terms: tuple[str, ...] = (), kappa: float = 1.0
+    runs: LawRuns,
+    *,
+    delta: float | None = None,
+    terms: tuple[str, ...] = (),
+    kappa: float = 1.0,
+    copying: Copying | None = None,
 ) -> LawFit:
     """All five by variable projection: a search over the exponents, a linear solve for the rest.
 
@@ -92,6 +100,7 @@ def fit_varpro(
             starting from `REFERENCE_DELTA`, at which outliers hardly pull.
         terms: further terms of the law, names from `TERMS`.
         kappa: the power in the law.
+        copying: what the law says of it.
 
     Raises:
         ValueError: a term is unknown, its columns are missing, or the runs are too few for it.
@@ -100,7 +109,7 @@ def fit_varpro(
         Golub and Pereyra 1973, 'The differentiation of pseudo-inverses and nonlinear least squares
         problems whose variables separate'.
     """
-    data = law_data(runs, terms, kappa)
+    data = law_data(runs, terms, kappa, copying)
     starts = _best_cells(data)
     starts = np.concatenate([starts, _lowest(starts[:1], data, math.inf).theta])
     n_tunings, delta = (0, delta) if delta is not None else (N_TUNINGS, REFERENCE_DELTA)
@@ -109,6 +118,7 @@ def fit_varpro(
         delta = _tuned_delta(found.theta, data)
         found = _lowest(np.concatenate([starts, found.theta]), data, delta)
     fit = as_fit("varpro", found.theta[0], found.objective[0], data, runs, delta, terms)
+    fit = dataclasses.replace(fit, copying=copying)
     if found.settled[0]:
         return fit
     warning = "the fit did not settle: the runs hardly determine this law"
@@ -124,7 +134,7 @@ def profile(runs: LawRuns, fit: LawFit, name: str, values: np.ndarray) -> np.nda
     if name not in ("E", "alpha", "beta"):
         raise ValueError(f"a profile is over E, alpha or beta, but got {name!r}")
     held = {"E": 0, "alpha": ALPHA, "beta": BETA}[name]
-    data = law_data(runs, fit.terms, fit.kappa)
+    data = law_data(runs, fit.terms, fit.kappa, fit.copying)
     starts = np.repeat(fit.theta[None], len(values), axis=0)
     starts[:, held] = np.log(values) if name == "E" else values
     weights = np.ones((len(values), len(data.x)))
@@ -151,6 +161,7 @@ def as_loss_law(fit: LawFit, runs: LawRuns, *, name: str, corpus: str, source: s
         beta=fit.values["beta"],
         terms={term: fit.values[term] for term in fit.terms},
         kappa=fit.kappa,
+        copying=fit.copying,
         residual_std=fit.residual_std,
         n_convention=runs.n_convention,
         corpus=corpus,
@@ -162,8 +173,13 @@ def as_loss_law(fit: LawFit, runs: LawRuns, *, name: str, corpus: str, source: s
     )
 
 
-def law_data(runs: LawRuns, terms: tuple[str, ...] = (), kappa: float = 1.0) -> LawData:
-    """The runs as the solver sees them.
+def law_data(
+    runs: LawRuns,
+    terms: tuple[str, ...] = (),
+    kappa: float = 1.0,
+    copying: Copying | None = None,
+) -> LawData:
+    """The runs as the solver sees them: losses without what copying takes off on average.
 
     Raises:
         ValueError: a term is unknown, its columns are missing, or the runs are too few for it.
@@ -179,6 +195,7 @@ def law_data(runs: LawRuns, terms: tuple[str, ...] = (), kappa: float = 1.0) -> 
             f"a law with {n_unknowns} unknowns needs more runs than that, but got {runs.n_runs}"
         )
     log_n, log_d = np.log(runs.n_params), np.log(runs.n_tokens)
+    factor = copying.factor(runs.n_tokens, runs.columns) if copying else 1.0
     z = np.array([TERMS[name](runs.columns) for name in terms]).reshape(len(terms), len(log_n))
     # A column of zeros stays one.
     z_scales = np.abs(z).max(axis=1, initial=1e-300)
@@ -186,7 +203,7 @@ def law_data(runs: LawRuns, terms: tuple[str, ...] = (), kappa: float = 1.0) -> 
         x=log_n - log_n.mean(),
         y=log_d - log_d.mean(),
         z=(z / z_scales[:, None]).T,
-        log_loss=np.log(runs.measured_loss),
+        log_loss=np.log(runs.measured_loss / factor),
         means=(float(log_n.mean()), float(log_d.mean())),
         z_scales=z_scales,
         kappa=kappa,

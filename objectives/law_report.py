@@ -16,6 +16,7 @@ from .law_scores import (
     FormScore,
     Score,
     Trend,
+    choose_copying,
     choose_form,
     compare_conventions,
     extrapolate,
@@ -72,6 +73,7 @@ class LawReport:
         }
         return numbers | {
             "kappa": self.law.kappa,
+            "copying": self.law.copying and dataclasses.asdict(self.law.copying),
             "method": self.fit.method,
             "form": self.form,
             "n_convention": self.law.n_convention,
@@ -108,7 +110,7 @@ def report_law(
         source: where its numbers stand.
         method: `varpro`; `linear`, at the exponents of Inbar and Sernau 2024; or `multi_start`.
         form: of the further terms, a name from `FORMS`; `auto` keeps one only if it pays on
-            shapes left out.
+            shapes left out, and then copying likewise.
         kappa: the power in the law; None: chosen with the form where that is `auto`, else 1.
         n_convention: which parameters N counts; None: all, where the table has them.
         huber_delta: the threshold on the log residual beyond which a run pulls no harder, the
@@ -138,15 +140,16 @@ def report_law(
         "multi_start": partial(fit_multi_start, delta=huber_delta or REFERENCE_DELTA),
     }
     pure = fit = fitters[method](runs)
-    forms = []
+    forms, copying = [], None
     if method == "varpro":
         if form == "auto":
             chosen, forms = choose_form(runs, fit, KAPPAS if kappa is None else (kappa,))
             form, kappa = chosen.form, chosen.kappa
-        if kappa not in (None, pure.kappa):
-            pure = fit = fitters[method](runs, kappa=kappa)
-        if FORMS[form]:
-            fit = fitters[method](runs, terms=FORMS[form], kappa=pure.kappa)
+            fit = fitters[method](runs, terms=FORMS[form], kappa=kappa)
+            copying = choose_copying(runs, fit)
+        how = {"kappa": kappa or pure.kappa, "copying": copying}
+        pure = fitters[method](runs, **how)
+        fit = fitters[method](runs, terms=FORMS[form], **how) if FORMS[form] else pure
     else:
         form = "none"
     law = as_loss_law(fit, runs, name=name, corpus=_corpus(table), source=source)

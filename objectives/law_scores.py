@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from ..space.architecture import FIELDS
+from .copying import MIN_LAYERS, Copying
 from .fit_law import LawFit, fit_varpro, law_data
 from .law_runs import N_COLUMNS, Convention, LawRuns, law_runs
 from .law_solver import log_residuals, minimise
@@ -25,6 +26,10 @@ SIGNIFICANCE = 0.01
 MIN_SPREAD = 0.1
 # The powers that a fit chooses from.
 KAPPAS = (1.0, 1 / 2, 1 / 3, 1 / 4)
+# What a fit tries of copying: gains, and onsets by factors of two within the runs' tokens, of which
+# some runs must lie on either side by as much.
+GAINS = (0.04, 0.06, 0.08, 0.1, 0.12)
+ONSET_STEP = 2.0
 # The share of rows, the largest, that an extrapolation is judged on.
 JUDGED_SHARE = 1 / 3
 
@@ -105,7 +110,7 @@ def extrapolate(runs: LawRuns, fit: LawFit, by: Literal["n_params", "n_tokens"])
         law_runs(seen)
     except ValueError:
         return None
-    data = law_data(runs, fit.terms, fit.kappa)
+    data = law_data(runs, fit.terms, fit.kappa, fit.copying)
     weights = (~largest)[None].astype(float)
     theta = minimise(fit.theta[None], data, weights, delta=fit.delta).theta
     return _score(log_residuals(theta, data)[0][largest], runs.measured_loss[largest])
@@ -116,7 +121,9 @@ def residual_trends(runs: LawRuns, fit: LawFit) -> list[Trend]:
 
     Rows are taken as independent, which those that share a run are not.
     """
-    residuals = -log_residuals(fit.theta[None], law_data(runs, fit.terms, fit.kappa))[0]
+    residuals = -log_residuals(fit.theta[None], law_data(runs, fit.terms, fit.kappa, fit.copying))[
+        0
+    ]
     columns = runs.columns | {"n_params": runs.n_params, "n_tokens": runs.n_tokens}
     if {"d_model", "n_layers"} <= set(columns):
         columns["aspect_ratio"] = columns["d_model"] / columns["n_layers"]
@@ -179,16 +186,50 @@ def choose_form(
     return next(s for s in scores if s.mape <= best.mape + best.standard_error), scores
 
 
+def choose_copying(runs: LawRuns, fit: LawFit) -> Copying | None:
+    """What the runs say of copying, where it lowers the held-out error beyond doubt.
+
+    The gain and the onset with the least error on shapes left out; None where that error is not
+    lower by more than one standard error of the difference, or the runs cannot tell.
+
+    Args:
+        runs: what to fit.
+        fit: of the form and the power that are to be.
+    """
+    if not {"d_model", "n_layers"} <= set(runs.columns):
+        return None
+    tokens = runs.n_tokens[runs.columns["n_layers"] >= MIN_LAYERS]
+    least, most = (tokens.min(), tokens.max()) if tokens.size else (1.0, 1.0)
+    n_onsets = max(int(math.log(most / least, ONSET_STEP)) - 1, 0)
+    onsets = least * ONSET_STEP ** np.arange(1, n_onsets + 1)
+    before, found, least_error = _errors_by_shape(runs, fit), None, math.inf
+    for onset in onsets:
+        for gain in GAINS:
+            copying = Copying(gain=gain, onset_tokens=float(onset))
+            how = {"delta": fit.delta, "terms": fit.terms, "kappa": fit.kappa}
+            errors = _errors_by_shape(runs, fit_varpro(runs, copying=copying, **how))
+            if errors.mean() < least_error:
+                least_error, drop = errors.mean(), before - errors
+                doubt = drop.std(ddof=1) / math.sqrt(len(drop))
+                found = copying if drop.mean() > doubt else None
+    return found
+
+
 def _form_score(runs: LawRuns, form: str, kappa: float, delta: float) -> FormScore:
     candidate = fit_varpro(runs, delta=delta, terms=FORMS[form], kappa=kappa)
-    errors = np.abs(np.expm1(_shape_out_residuals(runs, candidate)))
-    by_shape = np.bincount(runs.shape, errors) / np.bincount(runs.shape)
+    by_shape = _errors_by_shape(runs, candidate)
     return FormScore(
         form=form,
         kappa=kappa,
         mape=float(by_shape.mean()),
         standard_error=float(by_shape.std(ddof=1)) / math.sqrt(len(by_shape)),
     )
+
+
+def _errors_by_shape(runs: LawRuns, fit: LawFit) -> np.ndarray:
+    """Mean absolute relative error of each shape by a law fitted to all others, (shapes,)."""
+    errors = np.abs(np.expm1(_shape_out_residuals(runs, fit)))
+    return np.bincount(runs.shape, errors) / np.bincount(runs.shape)
 
 
 def compare_conventions(
@@ -206,7 +247,7 @@ def compare_conventions(
 
 def _shape_out_residuals(runs: LawRuns, fit: LawFit) -> np.ndarray:
     """Log of predicted over measured loss of each row, its architecture not in the fit, (R,)."""
-    data = law_data(runs, fit.terms, fit.kappa)
+    data = law_data(runs, fit.terms, fit.kappa, fit.copying)
     shape = runs.shape
     folds = np.arange(shape.max() + 1)
     starts = np.repeat(fit.theta[None], len(folds), axis=0)

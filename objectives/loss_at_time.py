@@ -13,6 +13,7 @@ import numpy as np
 from ..space.architecture import Architecture
 from .batch_size import small_batch_tokens
 from .communication import collective_bytes, step_time_s
+from .copying import UNDECIDED
 from .counts import n_params, n_params_non_embedding
 from .device import Device
 from .loss_law import LossLaw
@@ -287,6 +288,14 @@ class LossAtTime:
                 f"among {arch.vocab_size:,} tokens has {guessing:.3g}: the law is far outside its "
                 "range, at best the ranking can be of use"
             )
+        if law.copying:
+            chance = float(law.copying.chance(prediction.n_tokens, arch.as_dict()))
+            if UNDECIDED[0] < chance < UNDECIDED[1]:
+                flags.append(
+                    f"luck decides: {chance:.0%} of such runs learn to copy from their window "
+                    f"within {prediction.n_tokens:,.3g} tokens, and these end "
+                    f"{law.copying.gain:.0%} below the others"
+                )
         if prediction.n_steps < FEW_STEPS:
             flags.append(
                 f"only {prediction.n_steps:.0f} optimizer steps (under {FEW_STEPS:,}): "

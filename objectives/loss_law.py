@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
+from .copying import Copying
 from .law_terms import TERMS
 
 Range = tuple[float, float]
@@ -45,7 +46,8 @@ class LossLaw:
         vocab_size: of the models behind the fit, where all had one.
         terms: coefficients of further terms of `TERMS`, in shape or steps, beside A and B.
         pure: for a law with further terms, E, A, B, alpha and beta of the fit without them, at the
-            same kappa.
+            same kappa and copying.
+        copying: by how much, and from which tokens on, the loss of some runs falls suddenly.
         residual_std: relative standard deviation of measured losses about the law.
 
     Raises:
@@ -71,6 +73,7 @@ class LossLaw:
     vocab_size: int | None = None
     terms: dict[str, float] = dataclasses.field(default_factory=dict)
     pure: tuple[float, float, float, float, float] | None = None
+    copying: Copying | None = None
     residual_std: float = 0.0
 
     def __post_init__(self) -> None:
@@ -109,7 +112,11 @@ class LossLaw:
     def formula(self) -> str:
         """Its form in letters."""
         form = f"E + A / N^alpha + B / D^beta{' + terms' if self.terms else ''}"
-        return form if self.kappa == 1 else f"({form})^{self.kappa:.3g}"
+        if self.kappa != 1 or self.copying:
+            form = f"({form})"
+        if self.kappa != 1:
+            form += f"^{self.kappa:.3g}"
+        return f"{form} × {self.copying.formula}" if self.copying else form
 
     def without_terms(self) -> LossLaw:
         """The pure law of the same runs; this one where it has no further terms."""
@@ -124,10 +131,18 @@ class LossLaw:
         Args:
             n_params: by the law's own convention.
             n_tokens: in training.
-            run: `d_model`, `n_layers` and `n_steps`, for a law with further terms.
+            run: `d_model`, `n_layers` and `n_steps`, for a law with further terms or copying.
         """
         numbers = [getattr(self, name) for name in PARAMETERS] + list(self.terms.values())
-        return law_loss(numbers, n_params, n_tokens, run, terms=self.terms, kappa=self.kappa)
+        return law_loss(
+            numbers,
+            n_params,
+            n_tokens,
+            run,
+            terms=self.terms,
+            kappa=self.kappa,
+            copying=self.copying,
+        )
 
 
 def law_loss(
@@ -138,6 +153,7 @@ def law_loss(
     *,
     terms: Iterable[str] = (),
     kappa: float = 1.0,
+    copying: Copying | None = None,
 ) -> Any:
     """The formula itself, of one law or of many at once, nats per token.
 
@@ -148,9 +164,11 @@ def law_loss(
         run: for the terms.
         terms: names from `TERMS`, one for each coefficient.
         kappa: the power in the law.
+        copying: on average, or as `luck` in `run` has it.
     """
     E, A, B, alpha, beta, *coefficients = numbers  # noqa: N806
     parts = E + A / n_params**alpha + B / n_tokens**beta
     for name, coefficient in zip(terms, coefficients, strict=True):
         parts = parts + coefficient * TERMS[name](run or {})
-    return parts if kappa == 1 else parts**kappa
+    loss = parts if kappa == 1 else parts**kappa
+    return loss * copying.factor(n_tokens, run or {}) if copying else loss

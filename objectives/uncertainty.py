@@ -195,10 +195,21 @@ def draw_losses(
     step_time_s = step_time_s * _residuals(rng, draws.time_residual, *shape)
     n_steps = np.maximum(np.floor(objective.time_budget_s / step_time_s), 1)
     n_tokens = objective.effective_tokens(n_steps * arch.tokens_per_step, arch.tokens_per_step)
+    residuals = _residuals(rng, draws.law_residual, *shape)
     run = {"d_model": arch.d_model, "n_layers": arch.n_layers, "n_steps": n_steps}
     law = objective.law
-    losses = law_loss(laws.T[:, :, None], n_params, n_tokens, run, terms=law.terms, kappa=law.kappa)
-    return losses * _residuals(rng, draws.law_residual, *shape)
+    if law.copying:
+        run["luck"] = rng.random(shape)
+    losses = law_loss(
+        laws.T[:, :, None],
+        n_params,
+        n_tokens,
+        run,
+        terms=law.terms,
+        kappa=law.kappa,
+        copying=law.copying,
+    )
+    return losses * residuals
 
 
 def _resized(table: np.ndarray, n_draws: int, rng: np.random.Generator) -> np.ndarray:

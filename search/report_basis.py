@@ -95,9 +95,12 @@ def _law(law: LossLaw) -> str:
     parts = f"{law.E:.4g} + {law.A:.4g} / N^{law.alpha:.4g} + {law.B:.4g} / D^{law.beta:.4g}{terms}"
     if law.kappa != 1:
         parts = f"({parts})^{law.kappa:.4g}"
+    if law.copying:
+        parts = f"({parts}) × {law.copying.formula}"
     return (
         f"{law.name}: L(N, D) = {parts} nats per token; N counts "
-        f"{law.n_convention.replace('_', '-')} parameters; of {law.corpus}. Source: {law.source}."
+        f"{law.n_convention.replace('_', '-')} parameters; of {law.corpus}. "
+        f"{f'Copying: {law.copying.sentence}. ' if law.copying else ''}Source: {law.source}."
     )
 
 

@@ -19,6 +19,7 @@ def show_law(report: LawReport) -> Iterator[str | Table]:
         f"{report.fit.method}; N counts {law.n_convention} parameters; further terms: "
         f"{report.form}.\n"
         f"L(N, D) = {law.formula}\n"
+        + (f"Copying: {law.copying.sentence}.\n" if law.copying else "")
     )
     yield _numbers(report)
     yield ""
