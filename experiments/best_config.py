@@ -3,8 +3,9 @@
 Command: python experiments/best_config.py --step-times    # first: 20 minutes, beside an idle core
          python experiments/best_config.py
          python experiments/best_config.py --budgets 1m,2m --seeds 1    # a part of it
-         python experiments/best_config.py --budgets 1m --space experiments/best_config/before.toml
-         python experiments/best_config.py --budgets 1m --space experiments/best_config/heads.toml
+         python experiments/best_config.py --budgets 1m,2m,4m --law LAW
+         (LAW: experiments/best_config/smooth.toml; with it also --space experiments/best_config/
+         before.toml for 1m and heads.toml for 1m,2m)
          python experiments/best_config.py --figure    # draws what is in the tables again, 5 s
          (elsewhere first `anybudget calibrate --out DEVICE.toml`, and give it --device DEVICE.toml)
 Wall time: for all four budgets 3.5 hours of one core with `--seeds 1`, 6.5 hours with three; with
@@ -18,15 +19,20 @@ largest such model that reads 10 MB once; nanoGPT's shape for a CPU, 128×4.
 For 1, 2, 4 and 8 minutes: `find` in the space `cpu`, then training of its winner, of the two tied
 with it that have the highest P(best), of eight others spread over predicted loss, and of the
 rules' models, each for the steps that it makes in that time alone (fixed_time.py). The eight, which
-only show whether the ranking holds, are trained with one seed, all that may win with three. Writes
-best_config/BUDGET/runs.csv row by row and models.csv beside it, predicted and measured,
+only show whether the ranking holds, are trained with one seed, all that may win with three. What
+was trained for the budget under an earlier law is compared too, and spares as many of the eight.
+Writes best_config/BUDGET/runs.csv row by row and models.csv beside it, predicted and measured,
 best_config.csv, a row a budget, and docs/best_config.png.
+
+Two earlier spaces, before.toml and heads.toml, and the law without copying, smooth.toml, are what
+was asked before each was mended; their budgets have the name behind the time.
 """
 # ruff: noqa: E402
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +56,8 @@ from anybudget.search.result_file import Result
 from anybudget.space.load import load_space
 from anybudget.validation.choose import Entry, choose
 from anybudget.validation.compare import Comparison, compare
+from anybudget.validation.runs import Run, read_rows
+from anybudget.validation.train_all import RUNS_FILE
 
 FOLDER = Path(__file__).with_suffix("")
 OUT = Path(__file__).with_suffix(".csv")
@@ -57,27 +65,44 @@ FIGURE = OUT.parent.parent / "docs" / "best_config.png"
 MODELS_FILE = "models.csv"
 N_TIED, N_CONTRAST = 2, 8
 N_PROBES = 3
-COLOURS = {"winner": ACCENT, "tied": "#d97706", "contrast": SECOND, "rule": "0.2"}
-KNOWN = ("winner", "tied", "contrast")
+COLOURS = {
+    "winner": ACCENT, "tied": "#d97706", "earlier": "0.7", "contrast": SECOND, "rule": "0.2"
+}  # fmt: skip
+# Trained to be compared only, and therefore with one seed.
+COMPARED = ("contrast", "earlier")
 
 
-def entries_for(objective: LossAtTime, device: str, law: str, space_name: str) -> list[Entry]:
-    """The winner, some tied with it, contrast, and the rules' models."""
+def entries_for(
+    objective: LossAtTime, device: str, law: str, space_name: str, earlier: list[Run]
+) -> list[Entry]:
+    """The winner, some tied with it, the rules' models, those trained earlier, and contrast."""
     space = load_space(space_name, aspect_ratio=objective.law.aspect_ratio_range)
     found = find(space, objective, top=300, draws=load_draws(objective, device, law))
     standings = found.standings or []
     by_chance = sorted(
         zip(found.candidates[1:], standings[1:], strict=True), key=lambda pair: -pair[1].p_best
     )
-    result = Result(space=space, objective=objective, candidates=found.candidates[:1])
-    _, chosen = choose(result, top=1, contrast=N_CONTRAST)
     roles: dict[Candidate, str] = {found.best: "winner"}
     roles |= {one: "tied" for one, standing in by_chance[:N_TIED] if standing.tied}
     for name, candidate in rules(objective).items():
         roles.setdefault(candidate, name)
-    for entry in chosen[1:]:
-        roles.setdefault(entry.candidate, "contrast")
+    result = Result(space=space, objective=objective, candidates=found.candidates[:1])
+    trained = {run.architecture for run in earlier}
+    for candidate in contrast(result, N_CONTRAST):
+        if candidate.arch in trained:
+            roles.setdefault(candidate, "contrast")
+    for arch in trained:
+        roles.setdefault(Candidate.of(arch, objective), "earlier")
+    n_compared = sum(role in COMPARED for role in roles.values())
+    for candidate in contrast(result, max(N_CONTRAST - n_compared, 0)):
+        roles.setdefault(candidate, "contrast")
     return entry_list(roles)
+
+
+def contrast(result: Result, n: int) -> list[Candidate]:
+    """So many of a result's space, spread over predicted loss."""
+    _, chosen = choose(result, top=1, contrast=n)
+    return [entry.candidate for entry in chosen[1:]]
 
 
 def row_of(budget: str, comparison: Comparison) -> dict[str, Any]:
@@ -86,7 +111,7 @@ def row_of(budget: str, comparison: Comparison) -> dict[str, Any]:
     behind = {
         f"behind_{model.role}": model.measured_loss / best - 1
         for model in comparison.models
-        if model.role not in ("contrast", "tied") and model.measured_loss and best
+        if model.role not in (*COMPARED, "tied") and model.measured_loss and best
     }
     return {
         "budget": budget,
@@ -112,7 +137,7 @@ def draw() -> None:
             models = pd.read_csv(FOLDER / budget / MODELS_FILE).dropna(subset="measured_loss")
             ends = [models.predicted_loss.min(), models.predicted_loss.max()]
             axes.plot(ends, ends, "--", color="0.6", linewidth=0.8)
-            for role, same in models.groupby(models.role.where(models.role.isin(KNOWN), "rule")):
+            for role, same in models.groupby(models.role.where(models.role.isin(COLOURS), "rule")):
                 axes.plot(
                     same.predicted_loss, same.measured_loss, "o", color=COLOURS[str(role)], ms=4,
                     label=str(role),
@@ -139,35 +164,46 @@ def main() -> None:
         draw()
         return
     text, device, law = tokens_of("python"), load_device(options.device), load_law(options.law)
-    kind = "" if options.space == "cpu" else f"-{Path(options.space).stem}"
+    of_space = "" if options.space == "cpu" else f"-{Path(options.space).stem}"
+    of_law = "" if options.law == "python-source" else f"-{Path(options.law).stem}"
     objectives = {
-        budget + kind: LossAtTime(device=device, law=law, time_budget_s=parse_budget(budget))
+        budget + (of_space or of_law): LossAtTime(
+            device=device, law=law, time_budget_s=parse_budget(budget)
+        )
         for budget in options.budgets.split(",")
     }
+    trained = {name: runs_of(FOLDER / name / RUNS_FILE) for name in objectives}
     entries = {
-        name: entries_for(objective, options.device, options.law, options.space)
+        name: entries_for(objective, options.device, options.law, options.space, trained[name])
         for name, objective in objectives.items()
     }
-    step_times = FOLDER / f"step_times{kind}.csv"
+    step_times = FOLDER / f"step_times{of_space}.csv"
     if options.step_times:
         candidates = [entry.candidate for some in entries.values() for entry in some]
         measure_step_times(candidates, text, step_times, n_probes=N_PROBES)
         return
     for name, objective in objectives.items():
-        folder = FOLDER / name
-        contrast = [entry for entry in entries[name] if entry.role == "contrast"]
-        contenders = [entry for entry in entries[name] if entry.role != "contrast"]
-        trained = [
+        done = Counter(run.architecture for run in trained[name])
+        by_seeds: dict[int, list[Entry]] = {}
+        for entry in entries[name]:
+            wanted = 1 if entry.role in COMPARED else options.seeds
+            by_seeds.setdefault(max(wanted, done[entry.candidate.arch]), []).append(entry)
+        models = [
             one
-            for some, n_seeds in ((contenders, options.seeds), (contrast, 1))
+            for n_seeds, some in by_seeds.items()
             for one in train_entries(
-                some, text, folder, objective, step_times=step_times, n_seeds=n_seeds
+                some, text, FOLDER / name, objective, step_times=step_times, n_seeds=n_seeds
             )
         ]
-        models = pd.DataFrame([model.as_dict() for model in trained])
-        models.to_csv(folder / MODELS_FILE, index=False, float_format="%.6g")
-        keep(row_of(name, compare(trained)))
+        table = pd.DataFrame([model.as_dict() for model in models])
+        table.to_csv(FOLDER / name / MODELS_FILE, index=False, float_format="%.6g")
+        keep(row_of(name, compare(models)))
     draw()
+
+
+def runs_of(path: Path) -> list[Run]:
+    """The runs of a file; none where there is no file yet."""
+    return read_rows(path, Run) if path.exists() else []
 
 
 def keep(row: dict[str, Any]) -> None:
@@ -176,7 +212,7 @@ def keep(row: dict[str, Any]) -> None:
     if OUT.exists():
         earlier = pd.read_csv(OUT)
         new = pd.concat([earlier[earlier.budget != row["budget"]], new])
-    new.sort_values("budget").to_csv(OUT, index=False, float_format="%.5g")
+    new.sort_values(by="budget").to_csv(OUT, index=False, float_format="%.5g")
     print(new.T.to_string(header=False))
 
 

@@ -42,12 +42,12 @@ BFLOAT16 = {
 
 
 def test_a_squeezed_step_has_no_holes_and_unrolled_keeps_only_the_inputs_of_blocks():
-    def both(remat, scan_layers=False):
+    def both(remat: str, scan_layers: bool = False):
         how = {"bytes_per_element": 2, "remat": remat_code(remat), "scan_layers": scan_layers}
         return squeezed_bytes(TOY, **how), memory_by_part(TOY, **how)
 
-    for how in (("dots",), ("layer",), ("none", True)):
-        squeezed, parts = both(*how)
+    for remat, scan_layers in (("dots", False), ("layer", False), ("none", True)):
+        squeezed, parts = both(remat, scan_layers)
         assert squeezed == sum(parts.values()) - parts["holes"]
     assert both("none")[0] == both("layer")[0]
 
