@@ -22,6 +22,7 @@ from .law_scores import (
     extrapolate,
     leave_shape_out,
     residual_trends,
+    std_beyond_luck,
     trend_warnings,
 )
 from .law_terms import FORMS
@@ -153,6 +154,8 @@ def report_law(
     else:
         form = "none"
     law = as_loss_law(fit, runs, name=name, corpus=_corpus(table), source=source)
+    if copying:
+        law = dataclasses.replace(law, residual_std=std_beyond_luck(runs, fit))
     if fit.terms:
         law = dataclasses.replace(law, pure=tuple(pure.values[name] for name in PARAMETERS))
     draws = bootstrap_law(runs, fit, n_draws=n_draws, seed=seed) if method != "linear" else None

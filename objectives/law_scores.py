@@ -26,10 +26,10 @@ SIGNIFICANCE = 0.01
 MIN_SPREAD = 0.1
 # The powers that a fit chooses from.
 KAPPAS = (1.0, 1 / 2, 1 / 3, 1 / 4)
-# What a fit tries of copying: gains, and onsets by factors of two within the runs' tokens, of which
-# some runs must lie on either side by as much.
-GAINS = (0.04, 0.06, 0.08, 0.1, 0.12)
-ONSET_STEP = 2.0
+# What a fit tries of copying: gains, and onsets by this factor within the tokens of runs that may.
+GAINS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15)
+ONSET_STEP = math.sqrt(2)
+N_LUCK_STEPS = 50
 # The share of rows, the largest, that an extrapolation is judged on.
 JUDGED_SHARE = 1 / 3
 
@@ -187,10 +187,11 @@ def choose_form(
 
 
 def choose_copying(runs: LawRuns, fit: LawFit) -> Copying | None:
-    """What the runs say of copying, where it lowers the held-out error beyond doubt.
+    """What the runs say of copying, where it foretells shapes left out better beyond doubt.
 
-    The gain and the onset with the least error on shapes left out; None where that error is not
-    lower by more than one standard error of the difference, or the runs cannot tell.
+    The gain and the onset under which the losses of shapes left out are likeliest, when each run
+    copies by its own luck; None where those are not likelier than without copying by more than one
+    standard error of the difference, or the runs cannot tell.
 
     Args:
         runs: what to fit.
@@ -201,23 +202,70 @@ def choose_copying(runs: LawRuns, fit: LawFit) -> Copying | None:
     tokens = runs.n_tokens[runs.columns["n_layers"] >= MIN_LAYERS]
     least, most = (tokens.min(), tokens.max()) if tokens.size else (1.0, 1.0)
     n_onsets = max(int(math.log(most / least, ONSET_STEP)) - 1, 0)
-    onsets = least * ONSET_STEP ** np.arange(1, n_onsets + 1)
-    before, found, least_error = _errors_by_shape(runs, fit), None, math.inf
-    for onset in onsets:
-        for gain in GAINS:
-            copying = Copying(gain=gain, onset_tokens=float(onset))
-            how = {"delta": fit.delta, "terms": fit.terms, "kappa": fit.kappa}
-            errors = _errors_by_shape(runs, fit_varpro(runs, copying=copying, **how))
-            if errors.mean() < least_error:
-                least_error, drop = errors.mean(), before - errors
-                doubt = drop.std(ddof=1) / math.sqrt(len(drop))
-                found = copying if drop.mean() > doubt else None
-    return found
+    tried = [
+        Copying(gain=gain, onset_tokens=float(least * ONSET_STEP**i))
+        for i in range(1, n_onsets + 1)
+        for gain in GAINS
+    ]
+    how = {"delta": fit.delta, "terms": fit.terms, "kappa": fit.kappa}
+    likelihoods = [
+        _by_shape(runs, _held_out_luck(runs, fit_varpro(runs, copying=copying, **how)))
+        for copying in tried
+    ]
+    if not tried:
+        return None
+    best = int(np.argmax([likelihood.mean() for likelihood in likelihoods]))
+    rise = likelihoods[best] - _by_shape(runs, _held_out_luck(runs, fit))
+    doubt = rise.std(ddof=1) / math.sqrt(len(rise))
+    return tried[best] if rise.mean() > doubt else None
+
+
+def std_beyond_luck(runs: LawRuns, fit: LawFit) -> float:
+    """Relative standard deviation of losses about the law once a run copies or not.
+
+    Without copying, `fit.residual_std`.
+    """
+    data = law_data(runs, fit.terms, fit.kappa, fit.copying)
+    _, std = _luck(runs, fit, log_residuals(fit.theta[None], data)[0])
+    return std * math.sqrt(len(runs.n_params) / (len(runs.n_params) - len(fit.theta)))
+
+
+def _held_out_luck(runs: LawRuns, fit: LawFit) -> np.ndarray:
+    """Log likelihood of each row, its architecture not in the fit, (R,)."""
+    return _luck(runs, fit, _shape_out_residuals(runs, fit))[0]
+
+
+def _luck(runs: LawRuns, fit: LawFit, residuals: np.ndarray) -> tuple[np.ndarray, float]:
+    """Log likelihood of each row where each copies or not, and the standard deviation left then.
+
+    A mixture of two normal distributions about the law with and without the gain, whose shares are
+    the chances and whose common standard deviation is the likeliest, by expectation maximisation.
+
+    Args:
+        runs: the rows.
+        fit: gives the copying.
+        residuals: log of predicted, on average over luck, over measured loss, (R,).
+    """
+    chance, factor, gain = np.zeros(len(residuals)), np.ones(len(residuals)), 0.0
+    if fit.copying:
+        gain = fit.copying.gain
+        chance = fit.copying.chance(runs.n_tokens, runs.columns)
+        factor = fit.copying.factor(runs.n_tokens, runs.columns)
+    without = np.log(factor) - residuals
+    apart = np.stack([without, without - math.log1p(-gain)])
+    with np.errstate(divide="ignore"):
+        log_shares = np.log([1 - chance, chance])
+    variance = float(np.var(without))
+    for _ in range(N_LUCK_STEPS):
+        each = log_shares - (apart**2 / variance + math.log(2 * math.pi * variance)) / 2
+        likelihood = np.logaddexp(*each)
+        variance = float((np.exp(each - likelihood) * apart**2).sum(axis=0).mean())
+    return likelihood, math.sqrt(variance)
 
 
 def _form_score(runs: LawRuns, form: str, kappa: float, delta: float) -> FormScore:
     candidate = fit_varpro(runs, delta=delta, terms=FORMS[form], kappa=kappa)
-    by_shape = _errors_by_shape(runs, candidate)
+    by_shape = _by_shape(runs, np.abs(np.expm1(_shape_out_residuals(runs, candidate))))
     return FormScore(
         form=form,
         kappa=kappa,
@@ -226,10 +274,9 @@ def _form_score(runs: LawRuns, form: str, kappa: float, delta: float) -> FormSco
     )
 
 
-def _errors_by_shape(runs: LawRuns, fit: LawFit) -> np.ndarray:
-    """Mean absolute relative error of each shape by a law fitted to all others, (shapes,)."""
-    errors = np.abs(np.expm1(_shape_out_residuals(runs, fit)))
-    return np.bincount(runs.shape, errors) / np.bincount(runs.shape)
+def _by_shape(runs: LawRuns, values: np.ndarray) -> np.ndarray:
+    """Mean of each shape's rows, (shapes,)."""
+    return np.bincount(runs.shape, values) / np.bincount(runs.shape)
 
 
 def compare_conventions(
