@@ -35,8 +35,8 @@ KEPT = (
 def laws_of(runs: pd.DataFrame, corpus: str) -> dict[str, LawReport]:
     """Four laws of the first seed's runs.
 
-    Hoffmann's sum, with further terms in shape where held-out error wants them, with a power as
-    well, and with that power but without the terms.
+    Hoffmann's sum, with further terms in shape and with copying where held-out runs want them, with
+    a power as well, and with that power but without the rest.
     """
     first = runs[runs.seed == 0]
     columns = {str(name): np.asarray(first[name]) for name in first.columns}
@@ -59,6 +59,8 @@ def table_of(corpus: str, kind: str, report: LawReport) -> dict[str, Any]:
     assert report.draws is not None
     row: dict[str, Any] = {"corpus": corpus, "law": kind, "form": report.form, "n": report.n_rows}
     row["kappa"] = report.law.kappa
+    copying = report.law.copying
+    row |= {"gain": copying and copying.gain, "onset_tokens": copying and copying.onset_tokens}
     for name, (low, high) in report.draws.intervals().items():
         row |= {name: report.fit.values[name], f"{name}_low": low, f"{name}_high": high}
     for held, score in report.scores.items():

@@ -36,9 +36,10 @@ def load() -> pd.DataFrame:
     runs = pd.read_csv(RUNS)
     level_of = {shape: level for level, shapes in LEVELS.items() for shape in shapes}
     shapes = zip(runs.d_model, runs.n_layers, runs.d_ff, strict=True)
-    return runs.assign(
-        level=[level_of[shape] for shape in shapes], aspect_ratio=runs.d_model / runs.n_layers
+    runs = runs.assign(
+        level=[level_of.get(shape) for shape in shapes], aspect_ratio=runs.d_model / runs.n_layers
     )
+    return runs.dropna(subset="level")  # one shape is in none
 
 
 def judge(runs: pd.DataFrame) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def draw(runs: pd.DataFrame, rows: pd.DataFrame) -> None:
     """Loss behind the best shape at each parameter count, and the spread against seed noise."""
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-        seeded = rows.dropna(subset=["seed_noise_share"])
+        seeded = rows[rows.n_runs >= 2 * rows.n_shapes]
         colours = plt.get_cmap("viridis")
         for i, (level, n_tokens) in enumerate(zip(seeded.level, seeded.n_tokens, strict=True)):
             same = runs[(runs.level == level) & (runs.n_tokens == n_tokens)]

@@ -211,5 +211,6 @@ def answer_warnings(
 
 
 def _seen(objective: LossAtTime) -> str:
-    terms = ", ".join(name.replace("_", " ") for name in objective.law.terms)
-    return f"parameters, tokens and {terms}" if terms else "parameters and tokens, not shape"
+    law = objective.law
+    seen = [name.replace("_", " ") for name in law.terms] + ["copying"] * bool(law.copying)
+    return f"parameters, tokens, {', '.join(seen)}" if seen else "parameters and tokens, not shape"
