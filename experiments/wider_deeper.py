@@ -69,8 +69,8 @@ def equal_tokens(level: float, n_steps: float) -> tuple[list[list[float]], int, 
     """Losses of a parameter count's shapes at the trained number of steps nearest to one asked.
 
     Returns:
-        The losses of each shape, a list a shape, the number of steps, and losses that differ by
-        nothing but the seed.
+        The losses of each shape, a list a shape, the number of steps, and losses of no more steps
+        that differ by nothing but the seed (beyond 2 million tokens some seeds copy).
     """
     runs = pd.read_csv(EQUAL_TOKENS)
     losses: dict[tuple[int, tuple[int, ...]], list[float]] = {}
@@ -80,7 +80,8 @@ def equal_tokens(level: float, n_steps: float) -> tuple[list[list[float]], int, 
     trained = {n for n, _ in losses}
     whole = [n for n in trained if all((n, shape) in losses for shape in LEVELS[level])]
     nearest = min(whole, key=lambda n: abs(math.log(n / n_steps)))
-    return [losses[nearest, shape] for shape in LEVELS[level]], nearest, list(losses.values())
+    seeds = [group for (n, _), group in losses.items() if n <= nearest]
+    return [losses[nearest, shape] for shape in LEVELS[level]], nearest, seeds
 
 
 def behind(losses: list[list[float]], seeds: list[list[float]]) -> pd.DataFrame:
