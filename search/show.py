@@ -141,6 +141,8 @@ def show_laws(laws: list[LossLaw]) -> Lines:
         )
     yield "L(N, D) = (E + A / N^alpha + B / D^beta)^kappa, nats per token\n"
     yield table
+    copying = [f"{law.name}: {law.copying.sentence}" for law in laws if law.copying]
+    yield from map(escape, ["\nCopying", *copying] if copying else [])
     yield from _sources(laws)
 
 
