@@ -68,8 +68,10 @@ N_PROBES = 3
 COLOURS = {
     "winner": ACCENT, "tied": "#d97706", "earlier": "0.7", "contrast": SECOND, "rule": "0.2"
 }  # fmt: skip
-# Trained to be compared only, and therefore with one seed.
+# Trained to be compared only, and therefore with one seed, unless they may win: predicted no more
+# than this behind the winner.
 COMPARED = ("contrast", "earlier")
+MAY_WIN = 0.02
 
 
 def entries_for(
@@ -185,8 +187,10 @@ def main() -> None:
     for name, objective in objectives.items():
         done = Counter(run.architecture for run in trained[name])
         by_seeds: dict[int, list[Entry]] = {}
+        least = float(entries[name][0].candidate.loss)
         for entry in entries[name]:
-            wanted = 1 if entry.role in COMPARED else options.seeds
+            behind = float(entry.candidate.loss) / least - 1
+            wanted = 1 if entry.role in COMPARED and behind > MAY_WIN else options.seeds
             by_seeds.setdefault(max(wanted, done[entry.candidate.arch]), []).append(entry)
         models = [
             one
