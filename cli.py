@@ -289,7 +289,10 @@ def fit(
     runs: Annotated[Path, typer.Argument(help="A CSV with n_params, n_tokens, measured_loss.")],
     method: Annotated[str, typer.Option(help="varpro, linear or multi_start.")] = "varpro",
     form: Annotated[
-        str, typer.Option(help="Further terms: none, auto (kept if they pay), or a form by name.")
+        str,
+        typer.Option(
+            help="Further terms: none, a form by name, or auto, kept if they pay, and copying too."
+        ),
     ] = "auto",
     kappa: Annotated[
         float | None, typer.Option(help="Power in the law; default: kept below 1 if it pays.")

@@ -96,7 +96,8 @@ def step_time_of(candidate: Candidate, text: Tokens, path: Path, device: Device)
     machine, arch = device.calibration.get("machine"), candidate.arch
     if machine in (None, machine_name(jax.default_backend())):
         return measure_step_times([candidate], text, path)[arch]
-    rows = [row for row in read_rows(path, StepTime) if row.machine == machine]
+    measured = read_rows(path, StepTime) if path.exists() else []
+    rows = [row for row in measured if row.machine == machine]
     if own := [row.step_time_s for row in rows if row.architecture == arch]:
         return min(own)
     alike = [row for row in rows if row.n_layers == arch.n_layers]

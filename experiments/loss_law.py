@@ -3,7 +3,8 @@
 Command: python experiments/loss_law.py python
          python experiments/loss_law.py FILE    # the second corpus: 100 MB of English prose
          python experiments/loss_law.py python --largest-first    # beside it, on a second core
-Wall time: about two hours of one core for each corpus; with its rows in place, seconds.
+Wall time: about three hours of one core for `python`, two for the other; with its rows in place,
+seconds.
 Expected: held out by shape the pure law has an R² above 0.95 and a shape-aware law a higher one;
 fitted on the smaller budgets it foretells the largest D within 2%; N counted with embeddings
 predicts better at these sizes; alpha and beta are the same for prose and for source code within
@@ -14,9 +15,11 @@ steps of 512 tokens) and twice as many again and again, up to 2^24 or to 6e12 FL
 second corpus). Every run has its own whole schedule, the one that `confirm` trains by. On `python`
 the shapes are trained with two more seeds (those of 1M parameters with one, the largest with none)
 at one budget, for `parameter_equivalence.py`; `wider_deeper.py` takes its equal tokens from here
-too. Each row is added to loss_law/CORPUS.csv as its run ends, the cheapest first; rows that are
-there are kept. Numbers of steps are fixed, so losses do not depend on what else the machine does;
-step times in these rows do, and nothing uses them.
+too. Two to four layers, and one shape more, are trained there for up to 1.5e13 FLOPs, three and
+four of them with two more seeds at 4.2 million tokens, because that is where models learn to copy.
+Each row is added to loss_law/CORPUS.csv as its run ends, the cheapest first; rows that are there
+are kept. Numbers of steps are fixed, so losses do not depend on what else the machine does; step
+times in these rows do, and nothing uses them.
 """
 # ruff: noqa: E402
 

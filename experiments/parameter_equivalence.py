@@ -61,11 +61,10 @@ def judge(runs: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def draw(runs: pd.DataFrame, rows: pd.DataFrame) -> None:
+def draw(runs: pd.DataFrame, seeded: pd.DataFrame) -> None:
     """Loss behind the best shape at each parameter count, and the spread against seed noise."""
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-        seeded = rows[rows.n_runs >= 2 * rows.n_shapes]
         colours = plt.get_cmap("viridis")
         for i, (level, n_tokens) in enumerate(zip(seeded.level, seeded.n_tokens, strict=True)):
             same = runs[(runs.level == level) & (runs.n_tokens == n_tokens)]
@@ -97,8 +96,8 @@ def main() -> None:
     rows = pd.DataFrame([judge(group) for group in whole])
     rows.to_csv(OUT, index=False, float_format="%.4g")
     print(rows.to_string(index=False))
-    if rows.seed_noise_share.notna().any():
-        draw(runs, rows)
+    if len(seeded := pd.DataFrame(rows[rows.n_runs >= 2 * rows.n_shapes])):
+        draw(runs, seeded)
     else:
         print("no budget was trained with more than one seed yet, so there is no noise to compare")
 

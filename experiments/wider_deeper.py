@@ -16,7 +16,7 @@ undisturbed steps (fixed_time.py). Beside it equal tokens, where time is free: t
 loss_law/python.csv at the number of steps nearest to what the cell's middle shape made. Writes
 wider_deeper/CELL/runs.csv row by row, wider_deeper.csv (a row a cell and shape; intervals of 95% by
 Student's t, from the noise of a seed pooled over the cell's shapes, or over the parameter count's
-where tokens are equal) and docs/wider_deeper.png.
+up to as many tokens where those are equal) and docs/wider_deeper.png.
 """
 # ruff: noqa: E402
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 from .bootstrap import LawDraws, bootstrap_law
+from .choose_copying import choose_copying, std_beyond_luck
 from .fit_law import REFERENCE_DELTA, LawFit, as_loss_law, fit_linear, fit_varpro
 from .fit_multi_start import fit_multi_start
 from .law_runs import Convention, LawRuns, law_runs
@@ -16,13 +17,11 @@ from .law_scores import (
     FormScore,
     Score,
     Trend,
-    choose_copying,
     choose_form,
     compare_conventions,
     extrapolate,
     leave_shape_out,
     residual_trends,
-    std_beyond_luck,
     trend_warnings,
 )
 from .law_terms import FORMS
@@ -141,15 +140,16 @@ def report_law(
         "multi_start": partial(fit_multi_start, delta=huber_delta or REFERENCE_DELTA),
     }
     pure = fit = fitters[method](runs)
-    forms, copying = [], None
+    forms, copying, at_an_end = [], None, ()
     if method == "varpro":
         if form == "auto":
             chosen, forms = choose_form(runs, fit, KAPPAS if kappa is None else (kappa,))
             form, kappa = chosen.form, chosen.kappa
             fit = fitters[method](runs, terms=FORMS[form], kappa=kappa)
-            copying = choose_copying(runs, fit)
+            copying, at_an_end = choose_copying(runs, fit)
         how = {"kappa": kappa or pure.kappa, "copying": copying}
-        pure = fitters[method](runs, **how)
+        if copying or how["kappa"] != pure.kappa:
+            pure = fitters[method](runs, **how)
         fit = fitters[method](runs, terms=FORMS[form], **how) if FORMS[form] else pure
     else:
         form = "none"
@@ -176,6 +176,7 @@ def report_law(
                 [
                     *runs.warnings,
                     *fit.warnings,
+                    *at_an_end,
                     *(draws.warnings() if draws else ()),
                     *trend_warnings(trends),
                 ]

@@ -11,7 +11,6 @@ import numpy as np
 from scipy import stats
 
 from ..space.architecture import FIELDS
-from .copying import MIN_LAYERS, Copying
 from .fit_law import LawFit, fit_varpro, law_data
 from .law_runs import N_COLUMNS, Convention, LawRuns, law_runs
 from .law_solver import log_residuals, minimise
@@ -26,10 +25,6 @@ SIGNIFICANCE = 0.01
 MIN_SPREAD = 0.1
 # The powers that a fit chooses from.
 KAPPAS = (1.0, 1 / 2, 1 / 3, 1 / 4)
-# What a fit tries of copying: gains, and onsets by this factor within the tokens of runs that may.
-GAINS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15)
-ONSET_STEP = math.sqrt(2)
-N_LUCK_STEPS = 50
 # The share of rows, the largest, that an extrapolation is judged on.
 JUDGED_SHARE = 1 / 3
 
@@ -93,7 +88,7 @@ class FormScore:
 
 def leave_shape_out(runs: LawRuns, fit: LawFit) -> Score:
     """Each architecture's rows predicted by a law fitted to all others."""
-    return _score(_shape_out_residuals(runs, fit), runs.measured_loss)
+    return _score(shape_out_residuals(runs, fit), runs.measured_loss)
 
 
 def extrapolate(runs: LawRuns, fit: LawFit, by: Literal["n_params", "n_tokens"]) -> Score | None:
@@ -121,9 +116,8 @@ def residual_trends(runs: LawRuns, fit: LawFit) -> list[Trend]:
 
     Rows are taken as independent, which those that share a run are not.
     """
-    residuals = -log_residuals(fit.theta[None], law_data(runs, fit.terms, fit.kappa, fit.copying))[
-        0
-    ]
+    data = law_data(runs, fit.terms, fit.kappa, fit.copying)
+    residuals = -log_residuals(fit.theta[None], data)[0]
     columns = runs.columns | {"n_params": runs.n_params, "n_tokens": runs.n_tokens}
     if {"d_model", "n_layers"} <= set(columns):
         columns["aspect_ratio"] = columns["d_model"] / columns["n_layers"]
@@ -186,95 +180,18 @@ def choose_form(
     return next(s for s in scores if s.mape <= best.mape + best.standard_error), scores
 
 
-def choose_copying(runs: LawRuns, fit: LawFit) -> Copying | None:
-    """What the runs say of copying, where it foretells shapes left out better beyond doubt.
-
-    The gain and the onset under which the losses of shapes left out are likeliest, when each run
-    copies by its own luck; None where those are not likelier than without copying by more than one
-    standard error of the difference, or the runs cannot tell.
-
-    Args:
-        runs: what to fit.
-        fit: of the form and the power that are to be.
-    """
-    if not {"d_model", "n_layers"} <= set(runs.columns):
-        return None
-    tokens = runs.n_tokens[runs.columns["n_layers"] >= MIN_LAYERS]
-    least, most = (tokens.min(), tokens.max()) if tokens.size else (1.0, 1.0)
-    n_onsets = max(int(math.log(most / least, ONSET_STEP)) - 1, 0)
-    tried = [
-        Copying(gain=gain, onset_tokens=float(least * ONSET_STEP**i))
-        for i in range(1, n_onsets + 1)
-        for gain in GAINS
-    ]
-    how = {"delta": fit.delta, "terms": fit.terms, "kappa": fit.kappa}
-    likelihoods = [
-        _by_shape(runs, _held_out_luck(runs, fit_varpro(runs, copying=copying, **how)))
-        for copying in tried
-    ]
-    if not tried:
-        return None
-    best = int(np.argmax([likelihood.mean() for likelihood in likelihoods]))
-    rise = likelihoods[best] - _by_shape(runs, _held_out_luck(runs, fit))
-    doubt = rise.std(ddof=1) / math.sqrt(len(rise))
-    return tried[best] if rise.mean() > doubt else None
-
-
-def std_beyond_luck(runs: LawRuns, fit: LawFit) -> float:
-    """Relative standard deviation of losses about the law once a run copies or not.
-
-    Without copying, `fit.residual_std`.
-    """
-    data = law_data(runs, fit.terms, fit.kappa, fit.copying)
-    _, std = _luck(runs, fit, log_residuals(fit.theta[None], data)[0])
-    return std * math.sqrt(len(runs.n_params) / (len(runs.n_params) - len(fit.theta)))
-
-
-def _held_out_luck(runs: LawRuns, fit: LawFit) -> np.ndarray:
-    """Log likelihood of each row, its architecture not in the fit, (R,)."""
-    return _luck(runs, fit, _shape_out_residuals(runs, fit))[0]
-
-
-def _luck(runs: LawRuns, fit: LawFit, residuals: np.ndarray) -> tuple[np.ndarray, float]:
-    """Log likelihood of each row where each copies or not, and the standard deviation left then.
-
-    A mixture of two normal distributions about the law with and without the gain, whose shares are
-    the chances and whose common standard deviation is the likeliest, by expectation maximisation.
-
-    Args:
-        runs: the rows.
-        fit: gives the copying.
-        residuals: log of predicted, on average over luck, over measured loss, (R,).
-    """
-    chance, factor, gain = np.zeros(len(residuals)), np.ones(len(residuals)), 0.0
-    if fit.copying:
-        gain = fit.copying.gain
-        chance = fit.copying.chance(runs.n_tokens, runs.columns)
-        factor = fit.copying.factor(runs.n_tokens, runs.columns)
-    without = np.log(factor) - residuals
-    apart = np.stack([without, without - math.log1p(-gain)])
-    with np.errstate(divide="ignore"):
-        log_shares = np.log([1 - chance, chance])
-    variance = float(np.var(without))
-    for _ in range(N_LUCK_STEPS):
-        each = log_shares - (apart**2 / variance + math.log(2 * math.pi * variance)) / 2
-        likelihood = np.logaddexp(*each)
-        variance = float((np.exp(each - likelihood) * apart**2).sum(axis=0).mean())
-    return likelihood, math.sqrt(variance)
-
-
 def _form_score(runs: LawRuns, form: str, kappa: float, delta: float) -> FormScore:
     candidate = fit_varpro(runs, delta=delta, terms=FORMS[form], kappa=kappa)
-    by_shape = _by_shape(runs, np.abs(np.expm1(_shape_out_residuals(runs, candidate))))
+    errors = by_shape(runs, np.abs(np.expm1(shape_out_residuals(runs, candidate))))
     return FormScore(
         form=form,
         kappa=kappa,
-        mape=float(by_shape.mean()),
-        standard_error=float(by_shape.std(ddof=1)) / math.sqrt(len(by_shape)),
+        mape=float(errors.mean()),
+        standard_error=float(errors.std(ddof=1)) / math.sqrt(len(errors)),
     )
 
 
-def _by_shape(runs: LawRuns, values: np.ndarray) -> np.ndarray:
+def by_shape(runs: LawRuns, values: np.ndarray) -> np.ndarray:
     """Mean of each shape's rows, (shapes,)."""
     return np.bincount(runs.shape, values) / np.bincount(runs.shape)
 
@@ -292,7 +209,7 @@ def compare_conventions(
     return found
 
 
-def _shape_out_residuals(runs: LawRuns, fit: LawFit) -> np.ndarray:
+def shape_out_residuals(runs: LawRuns, fit: LawFit) -> np.ndarray:
     """Log of predicted over measured loss of each row, its architecture not in the fit, (R,)."""
     data = law_data(runs, fit.terms, fit.kappa, fit.copying)
     shape = runs.shape

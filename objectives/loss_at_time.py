@@ -288,8 +288,9 @@ class LossAtTime:
                 f"among {arch.vocab_size:,} tokens has {guessing:.3g}: the law is far outside its "
                 "range, at best the ranking can be of use"
             )
-        if law.copying:
-            chance = float(law.copying.chance(prediction.n_tokens, arch.as_dict()))
+        if law.copying and prediction.n_steps >= 1:
+            n_tokens = self.effective_tokens(prediction.n_tokens, arch.tokens_per_step)
+            chance = float(law.copying.chance(n_tokens, arch.as_dict()))
             if UNDECIDED[0] < chance < UNDECIDED[1]:
                 flags.append(
                     f"luck decides: {chance:.0%} of such runs learn to copy from their window "

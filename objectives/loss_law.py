@@ -48,7 +48,8 @@ class LossLaw:
         pure: for a law with further terms, E, A, B, alpha and beta of the fit without them, at the
             same kappa and copying.
         copying: by how much, and from which tokens on, the loss of some runs falls suddenly.
-        residual_std: relative standard deviation of measured losses about the law.
+        residual_std: relative standard deviation of measured losses about the law, once a run
+            copies or not.
 
     Raises:
         ValueError: a number is not positive and finite (E may be 0), kappa is above 1, or a range
@@ -106,17 +107,20 @@ class LossLaw:
     @property
     def floor(self) -> float:
         """Loss of an infinite model on infinite data, nats per token."""
-        return self.E**self.kappa
+        return self.E**self.kappa * (1 - self.copying.gain if self.copying else 1)
 
     @property
     def formula(self) -> str:
         """Its form in letters."""
-        form = f"E + A / N^alpha + B / D^beta{' + terms' if self.terms else ''}"
-        if self.kappa != 1 or self.copying:
-            form = f"({form})"
-        if self.kappa != 1:
-            form += f"^{self.kappa:.3g}"
-        return f"{form} × {self.copying.formula}" if self.copying else form
+        return self.around(f"E + A / N^alpha + B / D^beta{' + terms' if self.terms else ''}")
+
+    def around(self, total: str) -> str:
+        """What is around the sum of its terms, in letters."""
+        if self.kappa == 1 and not self.copying:
+            return total
+        power = f"^{self.kappa:.3g}" if self.kappa != 1 else ""
+        factor = f" × {self.copying.formula}" if self.copying else ""
+        return f"({total}){power}{factor}"
 
     def without_terms(self) -> LossLaw:
         """The pure law of the same runs; this one where it has no further terms."""
@@ -161,7 +165,7 @@ def law_loss(
         numbers: E, A, B, alpha, beta and the coefficients of the terms.
         n_params: as for `LossLaw.loss`, like the next two.
         n_tokens: in training.
-        run: for the terms.
+        run: for the terms and the copying.
         terms: names from `TERMS`, one for each coefficient.
         kappa: the power in the law.
         copying: on average, or as `luck` in `run` has it.

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..space.architecture import Architecture
 from .counts import n_params, total
-from .remat import REMATS
+from .remat import REMATS, remat_code
 
 Parts = dict[str, Any]
 
@@ -113,7 +113,7 @@ def squeezed_bytes(
     return memory_bytes(
         arch,
         bytes_per_element=bytes_per_element,
-        remat=REMATS.index("layer") if alone else remat,
+        remat=remat_code("layer") if alone else remat,
         scan_layers=scan_layers,
         n_shares=n_shares,
         holes=0,

@@ -66,6 +66,8 @@ def fit_power_law(x: Any, y: Any) -> PowerLaw:
 def theoretical_exponents(law: LossLaw, gamma: float) -> dict[str, float]:
     """Exponents in time of the best N, D, tokens per parameter, and (kappa = 1) loss above E.
 
+    Further terms and copying are left out of account; with copying there is no such loss.
+
     Args:
         law: gives alpha and beta.
         gamma: the exponent of a step's time in N.
@@ -76,6 +78,6 @@ def theoretical_exponents(law: LossLaw, gamma: float) -> dict[str, float]:
         "n_tokens": law.alpha / both,
         "tokens_per_param": (law.alpha - law.beta) / both,
     }
-    if law.kappa == 1:
+    if law.kappa == 1 and not law.copying:
         exponents["loss_above_E"] = -law.alpha * law.beta / both
     return exponents

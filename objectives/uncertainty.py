@@ -40,7 +40,8 @@ class Draws:
 
     Attributes:
         laws: E, A, B, alpha, beta and the law's further terms of each draw, (draws, 5 + terms).
-        law_residual: relative standard deviation of a run's loss about the law.
+        law_residual: relative standard deviation of a run's loss about the law, beside its luck in
+            copying.
         seconds_per_unit: of each feature of the step-time model, (draws, features).
         time_residual: relative standard deviation of a shape's step time about the model.
 

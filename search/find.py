@@ -213,4 +213,6 @@ def answer_warnings(
 def _seen(objective: LossAtTime) -> str:
     law = objective.law
     seen = [name.replace("_", " ") for name in law.terms] + ["copying"] * bool(law.copying)
-    return f"parameters, tokens, {', '.join(seen)}" if seen else "parameters and tokens, not shape"
+    if not seen:
+        return "parameters and tokens, not shape"
+    return f"{', '.join(['parameters', 'tokens', *seen[:-1]])} and {seen[-1]}"

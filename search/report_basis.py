@@ -39,7 +39,7 @@ def assumptions(searched: Searched) -> list[tuple[str, str]]:
         ("Batch", _batch(objective)),
     ]
     if searched.standings:
-        items.append(("Intervals", _intervals(device)))
+        items.append(("Intervals", _intervals(device, law)))
     if record.certified and record.optuna_regret is not None:
         items.append(
             (
@@ -93,12 +93,8 @@ def _words(name: str) -> str:
 def _law(law: LossLaw) -> str:
     terms = "".join(f" + {value:.4g}·{name}" for name, value in law.terms.items())
     parts = f"{law.E:.4g} + {law.A:.4g} / N^{law.alpha:.4g} + {law.B:.4g} / D^{law.beta:.4g}{terms}"
-    if law.kappa != 1:
-        parts = f"({parts})^{law.kappa:.4g}"
-    if law.copying:
-        parts = f"({parts}) × {law.copying.formula}"
     return (
-        f"{law.name}: L(N, D) = {parts} nats per token; N counts "
+        f"{law.name}: L(N, D) = {law.around(parts)} nats per token; N counts "
         f"{law.n_convention.replace('_', '-')} parameters; of {law.corpus}. "
         f"{f'Copying: {law.copying.sentence}. ' if law.copying else ''}Source: {law.source}."
     )
@@ -153,7 +149,7 @@ def _batch(objective: LossAtTime) -> str:
     return "A token counts the same in a batch of any size."
 
 
-def _intervals(device: Device) -> str:
+def _intervals(device: Device, law: LossLaw) -> str:
     machine = "the fitted step-time coefficients, and the scatter of shapes about them"
     if device.basis == "datasheet":
         machine = (
@@ -162,6 +158,8 @@ def _intervals(device: Device) -> str:
             "for the device was not measured"
         )
     return (
-        f"{COVERAGE:.0%}, over joint draws of the law's fit and of {machine}. P(best) is among the "
+        f"{COVERAGE:.0%}, over joint draws of the law's fit and of {machine}. "
+        + ("Each run copies or not by its own luck; gain and onset are fixed. " * bool(law.copying))
+        + f"P(best) is among the "
         f"{MAX_RANKED} best."
     )

@@ -84,6 +84,21 @@ def test_one_chip_has_the_programs_numbers_beside_ours(answer):
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "scan_layers", "predicted"),
+    [(50, False, "yes"), (130, False, "run again in part"), (130, True, "no"), (400, False, "no")],
+)
+def test_what_the_compiler_must_press_into_memory_is_said_to_run_again(
+    answer, batch_size, scan_layers, predicted
+):
+    answer(ANSWER)
+    arch = Architecture.from_shape(d_model=1536, n_layers=4, seq_len=512, batch_size=batch_size)
+    step = compile_for(arch, CHIP, execution=Execution(scan_layers=scan_layers))
+    assert step.analytic_fits == (predicted != "no")
+    (table,) = (line for line in show_compiled([step]) if not isinstance(line, str))
+    assert list(table.columns[2].cells)[-1] == predicted
+
+
 def test_each_chip_of_a_slice_has_its_share_of_the_batch(answer):
     answer(ANSWER)
     step = compile_for(ARCH, SLICE, execution=Execution())

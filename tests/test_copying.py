@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from anybudget.objectives.choose_copying import choose_copying, std_beyond_luck
 from anybudget.objectives.copying import Copying
 from anybudget.objectives.fit_law import fit_varpro
 from anybudget.objectives.law_report import report_law
 from anybudget.objectives.law_runs import law_runs
-from anybudget.objectives.law_scores import choose_copying
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.presets import load_law, save_law
 from anybudget.objectives.uncertainty import Draws, draw_losses, stacked
@@ -47,8 +47,14 @@ def test_a_law_is_kept_with_it(law, tmp_path):
     run = {"n_layers": 3, "d_model": 64, "n_steps": 1000}
     assert copying.loss(1e6, 4e6, run) == pytest.approx(0.95 * law.loss(1e6, 4e6))
     assert copying.formula == "(E + A / N^alpha + B / D^beta) × (1 - 0.1 if it copies)"
+    assert copying.floor == pytest.approx(0.9 * law.floor)
+    shaped = dataclasses.replace(copying, terms={"inverse_depth": 0.1}, pure=(1, 2, 3, 0.4, 0.5))
+    assert shaped.without_terms().copying == COPYING
     save_law(tmp_path / "law.toml", copying)
     assert load_law(str(tmp_path / "law.toml")) == copying
+
+
+NOISE = 0.005
 
 
 def make_table(gain: float, n_seeds: int = 3) -> dict[str, np.ndarray]:
@@ -62,27 +68,41 @@ def make_table(gain: float, n_seeds: int = 3) -> dict[str, np.ndarray]:
     run = {"d_model": d_model, "n_layers": n_layers}
     true = dataclasses.replace(COPYING, gain=gain or 0.5)
     factor = true.factor(n_tokens, run | {"luck": rng.random(len(n_tokens))}) if gain else 1
-    noise = np.exp(0.005 * rng.standard_normal(len(n_tokens)))
+    noise = np.exp(NOISE * rng.standard_normal(len(n_tokens)))
     loss = (1.5 + 300 / n_params**0.5 + 2000 / n_tokens**0.5) * factor * noise
     return run | {"n_params": n_params, "n_tokens": n_tokens, "measured_loss": loss}
 
 
 def test_it_is_found_where_it_is():
     runs = law_runs(make_table(gain=0.1))
-    found = choose_copying(runs, fit_varpro(runs))
+    found, warnings = choose_copying(runs, fit_varpro(runs))
     assert found is not None
     assert found.gain in (0.08, 0.1, 0.12)
     assert found.onset_tokens == pytest.approx(2**22)
+    assert warnings == ()
+    fit = fit_varpro(runs, copying=found)
+    # What luck does is not in what is left.
+    assert std_beyond_luck(runs, fit) == pytest.approx(NOISE, rel=0.3)
+    assert fit.residual_std > 3 * NOISE
     runs = law_runs(make_table(gain=0))
-    assert choose_copying(runs, fit_varpro(runs)) is None
+    fit = fit_varpro(runs)
+    assert choose_copying(runs, fit) == (None, ())
+    assert std_beyond_luck(runs, fit) == pytest.approx(fit.residual_std)
     shapeless = dataclasses.replace(runs, columns={})
-    assert choose_copying(shapeless, fit_varpro(shapeless)) is None
+    assert choose_copying(shapeless, fit_varpro(shapeless)) == (None, ())
+
+
+def test_the_largest_gain_that_is_tried_is_said_to_be_so():
+    runs = law_runs(make_table(gain=0.3))
+    _, warnings = choose_copying(runs, fit_varpro(runs))
+    assert warnings == ("copying: a gain of 15% is the most that was tried",)
 
 
 def test_a_report_s_law_and_draws_have_it():
     table = make_table(gain=0.1)
     report = report_law(table, name="made up", source="here", n_draws=20)
     assert report.law.copying
+    assert report.law.residual_std == pytest.approx(NOISE, rel=0.3)
     assert report.as_dict()["copying"]["gain"] == report.law.copying.gain
     run = {"d_model": 64, "n_layers": 4}
     (low, high), draws = (2**18, 2**24), report.draws
@@ -123,5 +143,21 @@ def test_each_draw_has_luck_of_its_own(objective: LossAtTime):
         assert column.mean() == pytest.approx(prediction.predicted_loss, rel=0.01)
         decided = [flag for flag in objective.flags(arch, prediction) if "luck" in flag]
         assert len(decided) == (0.05 < chance < 0.95)
+    assert not [flag for flag in objective.flags(archs[2], predictions[2]) if "luck" in flag]
     assert abs(np.corrcoef(losses[:, 0], losses[:, 1])[0, 1]) < 0.1
     assert np.ptp(losses[:, 2]) < 1e-9
+
+
+def test_luck_is_of_the_tokens_that_count(objective: LossAtTime):
+    arch = Architecture.from_shape(d_model=512, n_layers=6, batch_size=8)
+    onset = float(objective.predict(arch).n_tokens)
+    law = dataclasses.replace(objective.law, copying=Copying(gain=0.1, onset_tokens=onset))
+    for limit, n_flags in ((None, 1), (onset / 1000, 0)):
+        asked = dataclasses.replace(objective, law=law, data_limit_tokens=limit)
+        flags = [flag for flag in asked.flags(arch, asked.predict(arch)) if "luck decides" in flag]
+        assert len(flags) == n_flags
+    # A model without a single step has no chance to speak of.
+    hasty = dataclasses.replace(objective, law=law, time_budget_s=1e-9)
+    prediction = hasty.predict(arch)
+    assert prediction.n_steps == 0
+    assert not [flag for flag in hasty.flags(arch, prediction) if "luck" in flag]

@@ -154,4 +154,6 @@ def merged(tables: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _numbers(law: LossLaw) -> dict[str, float]:
-    return {name: getattr(law, name) for name in PARAMETERS} | law.terms
+    copying = law.copying and dataclasses.asdict(law.copying)
+    numbers = {name: getattr(law, name) for name in (*PARAMETERS, "kappa")}
+    return numbers | law.terms | {f"copying_{name}": n for name, n in (copying or {}).items()}

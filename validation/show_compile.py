@@ -54,7 +54,9 @@ def _show_one(step: Compiled) -> Iterator[str | Table]:
                 f"{predicted[key] / size:,.4g} {unit}",
                 f"{value / predicted[key]:.3f}" if predicted[key] else "",
             )
-    table.add_row("fits", _yes(step.fits), _yes(step.analytic_fits), "")
+    again = predicted["memory_bytes"] > step.topology.device.memory_bytes
+    predicted_fits = "run again in part" if step.analytic_fits and again else None
+    table.add_row("fits", _yes(step.fits), predicted_fits or _yes(step.analytic_fits), "")
     yield table
     if step.time:
         terms = {name: s for name, s in step.time.seconds.items() if s >= 5e-6}

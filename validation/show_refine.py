@@ -27,7 +27,7 @@ def show_rounds(rounds: list[Round]) -> Iterator[str | Table]:
         )
     yield table
     yield ""
-    laws = plain_table("law", *PARAMETERS)
+    laws = plain_table("law", *PARAMETERS, "kappa", "copying")
     _add_law(laws, "before", rounds[0].law_before)
     for one in rounds:
         _add_law(laws, f"round {one.number}", one.law_after)
@@ -43,7 +43,8 @@ def show_rounds(rounds: list[Round]) -> Iterator[str | Table]:
 
 
 def _add_law(table: Table, name: str, law: LossLaw) -> None:
-    table.add_row(name, *(f"{getattr(law, number):.4g}" for number in PARAMETERS))
+    numbers = (f"{getattr(law, number):.4g}" for number in (*PARAMETERS, "kappa"))
+    table.add_row(name, *numbers, f"{law.copying.gain:.1%}" if law.copying else "no")
 
 
 def _shape(shape: tuple[int, int]) -> str:
