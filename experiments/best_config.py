@@ -3,9 +3,9 @@
 Command: python experiments/best_config.py --step-times    # first: 20 minutes, beside an idle core
          python experiments/best_config.py
          python experiments/best_config.py --budgets 1m,2m --seeds 1    # a part of it
-         python experiments/best_config.py --budgets 1m,2m,4m --law LAW
-         (LAW: experiments/best_config/smooth.toml; with it also --space experiments/best_config/
-         before.toml for 1m and heads.toml for 1m,2m)
+         python experiments/best_config.py --seeds 1 --budgets 1m,2m,4m --law LAW
+         (LAW: experiments/best_config/smooth.toml or copying.toml; with the first also --space
+         experiments/best_config/before.toml for 1m and heads.toml for 1m,2m)
          python experiments/best_config.py --figure    # draws what is in the tables again, 5 s
          (elsewhere first `anybudget calibrate --out DEVICE.toml`, and give it --device DEVICE.toml)
 Wall time: for all four budgets 3.5 hours of one core with `--seeds 1`, 6.5 hours with three; with
@@ -18,14 +18,15 @@ largest such model that reads 10 MB once; nanoGPT's shape for a CPU, 128×4.
 
 For 1, 2, 4 and 8 minutes: `find` in the space `cpu`, then training of its winner, of the two tied
 with it that have the highest P(best), of eight others spread over predicted loss, and of the rules'
-models, each for the steps that it makes in that time alone (fixed_time.py). What the law before
+models, each for the steps that it makes in that time alone (fixed_time.py). What laws before
 this one had trained for the budget is compared too, and spares as many of the eight. Those
 predicted over 2% behind only show whether the ranking holds and are trained with one seed, all
 others with three. Writes best_config/BUDGET/runs.csv row by row and models.csv beside it, predicted
 and measured, best_config.csv, a row a budget, and docs/best_config.png.
 
-Two earlier spaces, before.toml and heads.toml, and the law without copying, smooth.toml, are what
-was asked before each was mended; their budgets have the name behind the time.
+Two earlier spaces, before.toml and heads.toml, and two earlier laws, smooth.toml without copying and
+copying.toml whose onset is the same at all widths, are what was asked before each was mended; their
+budgets have the name behind the time.
 """
 # ruff: noqa: E402
 
@@ -68,8 +69,8 @@ N_PROBES = 3
 COLOURS = {
     "winner": ACCENT, "tied": "#d97706", "earlier": "0.7", "contrast": SECOND, "rule": "0.2"
 }  # fmt: skip
-# What the law before this one had trained is in folders with this behind the budget.
-EARLIER = "-smooth"
+# Laws before this one: what they had trained is in folders with their names behind the budget.
+EARLIER = ("smooth", "copying")
 # Trained to be compared only, and therefore with one seed, unless they may win: predicted no more
 # than this behind the winner.
 COMPARED = ("contrast", "earlier")
@@ -172,7 +173,11 @@ def main() -> None:
             options.device,
             options.law,
             options.space,
-            [] if kind else runs_of(FOLDER / f"{name}{EARLIER}" / RUNS_FILE),
+            [
+                run
+                for law_name in ([] if kind else EARLIER)
+                for run in runs_of(FOLDER / f"{name}-{law_name}" / RUNS_FILE)
+            ],
         )
         for name, objective in objectives.items()
     }
