@@ -24,9 +24,9 @@ predicted over 2% behind only show whether the ranking holds and are trained wit
 others with three. Writes best_config/BUDGET/runs.csv row by row and models.csv beside it, predicted
 and measured, best_config.csv, a row a budget, and docs/best_config.png.
 
-Two earlier spaces, before.toml and heads.toml, and two earlier laws, smooth.toml without copying and
-copying.toml whose onset is the same at all widths, are what was asked before each was mended; their
-budgets have the name behind the time.
+Two earlier spaces, before.toml and heads.toml, and two earlier laws, smooth.toml without copying
+and copying.toml whose onset is the same at all widths, are what was asked before each was mended;
+their budgets have the name behind the time.
 """
 # ruff: noqa: E402
 
