@@ -167,20 +167,11 @@ def main() -> None:
         budget + kind: LossAtTime(device=device, law=law, time_budget_s=parse_budget(budget))
         for budget in options.budgets.split(",")
     }
-    entries = {
-        name: entries_for(
-            objective,
-            options.device,
-            options.law,
-            options.space,
-            [
-                run
-                for law_name in ([] if kind else EARLIER)
-                for run in runs_of(FOLDER / f"{name}-{law_name}" / RUNS_FILE)
-            ],
-        )
-        for name, objective in objectives.items()
-    }
+    entries = {}
+    for name, objective in objectives.items():
+        before = [] if of_space else runs_before(name.removesuffix(kind), Path(options.law).stem)
+        names = options.device, options.law, options.space
+        entries[name] = entries_for(objective, *names, before)
     step_times = FOLDER / f"step_times{of_space}.csv"
     if options.step_times:
         candidates = [entry.candidate for some in entries.values() for entry in some]
@@ -205,6 +196,12 @@ def main() -> None:
         table.to_csv(FOLDER / name / MODELS_FILE, index=False, float_format="%.6g")
         keep(row_of(name, compare(models)))
     draw()
+
+
+def runs_before(budget: str, law: str) -> list[Run]:
+    """What the laws before one had trained for a budget."""
+    laws = EARLIER[: [*EARLIER, law].index(law)]
+    return [run for name in laws for run in runs_of(FOLDER / f"{budget}-{name}" / RUNS_FILE)]
 
 
 def runs_of(path: Path) -> list[Run]:
