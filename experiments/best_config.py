@@ -43,20 +43,22 @@ host.use_cores(1)  # before anything starts its threads, like the next
 host.keep_freed_memory()
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from fixed_time import entry_list, measure_step_times, rules, train_entries
 from loss_law import tokens_of
 
 from anybudget.objectives.budget import parse_budget
-from anybudget.objectives.loss_at_time import LossAtTime
+from anybudget.objectives.loss_at_time import FEW_STEPS, LossAtTime
 from anybudget.objectives.presets import load_device, load_draws, load_law
+from anybudget.objectives.uncertainty import Draws, rank
 from anybudget.search.candidate import Candidate
 from anybudget.search.figures import ACCENT, SECOND, STYLE
 from anybudget.search.find import find
 from anybudget.search.result_file import Result
 from anybudget.space.load import load_space
 from anybudget.validation.choose import Entry, choose
-from anybudget.validation.compare import Comparison, compare
+from anybudget.validation.compare import Comparison, Trained, compare
 from anybudget.validation.runs import Run, read_rows
 from anybudget.validation.train_all import RUNS_FILE
 
@@ -101,7 +103,7 @@ def entries_for(
     return entry_list(roles)
 
 
-def row_of(budget: str, comparison: Comparison) -> dict[str, Any]:
+def row_of(budget: str, comparison: Comparison, inside: float | None) -> dict[str, Any]:
     """One budget in figures; `behind_` is a loss as a share above the best measured."""
     best = comparison.best.measured_loss
     behind = {
@@ -117,8 +119,29 @@ def row_of(budget: str, comparison: Comparison) -> dict[str, Any]:
         "r_squared": comparison.loss.r_squared,
         "r_squared_log_step_time": comparison.log_step_time.r_squared,
         "seed_noise_nats": comparison.seed_noise_nats,
+        "inside_95": inside,
         **behind,
     }
+
+
+def share_inside(objective: LossAtTime, models: list[Trained], draws: Draws | None) -> float | None:
+    """Share of losses that lie in their intervals of 95%, of models that make enough steps."""
+    many = [m for m in models if m.candidate.prediction.n_steps >= FEW_STEPS]
+    if draws is None or not many:
+        return None
+    candidates = [model.candidate for model in many]
+    standings = rank(
+        objective, [c.arch for c in candidates], [c.prediction for c in candidates], draws
+    )
+    return float(
+        np.mean(
+            [
+                standing.loss_low <= loss <= standing.loss_high
+                for standing, model in zip(standings, many, strict=True)
+                for loss in model.losses
+            ]
+        )
+    )
 
 
 def draw() -> None:
@@ -194,7 +217,8 @@ def main() -> None:
         ]
         table = pd.DataFrame([model.as_dict() for model in models])
         table.to_csv(FOLDER / name / MODELS_FILE, index=False, float_format="%.6g")
-        keep(row_of(name, compare(models)))
+        draws = load_draws(objective, options.device, options.law)
+        keep(row_of(name, compare(models), share_inside(objective, models, draws)))
     draw()
 
 
