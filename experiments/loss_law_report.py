@@ -60,7 +60,8 @@ def table_of(corpus: str, kind: str, report: LawReport) -> dict[str, Any]:
     row: dict[str, Any] = {"corpus": corpus, "law": kind, "form": report.form, "n": report.n_rows}
     row["kappa"] = report.law.kappa
     copying = report.law.copying
-    row |= {"gain": copying and copying.gain, "onset_tokens": copying and copying.onset_tokens}
+    for name in ("gain", "onset_tokens", "width_power"):
+        row[name] = copying and getattr(copying, name)
     for name, (low, high) in report.draws.intervals().items():
         row |= {name: report.fit.values[name], f"{name}_low": low, f"{name}_high": high}
     for held, score in report.scores.items():
