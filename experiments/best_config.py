@@ -94,8 +94,10 @@ def entries_for(
     for name, candidate in rules(objective).items():
         roles.setdefault(candidate, name)
     result = Result(space=space, objective=objective, candidates=found.candidates[:1])
-    for run in earlier:
-        roles.setdefault(Candidate.of(run.architecture, objective), "earlier")
+    known = {candidate.arch for candidate in roles}
+    for arch in dict.fromkeys(run.architecture for run in earlier):
+        if arch not in known:
+            roles[Candidate.of(arch, objective)] = "earlier"
     n_contrast = max(N_CONTRAST - list(roles.values()).count("earlier"), 0)
     _, chosen = choose(result, top=1, contrast=n_contrast)
     for entry in chosen[1:]:

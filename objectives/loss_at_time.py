@@ -294,7 +294,7 @@ class LossAtTime:
             if UNDECIDED[0] < chance < UNDECIDED[1]:
                 flags.append(
                     f"luck decides: {chance:.0%} of such runs learn to copy from their window "
-                    f"within {prediction.n_tokens:,.3g} tokens, and these end "
+                    f"within {prediction.n_tokens:,.0f} tokens, and these end "
                     f"{law.copying.gain:.0%} below the others"
                 )
         if prediction.n_steps < FEW_STEPS:
