@@ -113,6 +113,9 @@ def row_of(budget: str, comparison: Comparison, inside: float | None) -> dict[st
         for model in comparison.models
         if model.role not in (*COMPARED, "tied") and model.measured_loss and best
     }
+    noise = comparison.seed_noise_nats
+    n_seeds = [len(model.losses) for model in (comparison.winner, comparison.best)]
+    doubt = noise and best and noise / best * sum(1 / n for n in n_seeds) ** 0.5
     return {
         "budget": budget,
         "predicted_winner": comparison.winner.label,
@@ -120,9 +123,10 @@ def row_of(budget: str, comparison: Comparison, inside: float | None) -> dict[st
         "spearman": comparison.loss.spearman,
         "r_squared": comparison.loss.r_squared,
         "r_squared_log_step_time": comparison.log_step_time.r_squared,
-        "seed_noise_nats": comparison.seed_noise_nats,
+        "seed_noise_nats": noise,
         "inside_95": inside,
         **behind,
+        "behind_winner_se": doubt,
     }
 
 
@@ -150,6 +154,8 @@ def draw() -> None:
     """Measured against predicted loss, a panel for each budget in the space `cpu`."""
     table = pd.read_csv(OUT)
     table = table[~table.budget.str.contains("-")]
+    if table.empty:
+        return
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(
             1, len(table), figsize=(3.2 * len(table), 3.3), layout="constrained", squeeze=False
@@ -237,11 +243,10 @@ def runs_of(path: Path) -> list[Run]:
 
 def keep(row: dict[str, Any]) -> None:
     """Put a budget's row into the table, in place of an earlier one."""
-    new = pd.DataFrame([row])
-    if OUT.exists():
-        earlier = pd.read_csv(OUT)
-        new = pd.concat([earlier[earlier.budget != row["budget"]], new])
-    new.sort_values(by="budget").to_csv(OUT, index=False, float_format="%.5g")
+    rows = pd.read_csv(OUT).to_dict(orient="records") if OUT.exists() else []
+    others = [earlier for earlier in rows if earlier["budget"] != row["budget"]]
+    new = pd.DataFrame(sorted([*others, row], key=lambda one: one["budget"]))
+    new.to_csv(OUT, index=False, float_format="%.5g")
     print(new.T.to_string(header=False))
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -80,10 +81,12 @@ def draw(table: pd.DataFrame) -> None:
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained", sharex=True)
         colours = dict(zip(SHAPES, ("C3", "C0", "0.5"), strict=True))
-        for (*shape, seed), run in table.groupby(["d_model", "n_layers", "d_ff", "seed"]):
-            label = f"{shape[0]}×{shape[1]}" if seed == SEEDS[0] else None
+        for key, run in table.groupby(["d_model", "n_layers", "d_ff", "seed"]):
+            d_model, n_layers, d_ff, seed = cast(tuple[int, int, int, int], key)
+            label = f"{d_model}×{n_layers}" if seed == SEEDS[0] else None
+            colour = colours[d_model, n_layers, d_ff]
             for axes, loss in zip(panels, (run.loss, run.repeated_loss - run.loss), strict=True):
-                axes.plot(run.n_tokens / 1e6, loss, color=colours[tuple(shape)], label=label)
+                axes.plot(run.n_tokens / 1e6, loss, color=colour, label=label)
         panels[0].set(title="ordinary windows", ylabel="loss, nats per token")
         panels[1].set(title="windows that repeat their first half", ylabel="nats above ordinary")
         panels[1].axhline(0, color="0.7", linewidth=0.8)
@@ -98,7 +101,7 @@ def main() -> None:
     for seed in SEEDS:
         for d_model, n_layers, d_ff in SHAPES:
             what = {"d_model": d_model, "n_layers": n_layers, "d_ff": d_ff, "seed": seed}
-            if len(table) and (table[list(what)] == pd.Series(what)).all(axis=1).any():
+            if len(table) and len(table.merge(pd.DataFrame([what]))):
                 continue
             arch = Architecture.from_shape(
                 d_model=d_model, n_layers=n_layers, d_ff=d_ff, d_head=heads_of(d_model), **TEXT

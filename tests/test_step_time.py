@@ -16,6 +16,7 @@ from anybudget.objectives.counts import (
     memcpys_by_part,
     memcpys_per_step,
     n_params,
+    total,
 )
 from anybudget.objectives.step_time import (
     MODELS,
@@ -181,7 +182,7 @@ def test_only_a_roofline_has_a_ridge(name, ridge):
 
 def test_a_single_layer_is_not_stacked():
     several = dataclasses.replace(ARCH, n_layers=np.array([1, 2, 3]))
-    stacked = sum(units_by_part("stacked", several, False, 0.0).values())
+    stacked = total(units_by_part("stacked", several, False, 0.0))
     block = sum(mm.n_params for mm in layer_matmuls(ARCH) if mm.has_weights)
     assert stacked.tolist() == [0, 2 * block, 3 * block]
 
