@@ -4,8 +4,9 @@ Command: python experiments/best_config.py --step-times    # first: 20 minutes, 
          python experiments/best_config.py
          python experiments/best_config.py --budgets 1m,2m --seeds 1    # a part of it
          python experiments/best_config.py --seeds 1 --budgets 1m,2m,4m --law LAW
-         (LAW: experiments/best_config/smooth.toml or copying.toml; with the first also --space
-         experiments/best_config/before.toml for 1m and heads.toml for 1m,2m)
+         (LAW: experiments/best_config/smooth.toml; with it also --space experiments/best_config/
+         before.toml for 1m and heads.toml for 1m,2m)
+         python experiments/best_config.py --laws      # how far each law is from all runs, 5 s
          python experiments/best_config.py --figure    # draws what is in the tables again, 5 s
          (elsewhere first `anybudget calibrate --out DEVICE.toml`, and give it --device DEVICE.toml)
 Wall time: for all four budgets 3.5 hours of one core with `--seeds 1`, 6.5 hours with three; with
@@ -18,15 +19,15 @@ largest such model that reads 10 MB once; nanoGPT's shape for a CPU, 128×4.
 
 For 1, 2, 4 and 8 minutes: `find` in the space `cpu`, then training of its winner, of the two tied
 with it that have the highest P(best), of eight others spread over predicted loss, and of the rules'
-models, each for the steps that it makes in that time alone (fixed_time.py). What laws before
-this one had trained for the budget is compared too, and spares as many of the eight. Those
-predicted over 2% behind only show whether the ranking holds and are trained with one seed, all
-others with three. Writes best_config/BUDGET/runs.csv row by row and models.csv beside it, predicted
-and measured, best_config.csv, a row a budget, and docs/best_config.png.
+models, each for the steps that it makes in that time alone (fixed_time.py). What laws before this
+one had trained for the budget is compared too, and spares as many of the eight. Those predicted
+over 2% behind only show whether the ranking holds and are trained with one seed, all others with
+three. Writes best_config/BUDGET/runs.csv row by row and models.csv beside it, predicted and
+measured, best_config.csv, a row a budget, and docs/best_config.png; `--laws` writes
+best_config/laws.csv.
 
-Two earlier spaces, before.toml and heads.toml, and two earlier laws, smooth.toml without copying
-and copying.toml whose onset is the same at all widths, are what was asked before each was mended;
-their budgets have the name behind the time.
+Two earlier spaces, before.toml and heads.toml, and the law without copying, smooth.toml, are what
+was asked before each was mended; their budgets have the name behind the time.
 """
 # ruff: noqa: E402
 
@@ -71,8 +72,9 @@ N_PROBES = 3
 COLOURS = {
     "winner": ACCENT, "tied": "#d97706", "earlier": "0.7", "contrast": SECOND, "rule": "0.2"
 }  # fmt: skip
-# Laws before this one: what they had trained is in folders with their names behind the budget.
-EARLIER = ("smooth", "copying")
+# Other laws: what they had trained is in folders with their names behind the budget. The second,
+# whose onset of copying went with 1 / width, was refuted by it and is no more.
+EARLIER = ("smooth", "width")
 # Trained to be compared only, and therefore with one seed, unless they may win: predicted no more
 # than this behind the winner.
 COMPARED = ("contrast", "earlier")
@@ -186,7 +188,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="of all but the contrast")
     parser.add_argument("--step-times", action="store_true", help="measure steps, train nothing")
     parser.add_argument("--figure", action="store_true", help="only draw what is in the tables")
+    parser.add_argument("--laws", action="store_true", help="only judge the laws by the runs")
     options = parser.parse_args()
+    if options.laws:
+        judge_laws(options.budgets.split(","), ["smooth", "python-source"])
+        return
     if options.figure:
         draw()
         return
@@ -230,9 +236,38 @@ def main() -> None:
     draw()
 
 
+def judge_laws(budgets: list[str], names: list[str]) -> None:
+    """How far laws are from the losses of all runs of a budget, given the tokens that these had."""
+    rows = []
+    for budget in budgets:
+        runs = [run for run in runs_of(FOLDER / budget / RUNS_FILE) if run.n_steps >= FEW_STEPS]
+        measured = np.array([run.measured_loss for run in runs], dtype=float)
+        for name in names:
+            path = FOLDER / f"{name}.toml"
+            law = load_law(str(path) if path.exists() else name)
+            error = (
+                np.array([law.loss(run.n_params, run.n_tokens, vars(run)) for run in runs])
+                / measured
+                - 1
+            )
+            rows.append(
+                {
+                    "budget": budget,
+                    "law": name,
+                    "n_runs": len(runs),
+                    "mape": np.abs(error).mean(),
+                    "bias": error.mean(),
+                    "largest": np.abs(error).max(),
+                }
+            )
+    table = pd.DataFrame(rows)
+    table.to_csv(FOLDER / "laws.csv", index=False, float_format="%.4g")
+    print(table.to_string(index=False))
+
+
 def runs_before(budget: str, law: str) -> list[Run]:
-    """What the laws before one had trained for a budget."""
-    laws = EARLIER[: [*EARLIER, law].index(law)]
+    """What other laws than one had trained for a budget; nothing for the first of all."""
+    laws = () if law == EARLIER[0] else EARLIER
     return [run for name in laws for run in runs_of(FOLDER / f"{budget}-{name}" / RUNS_FILE)]
 
 

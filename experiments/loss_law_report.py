@@ -60,7 +60,7 @@ def table_of(corpus: str, kind: str, report: LawReport) -> dict[str, Any]:
     row: dict[str, Any] = {"corpus": corpus, "law": kind, "form": report.form, "n": report.n_rows}
     row["kappa"] = report.law.kappa
     copying = report.law.copying
-    for name in ("gain", "onset_tokens", "width_power"):
+    for name in ("gain", "onset_tokens"):
         row[name] = copying and getattr(copying, name)
     for name, (low, high) in report.draws.intervals().items():
         row |= {name: report.fit.values[name], f"{name}_low": low, f"{name}_high": high}

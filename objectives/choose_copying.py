@@ -18,10 +18,9 @@ from .law_runs import LawRuns
 from .law_scores import by_shape, shape_out_residuals
 from .law_solver import log_residuals, minimise
 
-# What is tried: gains, powers of the width, and onsets by this factor between the fewest and the
-# most tokens of runs that may copy.
+# What is tried: gains, and onsets by this factor between the fewest and the most tokens of runs
+# that may copy.
 GAINS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15)
-WIDTH_POWERS = (0.0, 1.0)
 ONSET_STEP = math.sqrt(2)
 N_MIXTURE_STEPS = 50
 
@@ -42,12 +41,7 @@ def choose_copying(runs: LawRuns, fit: LawFit) -> tuple[Copying | None, tuple[st
     if not {"d_model", "n_layers"} <= set(runs.columns):
         return None, ()
     onsets = _onsets(runs)
-    tried = [
-        Copying(gain=gain, onset_tokens=onset, width_power=power)
-        for power in WIDTH_POWERS
-        for onset in onsets
-        for gain in GAINS
-    ]
+    tried = [Copying(gain=gain, onset_tokens=onset) for onset in onsets for gain in GAINS]
     if not tried:
         return None, ()
     likelihoods = [_held_out(runs, _with_copying(runs, fit, copying)) for copying in tried]

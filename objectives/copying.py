@@ -21,11 +21,8 @@ from typing import Any
 from pydantic import ConfigDict
 
 MIN_LAYERS, MIN_WIDTH = 3, 48
-# The width that an onset is said of.
-USUAL_WIDTH = 64
 # How sharply the share of runs that copy rises with the log of the tokens.
 SHARPNESS = 4
-MOST_POWER = 4
 # A chance between these is worth a word.
 UNDECIDED = (0.05, 0.95)
 
@@ -36,29 +33,22 @@ class Copying:
 
     Attributes:
         gain: the share by which the loss falls.
-        onset_tokens: by which half of the runs that can copy do, at `USUAL_WIDTH`.
-        width_power: the power of 1 / width that the onset goes with.
+        onset_tokens: by which half of the runs that can copy do.
 
     Raises:
-        ValueError: the gain is not between 0 and 1, the onset not positive and finite, or the power
-            not from 0 to 4.
+        ValueError: the gain is not between 0 and 1, or the onset not positive and finite.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     gain: float
     onset_tokens: float
-    width_power: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.gain < 1:
             raise ValueError(f"`gain` must be above 0 and below 1, but got {self.gain}")
         if not (math.isfinite(self.onset_tokens) and self.onset_tokens > 0):
             raise ValueError(f"`onset_tokens` must be positive, but got {self.onset_tokens}")
-        if not 0 <= self.width_power <= MOST_POWER:
-            raise ValueError(
-                f"`width_power` must be from 0 to {MOST_POWER}, but got {self.width_power}"
-            )
 
     @property
     def formula(self) -> str:
@@ -72,7 +62,6 @@ class Copying:
             f"the loss of runs that learn to copy from their window is {self.gain:.1%} lower; "
             f"of models with at least {MIN_LAYERS} layers and width {MIN_WIDTH} half do by "
             f"{self.onset_tokens:,.0f} tokens"
-            + (f" at width {USUAL_WIDTH}, wider ones sooner" if self.width_power else "")
         )
 
     @staticmethod
@@ -82,8 +71,7 @@ class Copying:
 
     def chance(self, n_tokens: Any, run: Mapping[str, Any]) -> Any:
         """That a run of so many tokens, at least one, copies at its end."""
-        onset_tokens = self.onset_tokens * (USUAL_WIDTH / run["d_model"]) ** self.width_power
-        return self.able(run) / (1 + (onset_tokens / n_tokens) ** SHARPNESS)
+        return self.able(run) / (1 + (self.onset_tokens / n_tokens) ** SHARPNESS)
 
     def factor(self, n_tokens: Any, run: Mapping[str, Any]) -> Any:
         """What the loss is multiplied by: on average, or as `luck` from 0 to 1 in `run` has it."""

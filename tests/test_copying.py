@@ -26,10 +26,6 @@ def test_half_do_at_the_onset_and_none_that_are_too_shallow_or_narrow():
         [1, 0.95, 1, 1 - 1.6 / 17, 1 - 0.1 / 17]
     )
     assert COPYING.factor(n_tokens, run | {"luck": 0.6}).tolist() == [1, 1, 1, 0.9, 1]
-    # With a power of the width, twice as wide is twice as soon, counted from a width of 64.
-    soon = dataclasses.replace(COPYING, width_power=1.0)
-    wide = {"n_layers": np.array([3, 3]), "d_model": np.array([64, 128])}
-    assert soon.chance(2e6, wide).tolist() == pytest.approx([1 / 17, 1 / 2])
 
 
 @pytest.mark.parametrize(
@@ -38,7 +34,6 @@ def test_half_do_at_the_onset_and_none_that_are_too_shallow_or_narrow():
         ({"gain": 1.0}, "`gain` must be above 0 and below 1, but got 1.0"),
         ({"gain": 0.0}, "`gain` must be above 0 and below 1, but got 0.0"),
         ({"onset_tokens": 0.0}, "`onset_tokens` must be positive, but got 0.0"),
-        ({"width_power": -1.0}, "`width_power` must be from 0 to 4, but got -1.0"),
         ({"onset_tokens": np.inf}, "`onset_tokens` must be positive, but got inf"),
     ],
 )
