@@ -97,10 +97,11 @@ def entries_for(
         roles.setdefault(candidate, name)
     result = Result(space=space, objective=objective, candidates=found.candidates[:1])
     known = {candidate.arch for candidate in roles}
-    for arch in dict.fromkeys(run.architecture for run in earlier):
+    archs = list(dict.fromkeys(run.architecture for run in earlier))
+    for arch in archs:
         if arch not in known:
             roles[Candidate.of(arch, objective)] = "earlier"
-    n_contrast = max(N_CONTRAST - list(roles.values()).count("earlier"), 0)
+    n_contrast = max(N_CONTRAST - len(archs), 0)
     _, chosen = choose(result, top=1, contrast=n_contrast)
     for entry in chosen[1:]:
         roles.setdefault(entry.candidate, "contrast")
