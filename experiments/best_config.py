@@ -6,7 +6,7 @@ Command: python experiments/best_config.py --step-times    # first: 20 minutes, 
          python experiments/best_config.py --seeds 1 --budgets 1m,2m,4m --law LAW
          (LAW: experiments/best_config/smooth.toml; with it also --space experiments/best_config/
          before.toml for 1m and heads.toml for 1m,2m)
-         python experiments/best_config.py --laws      # how far each law is from all runs, 5 s
+         python experiments/best_config.py --laws      # how far laws are from the runs, 5 s
          python experiments/best_config.py --figure    # draws what is in the tables again, 5 s
          (elsewhere first `anybudget calibrate --out DEVICE.toml`, and give it --device DEVICE.toml)
 Wall time: for all four budgets 3.5 hours of one core with `--seeds 1`, 6.5 hours with three; with
@@ -24,7 +24,7 @@ one had trained for the budget is compared too, and spares as many of the eight.
 over 2% behind only show whether the ranking holds and are trained with one seed, all others with
 three. Writes best_config/BUDGET/runs.csv row by row and models.csv beside it, predicted and
 measured, best_config.csv, a row a budget, and docs/best_config.png; `--laws` writes
-best_config/laws.csv.
+best_config/laws.csv and copied.csv.
 
 Two earlier spaces, before.toml and heads.toml, and the law without copying, smooth.toml, are what
 was asked before each was mended; their budgets have the name behind the time.
@@ -50,6 +50,7 @@ from fixed_time import entry_list, measure_step_times, rules, train_entries
 from loss_law import tokens_of
 
 from anybudget.objectives.budget import parse_budget
+from anybudget.objectives.copying import Copying
 from anybudget.objectives.loss_at_time import FEW_STEPS, LossAtTime
 from anybudget.objectives.presets import load_device, load_draws, load_law
 from anybudget.objectives.uncertainty import Draws, rank
@@ -79,6 +80,9 @@ EARLIER = ("smooth", "width")
 # than this behind the winner.
 COMPARED = ("contrast", "earlier")
 MAY_WIN = 0.02
+# Tokens between which some runs have copied and others not, and how far below the smooth law those
+# are that have.
+BETWEEN_TOKENS, FAR_BELOW = (2.5e6, 4.8e6), 0.025
 
 
 def entries_for(
@@ -193,6 +197,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.laws:
         judge_laws(options.budgets.split(","), ["smooth", "python-source"])
+        count_copied(options.budgets.split(","))
         return
     if options.figure:
         draw()
@@ -264,6 +269,23 @@ def judge_laws(budgets: list[str], names: list[str]) -> None:
     table = pd.DataFrame(rows)
     table.to_csv(FOLDER / "laws.csv", index=False, float_format="%.4g")
     print(table.to_string(index=False))
+
+
+def count_copied(budgets: list[str]) -> None:
+    """Of runs long enough that some copy and others do not: how many do, by depth."""
+    paths = [FOLDER.with_name("loss_law") / "python.csv"]
+    paths += [FOLDER / budget / RUNS_FILE for budget in budgets]
+    law = load_law(str(FOLDER / "smooth.toml"))
+    rows = []
+    for run in (run for path in paths for run in runs_of(path)):
+        between = BETWEEN_TOKENS[0] <= run.n_tokens <= BETWEEN_TOKENS[1]
+        if between and Copying.able(vars(run)) and run.measured_loss:
+            smooth = law.loss(run.n_params, run.n_tokens, vars(run))
+            below = 1 - run.measured_loss / smooth
+            rows.append({"n_layers": run.n_layers, "copied": below >= FAR_BELOW})
+    table = pd.DataFrame(rows).groupby("n_layers").copied.agg(["sum", "count"])
+    table.to_csv(FOLDER / "copied.csv")
+    print(table.to_string())
 
 
 def runs_before(budget: str, law: str) -> list[Run]:
