@@ -88,10 +88,10 @@ def step_time_of(candidate: Candidate, text: Tokens, path: Path, device: Device)
     """Seconds of a model's undisturbed step on the machine that a device was calibrated on.
 
     Elsewhere a step that the file lacks is the predicted one, times what the file's steps of models
-    of as many layers are of theirs, by the median.
+    nearest in depth are of theirs, by the median.
 
     Raises:
-        ValueError: elsewhere, the file has none of as many layers.
+        ValueError: elsewhere, the file has none.
     """
     machine, arch = device.calibration.get("machine"), candidate.arch
     if machine in (None, machine_name(jax.default_backend())):
@@ -100,9 +100,10 @@ def step_time_of(candidate: Candidate, text: Tokens, path: Path, device: Device)
     rows = [row for row in measured if row.machine == machine]
     if own := [row.step_time_s for row in rows if row.architecture == arch]:
         return min(own)
-    alike = [row for row in rows if row.n_layers == arch.n_layers]
-    if not alike:
-        raise ValueError(f"{path} lacks steps of {arch.n_layers} layers on {machine}")
+    if not rows:
+        raise ValueError(f"{path} lacks steps on {machine}")
+    nearest = min(abs(row.n_layers - arch.n_layers) for row in rows)
+    alike = [row for row in rows if abs(row.n_layers - arch.n_layers) == nearest]
     predicted_s = device.step_time_model.step_time_s
     return candidate.prediction.step_time_s * float(
         np.median([row.step_time_s / predicted_s(row.architecture) for row in alike])
