@@ -86,7 +86,7 @@ def test_one_chip_has_the_programs_numbers_beside_ours(answer):
 
 @pytest.mark.parametrize(
     ("batch_size", "scan_layers", "predicted"),
-    [(50, False, "yes"), (130, False, "run again in part"), (130, True, "no"), (400, False, "no")],
+    [(40, False, "yes"), (70, False, "run again in part"), (70, True, "no"), (100, False, "no")],
 )
 def test_what_the_compiler_must_press_into_memory_is_said_to_run_again(
     answer, batch_size, scan_layers, predicted

@@ -49,7 +49,11 @@ def test_a_squeezed_step_has_no_holes_and_unrolled_keeps_only_the_inputs_of_bloc
     for remat, scan_layers in (("dots", False), ("layer", False), ("none", True)):
         squeezed, parts = both(remat, scan_layers)
         assert squeezed == sum(parts.values()) - parts["holes"]
+    # Of this toy all but a third is the state.
     assert both("none")[0] == both("layer")[0]
+    long = dataclasses.replace(TOY, seq_len=600)
+    whole = memory_bytes(long, bytes_per_element=2)
+    assert squeezed_bytes(long, bytes_per_element=2) == 0.66 * whole
 
 
 @pytest.mark.parametrize(("how", "per_row"), BFLOAT16.items())
