@@ -96,8 +96,7 @@ def step_time_of(candidate: Candidate, text: Tokens, path: Path, device: Device)
     machine, arch = device.calibration.get("machine"), candidate.arch
     if machine in (None, machine_name(jax.default_backend())):
         return measure_step_times([candidate], text, path)[arch]
-    measured = read_rows(path, StepTime) if path.exists() else []
-    rows = [row for row in measured if row.machine == machine]
+    rows = steps_of(path, machine)
     if own := [row.step_time_s for row in rows if row.architecture == arch]:
         return min(own)
     if not rows:
@@ -108,6 +107,12 @@ def step_time_of(candidate: Candidate, text: Tokens, path: Path, device: Device)
     return candidate.prediction.step_time_s * float(
         np.median([row.step_time_s / predicted_s(row.architecture) for row in alike])
     )
+
+
+def steps_of(path: Path, machine: str) -> list[StepTime]:
+    """The rows of one machine in a file; none where there is no file yet."""
+    rows = read_rows(path, StepTime) if path.exists() else []
+    return [row for row in rows if row.machine == machine]
 
 
 def measure_step_times(
@@ -125,10 +130,9 @@ def measure_step_times(
         n_probes: of each, of a slow one's steps one.
     """
     machine = machine_name(jax.default_backend())
-    rows = read_rows(path, StepTime) if path.exists() else []
     probes_s: dict[Architecture, list[float]] = {candidate.arch: [] for candidate in candidates}
-    for row in rows:
-        if row.machine == machine and row.architecture in probes_s:
+    for row in steps_of(path, machine):
+        if row.architecture in probes_s:
             probes_s[row.architecture].append(row.step_time_s)
     for wanted in range(1, n_probes + 1):
         for candidate in candidates:

@@ -138,6 +138,23 @@ class LossLaw:
             run: `d_model`, `n_layers` and `n_steps`, for a law with further terms or copying.
         """
         numbers = [getattr(self, name) for name in PARAMETERS] + list(self.terms.values())
+        return self.loss_under(numbers, n_params, n_tokens, run)
+
+    def loss_under(
+        self,
+        numbers: Iterable[Any],
+        n_params: Any,
+        n_tokens: Any,
+        run: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """As `loss`, under other numbers of the same form, of one law or of many at once.
+
+        Args:
+            numbers: E, A, B, alpha, beta and the coefficients of the terms.
+            n_params: as for `loss`, like the next two.
+            n_tokens: in training.
+            run: for the terms and the copying.
+        """
         return law_loss(
             numbers,
             n_params,

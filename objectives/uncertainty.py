@@ -16,7 +16,6 @@ import numpy as np
 from ..space.architecture import Architecture
 from .device import Device
 from .loss_at_time import LossAtTime, Prediction
-from .loss_law import law_loss
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -201,16 +200,7 @@ def draw_losses(
     law = objective.law
     if law.copying:
         run["luck"] = rng.random(shape)
-    losses = law_loss(
-        laws.T[:, :, None],
-        n_params,
-        n_tokens,
-        run,
-        terms=law.terms,
-        kappa=law.kappa,
-        copying=law.copying,
-    )
-    return losses * residuals
+    return law.loss_under(laws.T[:, :, None], n_params, n_tokens, run) * residuals
 
 
 def _resized(table: np.ndarray, n_draws: int, rng: np.random.Generator) -> np.ndarray:
