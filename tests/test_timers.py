@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from anybudget.objectives.presets import load_device
-from anybudget.space.architecture import Architecture
 from anybudget.validation import calibrate as module
 from anybudget.validation import timers
 from anybudget.validation.calibrate import SIDE_BY_SIDE, calibrate
@@ -56,25 +55,3 @@ def test_workers_on_unlike_machines_are_refused(fake, monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="workers must be machines alike, but one is"):
         calibrate(tmp_path / "d.toml", effort=EFFORT, engine=Engine())
     assert not (tmp_path / "d.toml").exists()
-
-
-def test_beside_an_accelerator_nothing_is_compiled_once_timing_has_begun(monkeypatch):
-    events = []
-
-    class Step:
-        def __init__(self, arch, execution):
-            events.append("compiled")
-
-        def time(self, seconds):
-            events.append("timed")
-
-    monkeypatch.setattr(timers, "CompiledStep", Step)
-    setting = find_function(f"{FUNCTIONS}:survey")(rates=None) | {"kind": "gpu"}
-    timer = timers.one_by_one(timers.Survey(**setting), seconds=0.1)
-    design = [
-        Architecture.from_shape(d_model=64, n_layers=n, batch_size=1, seq_len=16)
-        for n in range(1, 5)
-    ]
-    assert [arch for arch, _ in timer(design, 0)] == design
-    assert [arch for arch, _ in timer(design[:2], 1)] == design[:2]
-    assert events == ["compiled"] * 4 + ["timed"] * 6

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,20 +72,15 @@ def survey(rates: dict[str, float] | None = None) -> Survey:
 
 
 def one_by_one(here: Survey, seconds: float) -> Timer:
-    """In this process, which keeps what it has compiled for the next pass.
-
-    Beside an accelerator all is compiled first, on as many threads as the host has cores: a GPU's
-    compiler tries kernels on the chip, where they would disturb a timing.
-    """
+    """In this process, which keeps what it has compiled for the next pass."""
+    steps: dict[Architecture, CompiledStep] = {}
     execution = Execution(dtype=here.setting["dtype"])
-    compiled = functools.cache(lambda arch: CompiledStep(arch, execution))
 
     def timer(archs: list[Architecture], _: int) -> Iterator[tuple[Architecture, StepTiming]]:
-        if here.kind != "cpu":
-            with ThreadPoolExecutor(count_cores()) as pool:
-                list(pool.map(compiled, archs))
         for arch in archs:
-            yield arch, compiled(arch).time(seconds)
+            if arch not in steps:
+                steps[arch] = CompiledStep(arch, execution)
+            yield arch, steps[arch].time(seconds)
 
     return timer
 
