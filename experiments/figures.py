@@ -28,6 +28,7 @@ DRIVER = shutil.which("chromedriver")
 SCRIPTS = {
     "law_fit": ["law_figure.py"],
     "step_time": ["step_time.py"],
+    "h100": ["h100.py"],
     "loss_law": ["loss_law_report.py"],
     "parameter_equivalence": ["parameter_equivalence.py"],
     "best_config": ["best_config.py", "--figure"],

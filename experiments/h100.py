@@ -12,7 +12,7 @@ Times the widest, the middle and the deepest of `tpu_compile.py`'s shapes (h100/
 four shapes of equal parameters outside the vocabulary for 10 s by the clock, calibrates as
 `anybudget calibrate` does, with half as many architectures and half the seconds, to
 h100/device.toml, and trains the four again for as many steps as the slowest made (h100/runs.csv).
-Rows that are there are kept.
+Rows that are there are kept. Draws docs/h100.png.
 """
 
 from __future__ import annotations
@@ -21,15 +21,19 @@ import argparse
 import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import jax
+import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.ticker import NullLocator
 from pydantic import AwareDatetime, PositiveFloat
 from tpu_compile import EQUAL
 
 from anybudget.objectives.counts import flops_per_step, memcpys_per_step
 from anybudget.objectives.fit_step_time import compare_step_times, variance_explained_alone
 from anybudget.objectives.presets import load_device
+from anybudget.search.figures import ACCENT, SECOND, STYLE
 from anybudget.space.architecture import Architecture
 from anybudget.validation.calibrate import calibrate
 from anybudget.validation.corpus import load_corpus
@@ -45,11 +49,13 @@ from anybudget.validation.train import train
 FOLDER = Path(__file__).with_suffix("")
 STEPS, RUNS, DEVICE = (FOLDER / name for name in ("steps.csv", "runs.csv", "device.toml"))
 EFFORT = Effort(n_architectures=28, seconds=0.7, max_step_s=0.2, max_layers=16)
+FIGURE = FOLDER.parent.parent / "docs" / "h100.png"
 TEXT = {"vocab_size": 4096, "seq_len": 512, "batch_size": 16}
 # Width and depth of 9.6 to 9.8 million parameters outside the vocabulary, from the widest.
 TRAINED = ((640, 2), (448, 4), (320, 8), (192, 22))
 BUDGET_S, TIMED_S = 10.0, 1.0
 MAX_BYTES = 100_000_000
+TICKS_MS = (2, 5, 10, 20, 50)
 
 
 class StepTime(ArchitectureRow):
@@ -77,9 +83,17 @@ def main() -> None:
             train_all(text, equal_time=True)
             calibrate(DEVICE, effort=EFFORT)
             train_all(text, equal_time=False)
-    report_calibration()
-    report_steps()
-    report_runs()
+    rows, steps, runs = (
+        _rows(DEVICE.with_suffix(".csv"), StepRow),
+        _rows(STEPS, StepTime),
+        _rows(RUNS, Run),
+    )
+    times, losses = table_of(steps, runs)
+    print(times.to_string(index=False, float_format="%.4g"))
+    print(losses.to_string(index=False, float_format="%.4f"))
+    fresh = [*steps, *filter(_has_equal_time, runs)]
+    report_calibration(rows, fresh)
+    draw(rows, fresh, losses)
 
 
 def time_steps() -> None:
@@ -118,40 +132,33 @@ def train_all(text: Tokens, *, equal_time: bool) -> None:
         print(f"{d_model}×{n_layers}: {run.n_steps} steps, {run.measured_loss:.4f}", flush=True)
 
 
-def report_calibration() -> None:
-    """How well each model of step times predicts a width and depth left out."""
-    rows = _rows(DEVICE.with_suffix(".csv"), StepRow)
-    if len(rows) < EFFORT.n_architectures:
-        print(f"{len(rows)} step times are too few to fit")
-        return
+def report_calibration(rows: list[StepRow], fresh: list[Any]) -> None:
+    """How well each model of step times predicts what it was not fitted on."""
     steps = steps_of(rows)
-    for fit in compare_step_times(steps):
+    fits = compare_step_times(steps)
+    for fit in fits:
         print(f"{fit.model.name:9} R² {fit.r2:.3f}, mean error {fit.mape:.1%}")
     alone = variance_explained_alone(steps)
     print(f"variance explained alone: { {name: round(r2, 3) for name, r2 in alone.items()} }")
-    sheet = load_device("h100-sxm").step_time_model.step_time_s(steps.arch)
-    ratios = pd.Series(steps.measured_s / sheet)
-    print(f"measured over the datasheet's at 70%: {ratios.describe().round(2).to_dict()}")
+    for name, model in (
+        ("datasheet at 70%", load_device("h100-sxm").step_time_model),
+        ("calibrated", fits[0].model),
+    ):
+        ratios = pd.Series([row.step_time_s / model.step_time_s(row.architecture) for row in fresh])
+        print(f"{len(fresh)} other steps over the {name}: {ratios.min():.2f} to {ratios.max():.2f}")
 
 
-def report_steps() -> None:
-    """Print what the widest and the deepest take."""
-    rows = _rows(STEPS, StepTime)
-    table = pd.DataFrame(
+def table_of(steps: list[StepTime], runs: list[Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What the widest and the deepest take, and what was reached at equal time and equal steps."""
+    times = pd.DataFrame(
         {
-            "shape": [f"{row.d_model}×{row.n_layers}" for row in rows],
-            "step_ms": [1e3 * row.step_time_s for row in rows],
-            "tflop": [flops_per_step(row.architecture) / 1e12 for row in rows],
-            "memcpy_gb": [2 * memcpys_per_step(row.architecture) / 1e9 for row in rows],
+            "shape": [f"{row.d_model}×{row.n_layers}" for row in steps],
+            "step_ms": [1e3 * row.step_time_s for row in steps],
+            "tflop": [flops_per_step(row.architecture) / 1e12 for row in steps],
+            "memcpy_gb": [2 * memcpys_per_step(row.architecture) / 1e9 for row in steps],
         }
     )
-    print(table.to_string(index=False, float_format="%.4g"))
-
-
-def report_runs() -> None:
-    """Print what was reached at equal time and at equal steps."""
-    runs = _rows(RUNS, Run)
-    table = pd.DataFrame(
+    losses = pd.DataFrame(
         {
             "shape": [f"{run.d_model}×{run.n_layers}" for run in runs],
             "equal": ["time" if _has_equal_time(run) else "steps" for run in runs],
@@ -161,7 +168,47 @@ def report_runs() -> None:
             "loss": [run.measured_loss for run in runs],
         }
     )
-    print(table.to_string(index=False, float_format="%.4f"))
+    return times, losses
+
+
+def draw(rows: list[StepRow], fresh: list[Any], losses: pd.DataFrame) -> None:
+    """Step times predicted and measured, and loss at equal time and at equal steps."""
+    steps = steps_of(rows)
+    fits = {fit.model.name: fit for fit in compare_step_times(steps)}
+    best = next(iter(fits.values()))
+    measured_ms = 1e3 * steps.measured_s
+    with plt.rc_context(STYLE):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+        ends = [0.8 * measured_ms.min(), 1.25 * measured_ms.max()]
+        left.plot(ends, ends, color="0.8", lw=1)
+        for fit, name, colour in ((fits["flops"], "FLOPs", SECOND), (best, "model kept", ACCENT)):
+            label = f"{name}, shape left out: {fit.mape:.0%} error"
+            left.plot(measured_ms, 1e3 * fit.heldout_s, "o", ms=4, color=colour, label=label)
+        left.plot(
+            [1e3 * row.step_time_s for row in fresh],
+            [1e3 * best.model.step_time_s(row.architecture) for row in fresh],
+            "x", color="0.2", label="model kept, other models' steps",
+        )  # fmt: skip
+        left.set(
+            xscale="log", yscale="log", xlabel="measured step time, ms",
+            ylabel="predicted step time, ms", title="Step time on an H100",
+        )  # fmt: skip
+        for axis in (left.xaxis, left.yaxis):
+            axis.set_ticks(TICKS_MS, [str(tick) for tick in TICKS_MS])
+            axis.set_minor_locator(NullLocator())
+        left.legend(frameon=False, fontsize=8)
+        for equal, label, colour in (
+            ("time", f"{BUDGET_S:.0f} s for each", ACCENT),
+            ("steps", "as many steps as the deepest makes", SECOND),
+        ):
+            one = losses[losses.equal == equal]
+            right.plot(one["shape"], one.loss, "o-", color=colour, label=label)
+        right.set(
+            xlabel="d_model × n_layers", ylabel="loss, nats per token",
+            title="Models of 10M parameters, one seed",
+        )  # fmt: skip
+        right.legend(frameon=False, fontsize=8)
+        figure.savefig(FIGURE, dpi=130)
 
 
 def _has_equal_time(run: Run) -> bool:

@@ -34,8 +34,11 @@ def pin_cores(n_cores: int | None = None) -> None:
 
 def default_n_cores() -> int | None:
     """One; None, for all, beside an accelerator and where a process cannot be confined."""
-    confined = hasattr(os, "sched_setaffinity") and not any(map(os.path.exists, ACCELERATORS))
-    return 1 if confined else None
+    return 1 if hasattr(os, "sched_setaffinity") and not _has_accelerator() else None
+
+
+def _has_accelerator() -> bool:
+    return any(map(os.path.exists, ACCELERATORS))
 
 
 def count_cores() -> int:
@@ -108,11 +111,15 @@ def check_chips(n_chips: int) -> None:
 def machine_warning(device: Device, ours: str | None = None) -> str | None:
     """One sentence when a device was calibrated on another machine than ours, else None.
 
+    Who asks for an accelerator on a machine that has none plans for another machine, and knows.
+
     Args:
         device: that is to predict.
         ours: `machine_name` of the machine that trains; this one when left out.
     """
     theirs = device.calibration.get("machine")
+    if ours is None and device.kind != "cpu" and not _has_accelerator():
+        return None
     if theirs is None or theirs == (ours := ours or machine_name(device.kind)):
         return None
     return (
