@@ -50,7 +50,7 @@ from fixed_time import entry_list, measure_step_times, rules, train_entries
 from loss_law import tokens_of
 
 from anybudget.objectives.budget import parse_budget
-from anybudget.objectives.copying import Copying
+from anybudget.objectives.copying import able
 from anybudget.objectives.loss_at_time import FEW_STEPS, LossAtTime
 from anybudget.objectives.presets import load_device, load_draws, load_law
 from anybudget.objectives.uncertainty import Draws, rank
@@ -279,7 +279,7 @@ def count_copied(budgets: list[str]) -> None:
     rows = []
     for run in (run for path in paths for run in runs_of(path)):
         between = BETWEEN_TOKENS[0] <= run.n_tokens <= BETWEEN_TOKENS[1]
-        if between and Copying.able(vars(run)) and run.measured_loss:
+        if between and able(vars(run)) and run.measured_loss:
             smooth = law.loss(run.n_params, run.n_tokens, vars(run))
             below = 1 - run.measured_loss / smooth
             rows.append({"n_layers": run.n_layers, "copied": below >= FAR_BELOW})

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from .copying import Copying
+from .choose_copying import draw_copying
+from .copying import NUMBERS, Copying
 from .fit_law import LawFit, law_data
 from .law_runs import LawRuns
 from .law_solver import minimise
@@ -35,12 +36,11 @@ class LawDraws:
     """Laws that the runs could as well have given.
 
     Attributes:
-        names: E, A, B, alpha, beta and further terms.
+        names: E, A, B, alpha, beta, further terms, and copying's.
         values: one law a row, (n_draws - n_failed, len(names)).
         n_failed: draws left out because their fit did not settle.
         degrees_of_freedom: independent runs less unknowns.
-        kappa: the power in the law, the same in all draws, like the next.
-        copying: what the law says of it.
+        kappa: the power in the law, the same in all draws.
     """
 
     names: tuple[str, ...]
@@ -48,7 +48,6 @@ class LawDraws:
     n_failed: int
     degrees_of_freedom: int
     kappa: float = 1.0
-    copying: Copying | None = None
 
     def standard_errors(self) -> dict[str, float]:
         """Standard deviation over the draws, by name."""
@@ -70,16 +69,8 @@ class LawDraws:
         """Loss in each draw, (draws, ...) for arrays (...), nats per token; see `LossLaw.loss`."""
         rows = (slice(None),) + (None,) * np.broadcast(n_params, n_tokens).ndim
         numbers = (column[rows] for column in self.values.T)
-        terms = self.names[len(PARAMETERS) :]
-        return law_loss(
-            numbers,
-            n_params,
-            n_tokens,
-            run,
-            terms=terms,
-            kappa=self.kappa,
-            copying=self.copying,
-        )
+        terms = [name for name in self.names if name not in (*PARAMETERS, *NUMBERS)]
+        return law_loss(numbers, n_params, n_tokens, run, terms=terms, kappa=self.kappa)
 
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know of the draws, a sentence each."""
@@ -95,7 +86,8 @@ class LawDraws:
 def bootstrap_law(runs: LawRuns, fit: LawFit, *, n_draws: int = 1000, seed: int = 0) -> LawDraws:
     """Refit a law, by the objective that it came from, to runs drawn with replacement.
 
-    Every draw starts where `fit` ended.
+    Every draw starts where `fit` ended. A law with copying chooses its gain and onset in each; the
+    form of the law, and that there is copying, are as in `fit`.
 
     Args:
         runs: those that were fitted.
@@ -108,18 +100,31 @@ def bootstrap_law(runs: LawRuns, fit: LawFit, *, n_draws: int = 1000, seed: int 
     """
     if fit.method == "linear":
         raise ValueError("a law with given exponents has no bootstrap; fit it by varpro")
-    data = law_data(runs, fit.terms, fit.kappa, fit.copying)
     share = np.full(runs.n_runs, 1 / runs.n_runs)
     counts = np.random.default_rng(seed).multinomial(runs.n_runs, share, size=n_draws)
-    starts = np.repeat(fit.theta[None], n_draws, axis=0)
-    found = minimise(starts, data, counts[:, runs.run].astype(float), delta=fit.delta)
-    values = data.natural(found.theta)
-    kept = found.settled & np.isfinite(values).all(axis=1)
+    weights = counts[:, runs.run].astype(float)
+    copying, chosen = [fit.copying], np.zeros(n_draws, int)
+    if fit.copying:
+        copying, chosen = draw_copying(runs, fit, weights)
+    names = (*fit.values, *(fit.copying.numbers if fit.copying else ()))
+    values = np.empty((n_draws, len(names)))
+    for i in np.unique(chosen):
+        values[chosen == i] = _refits(runs, fit, copying[i], weights[chosen == i])
+    kept = np.isfinite(values).all(axis=1)
     return LawDraws(
-        names=tuple(fit.values),
+        names=names,
         values=values[kept],
         n_failed=int(n_draws - kept.sum()),
-        degrees_of_freedom=runs.n_runs - len(fit.theta),
+        degrees_of_freedom=runs.n_runs - len(names),
         kappa=fit.kappa,
-        copying=fit.copying,
     )
+
+
+def _refits(runs: LawRuns, fit: LawFit, copying: Copying | None, weights: np.ndarray) -> np.ndarray:
+    """All numbers of the law for each row of weights; not a number where a fit did not settle."""
+    data = law_data(runs, fit.terms, fit.kappa, copying)
+    starts = np.repeat(fit.theta[None], len(weights), axis=0)
+    found = minimise(starts, data, weights, delta=fit.delta)
+    values = np.where(found.settled[:, None], data.natural(found.theta), np.nan)
+    of_copying = list(copying.numbers.values()) if copying else []
+    return np.column_stack([values, np.tile(of_copying, (len(weights), 1))])

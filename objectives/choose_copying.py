@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from .copying import Copying
+from .copying import Copying, able
 from .fit_law import LawFit, law_data
 from .law_runs import LawRuns
 from .law_scores import by_shape, shape_out_residuals
@@ -41,12 +41,11 @@ def choose_copying(runs: LawRuns, fit: LawFit) -> tuple[Copying | None, tuple[st
     if not {"d_model", "n_layers"} <= set(runs.columns):
         return None, ()
     onsets = _onsets(runs)
-    tried = [Copying(gain=gain, onset_tokens=onset) for onset in onsets for gain in GAINS]
-    if not tried:
+    if not (tried := _tried(runs)):
         return None, ()
-    likelihoods = [_held_out(runs, _with_copying(runs, fit, copying)) for copying in tried]
+    likelihoods = [by_shape(runs, rows) for rows in _all_held_out(runs, fit, tried)]
     best = int(np.argmax([likelihood.mean() for likelihood in likelihoods]))
-    rise = likelihoods[best] - _held_out(runs, fit)
+    rise = likelihoods[best] - by_shape(runs, _held_out(runs, fit))
     if rise.mean() <= rise.std(ddof=1) / math.sqrt(len(rise)):
         return None, ()
     found = tried[best]
@@ -61,6 +60,31 @@ def choose_copying(runs: LawRuns, fit: LawFit) -> tuple[Copying | None, tuple[st
     )
 
 
+def draw_copying(
+    runs: LawRuns, fit: LawFit, weights: np.ndarray
+) -> tuple[list[Copying], np.ndarray]:
+    """What would be chosen under other weights of the runs, that there is copying being given.
+
+    The shapes left out are predicted by fits to the runs as they are.
+
+    Args:
+        runs: what was fitted.
+        fit: with the copying that was chosen.
+        weights: how much each row counts, (draws, R).
+
+    Returns:
+        What was tried, and which of it each draw chooses, (draws,).
+    """
+    tried = _tried(runs)
+    rows = _all_held_out(runs, fit, tried)
+    scores = np.zeros((len(weights), len(tried)))
+    for shape in np.unique(runs.shape):
+        own = weights[:, runs.shape == shape]
+        n_rows = np.maximum(own.sum(axis=1, keepdims=True), 1)
+        scores += own @ rows[:, runs.shape == shape].T / n_rows
+    return tried, scores.argmax(axis=1)
+
+
 def std_beyond_luck(runs: LawRuns, fit: LawFit) -> float:
     """Relative standard deviation of losses about a fitted law once a run copies or not.
 
@@ -71,11 +95,15 @@ def std_beyond_luck(runs: LawRuns, fit: LawFit) -> float:
     return std * math.sqrt(len(runs.n_params) / (len(runs.n_params) - len(fit.theta)))
 
 
+def _tried(runs: LawRuns) -> list[Copying]:
+    return [Copying(gain=gain, onset_tokens=onset) for onset in _onsets(runs) for gain in GAINS]
+
+
 def _onsets(runs: LawRuns) -> list[float]:
-    able = Copying.able(runs.columns)
-    if not able.any():
+    can = able(runs.columns)
+    if not can.any():
         return []
-    least, most = runs.n_tokens[able].min(), runs.n_tokens[able].max()
+    least, most = runs.n_tokens[can].min(), runs.n_tokens[can].max()
     n_between = round(math.log(most / least, ONSET_STEP)) - 1
     return [float(least * ONSET_STEP**i) for i in range(1, n_between + 1)]
 
@@ -88,9 +116,14 @@ def _with_copying(runs: LawRuns, fit: LawFit, copying: Copying) -> LawFit:
     return dataclasses.replace(fit, theta=theta, copying=copying)
 
 
+def _all_held_out(runs: LawRuns, fit: LawFit, tried: list[Copying]) -> np.ndarray:
+    """`_held_out` of a fit with each copying instead of its own, (tried, R)."""
+    return np.array([_held_out(runs, _with_copying(runs, fit, copying)) for copying in tried])
+
+
 def _held_out(runs: LawRuns, fit: LawFit) -> np.ndarray:
-    """Mean log likelihood of each shape's losses, the shape not in the fit, (shapes,)."""
-    return by_shape(runs, _mixture(runs, fit, shape_out_residuals(runs, fit))[0])
+    """Log likelihood of each row, its shape not in the fit, (R,)."""
+    return _mixture(runs, fit, shape_out_residuals(runs, fit))[0]
 
 
 def _mixture(runs: LawRuns, fit: LawFit, residuals: np.ndarray) -> tuple[np.ndarray, float]:

@@ -25,6 +25,8 @@ MIN_LAYERS, MIN_WIDTH = 3, 48
 SHARPNESS = 4
 # A chance between these is worth a word.
 UNDECIDED = (0.05, 0.95)
+# What the two numbers of `Copying` are called among a law's others.
+NUMBERS = ("copying_gain", "copying_onset_tokens")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,16 +66,31 @@ class Copying:
             f"{self.onset_tokens:,.0f} tokens"
         )
 
-    @staticmethod
-    def able(run: Mapping[str, Any]) -> Any:
-        """Whether a model of so many `n_layers` and `d_model` can learn it."""
-        return (run["n_layers"] >= MIN_LAYERS) & (run["d_model"] >= MIN_WIDTH)
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Both, by the names that they have among a law's numbers."""
+        return dict(zip(NUMBERS, (self.gain, self.onset_tokens), strict=True))
 
     def chance(self, n_tokens: Any, run: Mapping[str, Any]) -> Any:
         """That a run of so many tokens, at least one, copies at its end."""
-        return self.able(run) / (1 + (self.onset_tokens / n_tokens) ** SHARPNESS)
+        return copying_chance(self.onset_tokens, n_tokens, run)
 
     def factor(self, n_tokens: Any, run: Mapping[str, Any]) -> Any:
         """What the loss is multiplied by: on average, or as `luck` from 0 to 1 in `run` has it."""
-        chance = self.chance(n_tokens, run)
-        return 1 - self.gain * (run["luck"] < chance if "luck" in run else chance)
+        return copying_factor(self.gain, self.onset_tokens, n_tokens, run)
+
+
+def able(run: Mapping[str, Any]) -> Any:
+    """Whether a model of so many `n_layers` and `d_model` can learn it."""
+    return (run["n_layers"] >= MIN_LAYERS) & (run["d_model"] >= MIN_WIDTH)
+
+
+def copying_chance(onset_tokens: Any, n_tokens: Any, run: Mapping[str, Any]) -> Any:
+    """`Copying.chance` of one onset or of many at once."""
+    return able(run) / (1 + (onset_tokens / n_tokens) ** SHARPNESS)
+
+
+def copying_factor(gain: Any, onset_tokens: Any, n_tokens: Any, run: Mapping[str, Any]) -> Any:
+    """`Copying.factor` of one gain and onset or of many at once."""
+    chance = copying_chance(onset_tokens, n_tokens, run)
+    return 1 - gain * (run["luck"] < chance if "luck" in run else chance)

@@ -69,11 +69,10 @@ class LawReport:
                 "standard_error": errors.get(name),
                 "interval_95": intervals.get(name),
             }
-            for name, value in self.fit.values.items()
+            for name, value in self.law.numbers.items()
         }
         return numbers | {
             "kappa": self.law.kappa,
-            "copying": self.law.copying and dataclasses.asdict(self.law.copying),
             "method": self.fit.method,
             "form": self.form,
             "n_convention": self.law.n_convention,

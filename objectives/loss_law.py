@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import ConfigDict
 
-from .copying import Copying
+from .copying import Copying, copying_factor
 from .law_terms import TERMS
 
 Range = tuple[float, float]
@@ -105,6 +105,12 @@ class LossLaw:
             )
 
     @property
+    def numbers(self) -> dict[str, float]:
+        """All that was fitted, by name: of the pure law, of its terms, of copying."""
+        pure = {name: getattr(self, name) for name in PARAMETERS}
+        return pure | self.terms | (self.copying.numbers if self.copying else {})
+
+    @property
     def floor(self) -> float:
         """Loss of an infinite model on infinite data, nats per token."""
         return self.E**self.kappa * (1 - self.copying.gain if self.copying else 1)
@@ -137,8 +143,7 @@ class LossLaw:
             n_tokens: in training.
             run: `d_model`, `n_layers` and `n_steps`, for a law with further terms or copying.
         """
-        numbers = [getattr(self, name) for name in PARAMETERS] + list(self.terms.values())
-        return self.loss_under(numbers, n_params, n_tokens, run)
+        return self.loss_under(self.numbers.values(), n_params, n_tokens, run)
 
     def loss_under(
         self,
@@ -150,20 +155,13 @@ class LossLaw:
         """As `loss`, under other numbers of the same form, of one law or of many at once.
 
         Args:
-            numbers: E, A, B, alpha, beta and the coefficients of the terms.
+            numbers: as many as `numbers` has, in its order.
             n_params: as for `loss`, like the next two.
             n_tokens: in training.
             run: for the terms and the copying.
         """
-        return law_loss(
-            numbers,
-            n_params,
-            n_tokens,
-            run,
-            terms=self.terms,
-            kappa=self.kappa,
-            copying=self.copying,
-        )
+        own = [number for _, number in zip(self.numbers, numbers, strict=True)]
+        return law_loss(own, n_params, n_tokens, run, terms=self.terms, kappa=self.kappa)
 
 
 def law_loss(
@@ -172,24 +170,24 @@ def law_loss(
     n_tokens: Any,
     run: Mapping[str, Any] | None = None,
     *,
-    terms: Iterable[str] = (),
+    terms: Collection[str] = (),
     kappa: float = 1.0,
-    copying: Copying | None = None,
 ) -> Any:
     """The formula itself, of one law or of many at once, nats per token.
 
     Args:
-        numbers: E, A, B, alpha, beta and the coefficients of the terms.
+        numbers: E, A, B, alpha, beta, the coefficients of the terms and, for a law with copying,
+            its gain and its onset.
         n_params: as for `LossLaw.loss`, like the next two.
         n_tokens: in training.
         run: for the terms and the copying.
         terms: names from `TERMS`, one for each coefficient.
         kappa: the power in the law.
-        copying: on average, or as `luck` in `run` has it.
     """
-    E, A, B, alpha, beta, *coefficients = numbers  # noqa: N806
+    E, A, B, alpha, beta, *rest = numbers  # noqa: N806
+    coefficients, copying = rest[: len(terms)], rest[len(terms) :]
     parts = E + A / n_params**alpha + B / n_tokens**beta
     for name, coefficient in zip(terms, coefficients, strict=True):
         parts = parts + coefficient * TERMS[name](run or {})
     loss = parts if kappa == 1 else parts**kappa
-    return loss * copying.factor(n_tokens, run or {}) if copying else loss
+    return loss * copying_factor(*copying, n_tokens, run or {}) if copying else loss

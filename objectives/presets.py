@@ -19,7 +19,7 @@ import tomli_w
 from ..space.files import build, did_you_mean, read_text, read_toml
 from .device import Device
 from .loss_at_time import LossAtTime
-from .loss_law import PARAMETERS, LossLaw
+from .loss_law import LossLaw
 from .uncertainty import DATASHEET_RESIDUAL, Draws, compiled_draws, datasheet_draws
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ def save_law(path: Path, law: LossLaw, draws: np.ndarray | None = None) -> None:
     fields = {name: value for name, value in dataclasses.asdict(law).items() if value is not None}
     path.write_text(tomli_w.dumps(fields), encoding="utf-8")
     if draws is not None:
-        header = ",".join([*PARAMETERS, *law.terms])
+        header = ",".join(law.numbers)
         np.savetxt(
             path.with_suffix(".draws.csv"), draws, fmt="%.6g", delimiter=",", header=header,
             comments="",
@@ -118,7 +118,7 @@ def load_draws(
     Raises:
         ValueError: a file of draws does not fit its law or device.
     """
-    laws = _read_draws(_path(law, "laws"), [*PARAMETERS, *objective.law.terms])
+    laws = _read_draws(_path(law, "laws"), list(objective.law.numbers))
     if laws is None:
         return None
     machine = objective.device

@@ -38,7 +38,7 @@ class Draws:
     """What is not known of law and step time, as equally likely values.
 
     Attributes:
-        laws: E, A, B, alpha, beta and the law's further terms of each draw, (draws, 5 + terms).
+        laws: all of `LossLaw.numbers` in each draw, (draws, numbers).
         law_residual: relative standard deviation of a run's loss about the law, beside its luck in
             copying.
         seconds_per_unit: of each feature of the step-time model, (draws, features).

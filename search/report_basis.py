@@ -159,7 +159,7 @@ def _intervals(device: Device, law: LossLaw) -> str:
         )
     return (
         f"{COVERAGE:.0%}, over joint draws of the law's fit and of {machine}. "
-        + ("Each run copies or not by its own luck; gain and onset are fixed. " * bool(law.copying))
+        + ("Each run copies or not by its own luck. " * bool(law.copying))
         + f"P(best) is among the "
         f"{MAX_RANKED} best."
     )

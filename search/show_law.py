@@ -35,7 +35,7 @@ def _numbers(report: LawReport) -> Table:
     table = plain_table("", "value", "std. error", "95% interval")
     errors = report.draws.standard_errors() if report.draws else {}
     intervals = report.draws.intervals() if report.draws else {}
-    for name, value in report.fit.values.items():
+    for name, value in report.law.numbers.items():
         interval = "{:.5g} .. {:.5g}".format(*intervals[name]) if name in intervals else "-"
         error = f"{errors[name]:.2g}" if name in errors else "-"
         table.add_row(name, f"{value:.5g}", error, interval)

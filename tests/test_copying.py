@@ -103,14 +103,21 @@ def test_a_report_s_law_and_draws_have_it():
     report = report_law(table, name="made up", source="here", n_draws=20)
     assert report.law.copying
     assert report.law.residual_std == pytest.approx(NOISE, rel=0.3)
-    assert report.as_dict()["copying"]["gain"] == report.law.copying.gain
-    run = {"d_model": 64, "n_layers": 4}
-    (low, high), draws = (2**18, 2**24), report.draws
+    gain, draws = report.as_dict()["copying_gain"], report.draws
     assert draws is not None
-    plain = dataclasses.replace(draws, copying=None)
-    ratios = [(draws.loss(1e6, d, run) / plain.loss(1e6, d, run)).tolist() for d in (low, high)]
+    assert gain["value"] == report.law.copying.gain
+    low, high = gain["interval_95"]
+    assert low <= 0.1 <= high
+    gains, onsets = draws.values.T[-2:]
+    assert draws.names[-2:] == ("copying_gain", "copying_onset_tokens")
+    assert len({*gains}) > 1 or len({*onsets}) > 1
+    run = {"d_model": 64, "n_layers": 4}
+    ratios = [
+        draws.loss(1e6, n_tokens, run) / draws.loss(1e6, n_tokens, run | {"luck": 1.0})
+        for n_tokens in (2**18, 2**28)
+    ]
     assert ratios[0] == pytest.approx([1] * 20, abs=1e-3)
-    assert ratios[1] == pytest.approx([1 - report.law.copying.gain] * 20, abs=1e-3)
+    assert ratios[1] == pytest.approx(1 - gains, abs=1e-3)
     given = report_law(table, name="made up", source="here", n_draws=20, form="none", kappa=1.0)
     assert given.law.copying is None
     errors = [one.scores["leave_shape_out"] for one in (report, given)]
@@ -127,7 +134,7 @@ def test_each_draw_has_luck_of_its_own(objective: LossAtTime):
     law = dataclasses.replace(objective.law, copying=copying)
     objective, device = dataclasses.replace(objective, law=law), objective.device
     predictions = [objective.predict(arch) for arch in archs]
-    numbers = [[law.E, law.A, law.B, law.alpha, law.beta]]
+    numbers = [list(law.numbers.values())]
     draws = Draws(
         laws=np.repeat(numbers, 4000, axis=0),
         law_residual=0.0,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..objectives.law_report import report_law
-from ..objectives.loss_law import PARAMETERS, LossLaw
+from ..objectives.loss_law import LossLaw
 from ..objectives.presets import load_draws, load_law, read_runs, save_law
 from ..search.find import Found, find
 from ..search.result_file import Result, load_result
@@ -52,8 +52,8 @@ class Round:
             "measured_loss": comparison.best.measured_loss,
             "predicted_best_shape": list(comparison.winner.candidate.shape),
             "regret_nats": comparison.regret_nats,
-            "law_before": _numbers(self.law_before),
-            "law_after": _numbers(self.law_after),
+            "law_before": self.law_before.numbers | {"kappa": self.law_before.kappa},
+            "law_after": self.law_after.numbers | {"kappa": self.law_after.kappa},
             "new_best_shape": list(self.found.best.shape),
             "new_tied_shapes": [list(candidate.shape) for candidate in self.found.tied],
             "settled": self.settled,
@@ -151,9 +151,3 @@ def merged(tables: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Several tables of runs as one, with the columns that all of them have."""
     columns = [name for name in tables[0] if all(name in table for table in tables)]
     return {name: np.concatenate([table[name] for table in tables]) for name in columns}
-
-
-def _numbers(law: LossLaw) -> dict[str, float]:
-    copying = law.copying and dataclasses.asdict(law.copying)
-    numbers = {name: getattr(law, name) for name in (*PARAMETERS, "kappa")}
-    return numbers | law.terms | {f"copying_{name}": n for name, n in (copying or {}).items()}
