@@ -55,6 +55,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 RematOption = Annotated[
     str, typer.Option(help="Run blocks again in the backward pass: none, dots, layer, or auto.")
 ]
+AttentionOption = Annotated[
+    str, typer.Option(help="plain, as confirm trains; or fused, of trainers with such a kernel.")
+]
 CriticalOption = Annotated[
     bool, typer.Option(help="Tokens in large batches count for less, so the batch can be searched.")
 ]
@@ -116,6 +119,7 @@ def find(
     study: Annotated[str, typer.Option(help="Name of the kept study.")] = "anybudget",
     certify: Annotated[bool, typer.Option(help="Prove the optimum by enumeration.")] = True,
     remat: RematOption = "auto",
+    attention: AttentionOption = "plain",
     data_limit_tokens: DataOption = None,
     critical_batch: CriticalOption = False,
     chips: ChipsOption = 1,
@@ -129,7 +133,16 @@ def find(
     from .space.load import default_space
     from .validation.machine import machine_warning
 
-    objective = _objective(budget, device, law, remat, data_limit_tokens, critical_batch, chips)
+    objective = _objective(
+        budget,
+        device,
+        law,
+        remat=remat,
+        attention=attention,
+        data_limit_tokens=data_limit_tokens,
+        critical_batch=critical_batch,
+        n_chips=chips,
+    )
     space = space or default_space(objective.device.kind)
     models = _models(space, settings, objective)
     folder = _writable(out)
@@ -263,6 +276,7 @@ def predict(
     device: DeviceOption = None,
     law: LawOption = None,
     remat: RematOption = "auto",
+    attention: AttentionOption = "plain",
     data_limit_tokens: DataOption = None,
     critical_batch: CriticalOption = False,
     chips: ChipsOption = 1,
@@ -273,7 +287,16 @@ def predict(
     from .search.predict import predict_one
     from .space.architecture import FIELDS
 
-    objective = _objective(budget, device, law, remat, data_limit_tokens, critical_batch, chips)
+    objective = _objective(
+        budget,
+        device,
+        law,
+        remat=remat,
+        attention=attention,
+        data_limit_tokens=data_limit_tokens,
+        critical_batch=critical_batch,
+        n_chips=chips,
+    )
     fields = {name: given[name] for name in FIELDS if name in given}
     answer = predict_one(objective, fields, config)
     if as_json:
@@ -697,15 +720,8 @@ def _print_written(folder: Path, names: list[str]) -> None:
     _print([f"\nWritten to {escape(str(folder))}: {', '.join(names)}"])
 
 
-def _objective(
-    budget: str,
-    device: str | None,
-    law: str | None,
-    remat: str = "auto",
-    data_limit_tokens: float | None = None,
-    critical_batch: bool = False,
-    n_chips: int = 1,
-) -> LossAtTime:
+def _objective(budget: str, device: str | None, law: str | None, **how: Any) -> LossAtTime:
+    """Of a budget by names of device and law; what is not given is as `LossAtTime` has it."""
     from .objectives.budget import parse_budget
     from .objectives.loss_at_time import LossAtTime
     from .objectives.presets import default_law, load_device, load_law
@@ -715,10 +731,7 @@ def _objective(
         device=machine,
         law=load_law(law or default_law(machine)),
         time_budget_s=parse_budget(budget),
-        remat=remat,  # type: ignore[arg-type]
-        data_limit_tokens=data_limit_tokens,
-        critical_batch=critical_batch,
-        n_chips=n_chips,
+        **how,
     )
 
 

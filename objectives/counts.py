@@ -19,7 +19,8 @@ Count = Any
 class Matmul(NamedTuple):
     """One kind of matmul, (m, k) x (k, n), and how often a forward pass runs it.
 
-    `has_weights` says whether its right-hand sides are parameters, one for each time it runs.
+    `has_weights` says whether its right-hand sides are parameters, one for each time it runs;
+    `unwritten` are elements of each that stay within a fused kernel.
     """
 
     part: str
@@ -28,6 +29,7 @@ class Matmul(NamedTuple):
     m: Count
     k: Count
     n: Count
+    unwritten: Count = 0
 
     @property
     def flops(self) -> Count:
@@ -37,7 +39,8 @@ class Matmul(NamedTuple):
     @property
     def memcpys(self) -> Count:
         """Elements read and written by all of them, forward: mk + kn + mn each."""
-        return self.count * (self.m * self.k + self.k * self.n + self.m * self.n)
+        operands = self.m * self.k + self.k * self.n + self.m * self.n
+        return self.count * (operands - self.unwritten)
 
     @property
     def n_params(self) -> Count:
@@ -45,19 +48,21 @@ class Matmul(NamedTuple):
         return self.count * self.k * self.n if self.has_weights else 0
 
 
-def layer_matmuls(arch: Architecture) -> tuple[Matmul, ...]:
+def layer_matmuls(arch: Architecture, *, fused: bool = False) -> tuple[Matmul, ...]:
     """The matmuls in the forward pass of one block.
 
     Query, key and value are one matmul and so are up and gate where the paper has them so: the
-    former counts its input once, a gate counts as a second up-projection.
+    former counts its input once, a gate counts as a second up-projection. With `fused` attention
+    scores are never written.
     """
     rows = arch.batch_size * arch.seq_len
     heads = arch.batch_size * arch.n_heads
+    unwritten = fused * arch.seq_len * arch.seq_len
     d_qkv = (arch.n_heads + 2 * arch.n_kv_heads) * arch.d_head
     return (
         Matmul("qkv", True, 1, rows, arch.d_model, d_qkv),
-        Matmul("scores", False, heads, arch.seq_len, arch.d_head, arch.seq_len),
-        Matmul("weighted_values", False, heads, arch.seq_len, arch.seq_len, arch.d_head),
+        Matmul("scores", False, heads, arch.seq_len, arch.d_head, arch.seq_len, unwritten),
+        Matmul("weighted_values", False, heads, arch.seq_len, arch.seq_len, arch.d_head, unwritten),
         Matmul("attention_output", True, 1, rows, arch.n_heads * arch.d_head, arch.d_model),
         Matmul("mlp_up", True, 1 + arch.gated_mlp, rows, arch.d_model, arch.d_ff),
         Matmul("mlp_down", True, 1, rows, arch.d_ff, arch.d_model),
@@ -98,12 +103,15 @@ def n_params_non_embedding(arch: Architecture) -> Count:
     return total({part: parts[part] for part in parts if part not in ("embedding", "logits")})
 
 
-def flops_by_part(arch: Architecture, *, remat: Count = False) -> dict[str, Count]:
+def flops_by_part(
+    arch: Architecture, *, remat: Count = False, fused: bool = False
+) -> dict[str, Count]:
     """FLOPs of one optimizer step by part, forward and backward.
 
     Args:
         arch: the model or models.
         remat: what the backward pass runs a second time, a number of `REMATS`.
+        fused: whether attention is one kernel that never writes its scores.
 
     Returns:
         FLOPs, a count (not FLOP/s).
@@ -111,16 +119,18 @@ def flops_by_part(arch: Architecture, *, remat: Count = False) -> dict[str, Coun
     References:
         Hoffmann et al. 2022, Appendix F, arXiv:2203.15556.
     """
-    return _by_part(arch, remat, "flops")
+    return _by_part(arch, remat, fused, "flops")
 
 
-def memcpys_by_part(arch: Architecture, *, remat: Count = False) -> dict[str, Count]:
-    """Elements that one optimizer step's matmuls read and write, by part; `remat` as above.
+def memcpys_by_part(
+    arch: Architecture, *, remat: Count = False, fused: bool = False
+) -> dict[str, Count]:
+    """Elements that one optimizer step's matmuls read and write, by part; arguments as above.
 
     References:
         Inbar and Sernau 2024, arXiv:2406.18922.
     """
-    return _by_part(arch, remat, "memcpys")
+    return _by_part(arch, remat, fused, "memcpys")
 
 
 def flops_per_step(arch: Architecture, *, remat: Count = False) -> Count:
@@ -133,10 +143,10 @@ def memcpys_per_step(arch: Architecture, *, remat: Count = False) -> Count:
     return total(memcpys_by_part(arch, remat=remat))
 
 
-def _by_part(arch: Architecture, remat: Count, quantity: str) -> dict[str, Count]:
+def _by_part(arch: Architecture, remat: Count, fused: bool, quantity: str) -> dict[str, Count]:
     parts = {
-        mm.part: matmul_passes(mm.part, remat) * arch.n_layers * getattr(mm, quantity)
-        for mm in layer_matmuls(arch)
+        mm.part: matmul_passes(mm.part, remat, fused=fused) * arch.n_layers * getattr(mm, quantity)
+        for mm in layer_matmuls(arch, fused=fused)
     }
     parts["logits"] = PASSES * getattr(logits_matmul(arch), quantity)
     return parts

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from .memory import memory_bytes
 from .remat import REMATS, remat_code
 
 Remat = Literal["none", "dots", "layer", "auto"]
+Attention = Literal["plain", "fused"]
 # What `auto` tries, the fastest first, each of which needs less memory than the one before.
 FASTEST_FIRST = ("none", "dots", "layer")
 
@@ -29,6 +30,8 @@ FASTEST_FIRST = ("none", "dots", "layer")
 REPETITIONS_SCALE = 15.39
 FEW_STEPS = 1000
 MANY_EPOCHS = 4
+# The share of a step's time that another attention would save, from which on it is told.
+MUCH_SAVED = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,9 @@ class LossAtTime:
             that the batch may be searched. A law fitted on large batches is then charged twice.
         n_chips: devices among which every batch is split. They work data parallel where the model
             fits so, or else fully sharded; only what fits neither way is rematerialised.
+        attention: `plain`, matmuls that write their scores to memory, as the validation stage
+            trains and as devices are calibrated; or `fused`, one kernel that does not, as other
+            trainers have it on accelerators.
 
     Raises:
         ValueError: the budget or the data limit is not positive and finite, or `n_chips` is not
@@ -102,6 +108,7 @@ class LossAtTime:
     data_limit_tokens: float | None = None
     critical_batch: bool = False
     n_chips: int = 1
+    attention: Attention = "plain"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.time_budget_s) and self.time_budget_s > 0):
@@ -113,6 +120,8 @@ class LossAtTime:
             raise ValueError(f"`data_limit_tokens` must be at least 1, but got {limit}")
         if self.remat not in (*REMATS, "auto"):
             raise ValueError(f"`remat` must be none, dots, layer or auto, but got {self.remat!r}")
+        if self.attention not in get_args(Attention):
+            raise ValueError(f"`attention` must be plain or fused, but got {self.attention!r}")
         if self.n_chips < 1:
             raise ValueError(f"`n_chips` must be at least 1, but got {self.n_chips}")
         if self.n_chips > 1:
@@ -120,8 +129,14 @@ class LossAtTime:
 
     @property
     def machine(self) -> str:
-        """The device's name, with their number where there are several."""
-        return self.device.name if self.n_chips == 1 else f"{self.n_chips} × {self.device.name}"
+        """The device's name, with their number where there are several, and how they attend."""
+        times = "" if self.n_chips == 1 else f"{self.n_chips} × "
+        return f"{times}{self.device.name}{', fused attention' * self.fused}"
+
+    @property
+    def fused(self) -> bool:
+        """Whether attention is one kernel that never writes its scores."""
+        return self.attention == "fused"
 
     def check_batch(self, batch_size: Any) -> None:
         """Raise ValueError unless the chips divide a batch, or every one of several."""
@@ -163,7 +178,7 @@ class LossAtTime:
         grow with every count, which the time of the chosen way need not.
         """
         compute_s = self.device.step_time_model.step_time_s(
-            self.share(arch), remat=self._ways[0][0], n_shares=self.n_chips
+            self.share(arch), remat=self._ways[0][0], n_shares=self.n_chips, fused=self.fused
         )
         ways = itertools.product(*self._ways)
         fits = any(self._memory_bytes(arch, *way) <= self.device.memory_bytes for way in ways)
@@ -205,7 +220,10 @@ class LossAtTime:
         model, share = self.device.step_time_model, self.share(arch)
         n_shares = self.n_shares(sharded)
         compute_s = _of_each(
-            remat, lambda remat: model.step_time_s(share, remat=remat, n_shares=n_shares)
+            remat,
+            lambda remat: model.step_time_s(
+                share, remat=remat, n_shares=n_shares, fused=self.fused
+            ),
         )
         return self.with_communication(compute_s, arch, sharded)
 
@@ -253,8 +271,17 @@ class LossAtTime:
     def _memory_bytes(self, arch: Architecture, remat: int, sharded: bool) -> Any:
         size, share = self.device.bytes_per_element, self.share(arch)
         return memory_bytes(
-            share, bytes_per_element=size, remat=remat, n_shares=self.n_shares(sharded)
+            share,
+            bytes_per_element=size,
+            remat=remat,
+            n_shares=self.n_shares(sharded),
+            fused=self.fused,
         )
+
+    def _saved_by_fusing(self, arch: Architecture) -> float:
+        """The share of a step's time that attention as one kernel would save."""
+        fused = dataclasses.replace(self, attention="fused")
+        return float(1 - fused.step_time_s(arch) / self.step_time_s(arch))
 
     def flags(self, arch: Architecture, prediction: Prediction) -> list[str]:
         """What a reader must know before believing one model's prediction, a sentence each."""
@@ -297,6 +324,16 @@ class LossAtTime:
                     f"within {prediction.n_tokens:,.0f} tokens, and these end "
                     f"{law.copying.gain:.0%} below the others"
                 )
+        if self.fused:
+            flags.append(
+                "fused attention was counted, not timed: its kernel at the rate of other matmuls, "
+                "all else as in steps with plain attention"
+            )
+        elif self.device.kind != "cpu" and (saved := self._saved_by_fusing(arch)) >= MUCH_SAVED:
+            flags.append(
+                f"plain attention: a kernel that never writes its scores would take {saved:.0%} "
+                "off each step; --attention fused predicts for trainers that have one"
+            )
         if prediction.n_steps < FEW_STEPS:
             flags.append(
                 f"only {prediction.n_steps:.0f} optimizer steps (under {FEW_STEPS:,}): "

@@ -190,4 +190,7 @@ def law_loss(
     for name, coefficient in zip(terms, coefficients, strict=True):
         parts = parts + coefficient * TERMS[name](run or {})
     loss = parts if kappa == 1 else parts**kappa
-    return loss * copying_factor(*copying, n_tokens, run or {}) if copying else loss
+    if not copying:
+        return loss
+    gain, onset_tokens = copying
+    return loss * copying_factor(gain, onset_tokens, n_tokens, run or {})

@@ -42,7 +42,12 @@ LEAST_SHARE = 0.66
 
 
 def memory_by_part(
-    arch: Architecture, *, bytes_per_element: int, remat: int = 0, scan_layers: bool = False
+    arch: Architecture,
+    *,
+    bytes_per_element: int,
+    remat: int = 0,
+    scan_layers: bool = False,
+    fused: bool = False,
 ) -> Parts:
     """Bytes of one training step by part.
 
@@ -52,17 +57,19 @@ def memory_by_part(
         remat: what the backward pass runs a second time instead of keeping it, a number of
             `REMATS`, the same for all models.
         scan_layers: whether the layers are a loop.
+        fused: whether attention is one kernel that never writes its scores. The compiler's plans
+            had none such; what is kept then is what those have without scores.
 
     Returns:
         Bytes of the `weights`, the `optimizer`'s moments, the `gradients` (before them, working
         copies of the weights), of the activations kept of all blocks' `residual` stream and norms,
         `attention` and `mlp`, of the `working_set`: the logits with their gradient, or what the
         last block's backward pass works on, and of `holes`. Attention keeps its seq_len x seq_len
-        scores.
+        scores, unless it is fused.
     """
-    kept = _kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers)
+    kept = _kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers, fused)
     block = total(kept)
-    working_set = _working_set(arch, bytes_per_element, 0 if scan_layers else block)
+    working_set = _working_set(arch, bytes_per_element, 0 if scan_layers else block, fused)
     return {
         "weights": BYTES_PER_PARAM["weights"] * n_params(arch),
         "optimizer": BYTES_PER_PARAM["optimizer"] * n_params(arch),
@@ -80,6 +87,7 @@ def memory_bytes(
     remat: int = 0,
     scan_layers: bool = False,
     n_shares: int = 1,
+    fused: bool = False,
     holes: float = HOLES,
 ) -> Any:
     """Bytes of one training step, the sum of `memory_by_part`.
@@ -88,8 +96,8 @@ def memory_bytes(
     `holes` is their share of the bytes of activations and working set.
     """
     per_param = (sum(BYTES_PER_PARAM.values()) + bytes_per_element) / n_shares
-    block = total(_kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers))
-    working_set = _working_set(arch, bytes_per_element, 0 if scan_layers else block)
+    block = total(_kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers, fused))
+    working_set = _working_set(arch, bytes_per_element, 0 if scan_layers else block, fused)
     return total(
         {
             "parameters": per_param * n_params(arch),
@@ -134,17 +142,19 @@ def _holes(size: Any, share: float = HOLES) -> Any:
     return np.floor(share * size)
 
 
-def _kept_of_block(arch: Architecture, size: int, remat: str, scan_layers: bool) -> Parts:
+def _kept_of_block(
+    arch: Architecture, size: int, remat: str, scan_layers: bool, fused: bool
+) -> Parts:
     """Bytes that one block keeps for its backward pass; `size` is the compute dtype's.
 
     Norms keep what they put out (the residual stream before the MLP is summed up again), attention
     its queries, keys and values, the rotated queries, scores and its heads' output, the MLP what
-    its first matrices put out.
+    its first matrices put out. Fused attention keeps two numbers of a query instead of its scores.
     """
     rows = arch.batch_size * arch.seq_len
     d_queries = arch.n_heads * arch.d_head
     d_qkv = d_queries + 2 * arch.n_kv_heads * arch.d_head
-    scores = arch.n_heads * arch.seq_len
+    scores = arch.n_heads * (2 if fused else arch.seq_len)
     hidden = arch.d_ff * (1 + arch.gated_mlp)
     if remat == "layer":
         return {"residual": size * rows * arch.d_model}
@@ -166,23 +176,27 @@ def _kept_of_block(arch: Architecture, size: int, remat: str, scan_layers: bool)
     return {part: rows * n for part, n in per_row.items()}
 
 
-def _working_set(arch: Architecture, size: int, freed: Any) -> Any:
+def _working_set(arch: Architecture, size: int, freed: Any, fused: bool) -> Any:
     """Bytes beside the state and what all blocks keep, when a step needs most.
 
     Args:
         arch: the model or models.
         size: bytes of the compute dtype.
         freed: bytes that the last block keeps, which its backward pass uses up.
+        fused: whether attention has no scores, but gradients of all that goes into it.
     """
     rows = arch.batch_size * arch.seq_len
     at_the_loss = (WIDE_BYTES + size) * rows * arch.vocab_size
-    kept = _kept_of_block(arch, size, "none", scan_layers=False)
+    kept = _kept_of_block(arch, size, "none", False, fused)
     input_bytes = size * rows * arch.d_model
     # The MLP's backward pass comes first and has gradients of the same sizes; with it go what it
     # kept and the norm before it.
     in_the_mlp = total(kept) + kept["mlp"] + input_bytes
-    scores = SCORE_GRADIENTS * size * rows * arch.n_heads * arch.seq_len
-    in_attention = total(kept) - kept["mlp"] - input_bytes + scores
+    if fused:
+        gradients = size * rows * 2 * (arch.n_heads + arch.n_kv_heads) * arch.d_head
+    else:
+        gradients = SCORE_GRADIENTS * size * rows * arch.n_heads * arch.seq_len
+    in_attention = total(kept) - kept["mlp"] - input_bytes + gradients
     last_gradient = WIDE_BYTES * arch.vocab_size * arch.d_model
     in_the_block = np.maximum(in_the_mlp, in_attention) - freed + last_gradient
     return np.maximum(at_the_loss, in_the_block)

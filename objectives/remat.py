@@ -1,7 +1,8 @@
 """Rematerialisation: what a backward pass runs a second time so that less is kept for it.
 
-A policy is a number, its place in `REMATS`, so that an array of models can have an array of them;
-"none" counts as false and "layer" as true.
+Fused attention, one kernel that never writes its scores, is rematerialisation too: its backward
+pass multiplies the scores out again. A policy is a number, its place in `REMATS`, so that an array
+of models can have an array of them; "none" counts as false and "layer" as true.
 """
 
 from __future__ import annotations
@@ -32,16 +33,26 @@ def remat_code(name: str) -> int:
     return REMATS.index(name)
 
 
-def matmul_passes(part: str, remat: Any) -> Any:
+def matmul_passes(part: str, remat: Any, *, fused: bool = False) -> Any:
     """How often a step runs a block's matmul, forward and backward.
+
+    A fused kernel multiplies the scores out once more, and of both attention matmuls it leaves out
+    what lies in the future, half of them.
 
     Args:
         part: as `counts.layer_matmuls` names it.
         remat: a policy's number, or an array of them.
+        fused: whether attention is one kernel.
+
+    References:
+        Dao 2023, FlashAttention-2, arXiv:2307.08691, sections 2.3 and 3.1.
     """
-    return PASSES + sum(
+    passes = PASSES + sum(
         1 * (remat == code) for code, name in enumerate(REMATS) if part in AGAIN[name]
     )
+    if fused and part in ATTENDING:
+        return (passes + (part == "scores")) / 2
+    return passes
 
 
 def elementwise_passes(remat: Any) -> Any:

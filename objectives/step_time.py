@@ -23,7 +23,7 @@ from .counts import (
     n_params_by_part,
     total,
 )
-from .remat import PASSES, elementwise_passes, matmul_passes
+from .remat import ATTENDING, PASSES, elementwise_passes, matmul_passes
 
 Parts = dict[str, Any]
 
@@ -35,22 +35,23 @@ CACHED_PARAMS = 2**18
 CACHED_SCORES = 2**17
 
 
-def roofline_by_part(arch: Architecture, *, remat: Any, ridge: float) -> Parts:
+def roofline_by_part(arch: Architecture, *, remat: Any, ridge: float, fused: bool = False) -> Parts:
     """FLOPs, or the FLOPs that a matmul's memory copies last as long as, whichever is more.
 
     Args:
         arch: the model or models.
         remat: what of the blocks runs a second time, a number of `REMATS`.
         ridge: FLOPs in the time of one memory copy (element).
+        fused: whether attention is one kernel that never writes its scores.
 
     References:
         Williams, Waterman and Patterson 2009, Roofline, doi:10.1145/1498765.1498785.
     """
     parts = {
-        mm.part: matmul_passes(mm.part, remat)
+        mm.part: matmul_passes(mm.part, remat, fused=fused)
         * arch.n_layers
         * _larger(mm.flops, ridge * mm.memcpys)
-        for mm in layer_matmuls(arch)
+        for mm in layer_matmuls(arch, fused=fused)
     }
     last = logits_matmul(arch)
     return parts | {"logits": PASSES * _larger(last.flops, ridge * last.memcpys)}
@@ -126,6 +127,12 @@ FEATURES: dict[str, Callable[..., Parts]] = {
     "steps": lambda arch, *, remat: {"overhead": 1},
 }
 ROOFLINE = "roofline_flops"
+# What attention that is one kernel does away with.
+OF_WRITTEN_SCORES = ("softmax", "spilled_softmax")
+# The least width of a head for which such a kernel's matmuls fill a TPU's matrix unit (128 or 256
+# wide) and hide a GPU's exponentials, which at 128 take half as long as they do (Shah et al. 2024,
+# FlashAttention-3, arXiv:2407.08608, section 3.1). Narrower heads take as long as if they were so.
+FULL_HEAD = 128
 # What chips that share the state each do a part of.
 SHARED = ("params", "stacked", "lookup")
 # What a step does once, however many forward and backward passes it accumulates gradients over.
@@ -196,7 +203,7 @@ class StepTimeModel:
             )
 
     def step_time_by_part(
-        self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1
+        self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1, fused: bool = False
     ) -> Parts:
         """Seconds of one optimizer step by part; they add up to `step_time_s`.
 
@@ -204,33 +211,50 @@ class StepTimeModel:
             arch: the model or models, with the batch of one chip.
             remat: what of the blocks runs a second time, a number of `REMATS`.
             n_shares: chips that share weights, gradients and moments.
+            fused: whether attention is one kernel that never writes its scores.
         """
         parts: Parts = {}
         for feature, seconds in self.seconds_per_unit.items():
             if seconds:
                 each = seconds / n_shares if feature in SHARED else seconds
-                for part, units in units_by_part(feature, arch, remat, self.ridge).items():
-                    parts[part] = parts.get(part, 0) + each * units
+                units = units_by_part(feature, arch, remat, self.ridge, fused=fused)
+                for part, count in units.items():
+                    parts[part] = parts.get(part, 0) + each * count
         return parts
 
-    def units(self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1) -> list[Any]:
+    def units(
+        self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1, fused: bool = False
+    ) -> list[Any]:
         """Units of each feature in one optimizer step, in the order of `MODELS`."""
         return [
-            total(units_by_part(feature, arch, remat, self.ridge))
+            total(units_by_part(feature, arch, remat, self.ridge, fused=fused))
             / (n_shares if feature in SHARED else 1)
             for feature in MODELS[self.name]
         ]
 
-    def step_time_s(self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1) -> Any:
+    def step_time_s(
+        self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1, fused: bool = False
+    ) -> Any:
         """Seconds of one optimizer step; arguments as of `step_time_by_part`."""
-        return total(self.step_time_by_part(arch, remat=remat, n_shares=n_shares))
+        return total(self.step_time_by_part(arch, remat=remat, n_shares=n_shares, fused=fused))
 
 
-def units_by_part(feature: str, arch: Architecture, remat: Any, ridge: float) -> Parts:
+def units_by_part(
+    feature: str, arch: Architecture, remat: Any, ridge: float, *, fused: bool = False
+) -> Parts:
     """Units of a feature in one optimizer step, by part."""
     if feature == ROOFLINE:
-        return roofline_by_part(arch, remat=remat, ridge=ridge)
-    return FEATURES[feature](arch, remat=remat)
+        parts = roofline_by_part(arch, remat=remat, ridge=ridge, fused=fused)
+    elif feature in ("memcpys", "flops"):
+        parts = FEATURES[feature](arch, remat=remat, fused=fused)
+    elif fused and feature in OF_WRITTEN_SCORES:
+        return {"scores": 0 * arch.n_layers}
+    else:
+        return FEATURES[feature](arch, remat=remat)
+    if fused and feature != "memcpys":
+        idle = _larger(FULL_HEAD / arch.d_head, 1)
+        parts |= {part: idle * parts[part] for part in ATTENDING}
+    return parts
 
 
 def _larger(a: Any, b: Any) -> Any:

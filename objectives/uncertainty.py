@@ -28,9 +28,10 @@ BEATS_AT_LEAST = (1 - COVERAGE) / 2
 # About a datasheet device's utilisation, and the scatter of shapes about such a device's step time.
 UTILISATION_SPREAD = 0.2
 DATASHEET_RESIDUAL = 0.1
-# How far a chip is from its compiler's estimates, on all shapes alike: an assumption. Four
-# published steps of v5e took 0.80 to 1.21 of the prediction (experiments/published_tpu.py).
-COMPILER_SPREAD = 0.1
+# How far steps are, on all shapes alike, from a compiler's estimates of them, or with fused
+# attention from what steps without it let one expect: an assumption. Of twelve published steps with
+# it eleven took 0.97 to 1.17 of the prediction for compiled devices (experiments/published_tpu.py).
+UNTIMED_SPREAD = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,12 +74,13 @@ def datasheet_draws(device: Device, *, n_draws: int = 400, seed: int = 0) -> np.
     return seconds * np.column_stack([device.utilisation / shares, np.ones(n_draws)])
 
 
-def compiled_draws(seconds_per_unit: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Draws of a model of a compiler's estimates as draws of its chip's, (draws, features).
+def untimed_draws(seconds_per_unit: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """Draws of a model of other steps as draws of those that are asked for, (draws, features).
 
-    No chip has run the steps, so the estimates' level is uncertain by `COMPILER_SPREAD`.
+    No chip has run them, or none with their attention, so their level is uncertain by
+    `UNTIMED_SPREAD`.
     """
-    levels = np.random.default_rng(seed).normal(0, COMPILER_SPREAD, (len(seconds_per_unit), 1))
+    levels = np.random.default_rng(seed).normal(0, UNTIMED_SPREAD, (len(seconds_per_unit), 1))
     return seconds_per_unit * np.exp(levels)
 
 
@@ -188,7 +190,7 @@ def draw_losses(
     model, share = objective.device.step_time_model, objective.share(arch)
     n_params = objective.counted_params(prediction).astype(float)
     n_shares = objective.n_shares(prediction.sharded)
-    each = model.units(share, remat=prediction.remat, n_shares=n_shares)
+    each = model.units(share, remat=prediction.remat, n_shares=n_shares, fused=objective.fused)
     units = [np.broadcast_to(one, n_params.shape) for one in each]
     shape = n_draws, len(n_params)
     step_time_s = objective.with_communication(seconds @ np.array(units), arch, prediction.sharded)

@@ -105,7 +105,7 @@ def _by_space(questions: list[Question]) -> Iterator[list[Question]]:
 def _machine(question: Question) -> str:
     """What makes a frontier, beside the space."""
     objective = question.objective
-    return repr((objective.device, objective.remat, objective.n_chips))
+    return repr((objective.device, objective.remat, objective.n_chips, objective.attention))
 
 
 def _frontiers(

@@ -82,6 +82,7 @@ class Found:
             "data_limit_tokens": self.objective.data_limit_tokens,
             "critical_batch": self.objective.critical_batch,
             "n_chips": self.objective.n_chips,
+            "attention": self.objective.attention,
             "n_valid": self.n_valid,
             "certified": self.certified,
             "optuna_regret": self.optuna_regret,

@@ -57,6 +57,7 @@ def predict_one(
         "time_budget_s": objective.time_budget_s,
         "device": objective.device.name,
         "n_chips": objective.n_chips,
+        "attention": objective.attention,
         "law": objective.law.name,
         "warnings": warnings + ([f"{config}: {note}"] if note else []),
         "parts": breakdown(candidate, objective),
@@ -88,15 +89,14 @@ def breakdown(candidate: Candidate, objective: LossAtTime) -> dict[str, dict[str
     prediction = candidate.prediction
     arch, remat = objective.share(candidate.arch), prediction.remat
     n_shares = objective.n_shares(prediction.sharded)
-    times_s = objective.device.step_time_model.step_time_by_part(
-        arch, remat=remat, n_shares=n_shares
-    )
+    how = {"remat": remat, "fused": objective.fused}
+    times_s = objective.device.step_time_model.step_time_by_part(arch, n_shares=n_shares, **how)
     if objective.n_chips > 1:
         times_s["communication"] = prediction.step_time_s - sum(times_s.values())
     quantities = {
         "n_params": n_params_by_part(arch),
-        "memcpys": memcpys_by_part(arch, remat=remat),
-        "flops": flops_by_part(arch, remat=remat),
+        "memcpys": memcpys_by_part(arch, **how),
+        "flops": flops_by_part(arch, **how),
         "step_time_s": times_s,
     }
     return {

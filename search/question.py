@@ -112,7 +112,7 @@ class QuestionMaker:
         with _blaming(options["budget"]) as value:
             budget = str(value)
             objective = LossAtTime(device=device, law=law, time_budget_s=parse_budget(budget))
-        for name in ("remat", "data_limit_tokens", "critical_batch"):
+        for name in ("remat", "attention", "data_limit_tokens", "critical_batch"):
             with _blaming(options[name]) as value:
                 unlimited = name == "data_limit_tokens" and value == math.inf
                 changed = {name: None if unlimited else value}

@@ -8,6 +8,7 @@ from typing import Any
 from ..objectives.device import Device
 from ..objectives.loss_at_time import LossAtTime
 from ..objectives.loss_law import LossLaw
+from ..objectives.step_time import FULL_HEAD
 from ..objectives.uncertainty import COVERAGE, DATASHEET_RESIDUAL, UTILISATION_SPREAD
 from ..space.architecture import FIELDS
 from ..space.search_space import ANY_RATIO, SearchSpace
@@ -21,6 +22,12 @@ REMAT = {
     "auto": "as little as fits runs again in the backward pass",
 }
 
+FUSED = (
+    "One fused kernel: no scores are written, what lies in the future is left out, the backward "
+    f"pass multiplies the scores out again, and heads narrower than {FULL_HEAD} take as long as if "
+    "they were so wide. All coefficients are those of plain attention."
+)
+
 
 def assumptions(searched: Searched) -> list[tuple[str, str]]:
     """Name and text of each assumption."""
@@ -30,6 +37,7 @@ def assumptions(searched: Searched) -> list[tuple[str, str]]:
     items = [
         ("Device", _device(device)),
         *([("Chips", _chips(objective))] if objective.n_chips > 1 else []),
+        *([("Attention", FUSED)] if objective.fused else []),
         ("Step time", _step_time(device)),
         ("Loss law", _law(law)),
         ("Law's range", _range(law)),

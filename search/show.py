@@ -164,7 +164,8 @@ def short_count(count: float) -> str:
 
 def _assumptions(objective: LossAtTime) -> str:
     times = f"{objective.n_chips} × " if objective.n_chips > 1 else ""
-    return escape(f"Device {times}{objective.device.label}; law {objective.law.name}.\n")
+    attention = ", fused attention" * objective.fused
+    return escape(f"Device {times}{objective.device.label}{attention}; law {objective.law.name}.\n")
 
 
 def _sharing(objective: LossAtTime, *, sharded: bool, batch_size: int) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anybudget.objectives import counts
-from anybudget.objectives.remat import remat_code
+from anybudget.objectives.remat import ATTENDING, remat_code
 from anybudget.space.architecture import COUNT_FIELDS, Architecture
 
 LLAMA_2_7B = Architecture(
@@ -154,6 +154,23 @@ def test_rematerialisation_runs_some_matmuls_a_fourth_time(by_part, remat, once_
     once, again = by_part(TOY), by_part(TOY, remat=remat_code(remat))
     for part, count in once.items():
         assert 3 * again[part] == (4 if part in once_more else 3) * count
+
+
+@pytest.mark.parametrize(("remat", "more"), [("none", 0), ("dots", 1)])
+def test_a_fused_kernel_writes_no_scores_and_leaves_out_half(remat, more):
+    flops, memcpys = (
+        by_part(TOY, remat=remat_code(remat), fused=True)
+        for by_part in (counts.flops_by_part, counts.memcpys_by_part)
+    )
+    heads, seq_len, d_head = TOY.batch_size * TOY.n_heads, TOY.seq_len, TOY.d_head
+    # Forward 1, backward 2, of the scores one more; half of each lies in the future.
+    for part, passes in (("scores", 4 + more), ("weighted_values", 3 + more)):
+        once = TOY.n_layers * heads * seq_len * d_head
+        assert flops[part] == passes / 2 * once * 2 * seq_len
+        assert memcpys[part] == passes / 2 * once * 2
+    for by_part, fused in ((counts.flops_by_part, flops), (counts.memcpys_by_part, memcpys)):
+        others = {part: n for part, n in fused.items() if part not in ATTENDING}
+        assert others.items() <= by_part(TOY, remat=remat_code(remat)).items()
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)

@@ -38,6 +38,7 @@ def ranked(space, objective):
         {"time_budget_s": 0.05},
         {"remat": "none"},
         {"remat": "layer", "data_limit_tokens": 1e5},
+        {"attention": "fused"},
     ],
     ids=str,
 )

@@ -41,6 +41,22 @@ def test_json_is_one_document(run, result, tmp_path):
         assert json.loads(path.read_text()) == answer["config"][path.name]
 
 
+@pytest.mark.parametrize(
+    ("kind", "attention", "told"),
+    [("gpu", "plain", True), ("gpu", "fused", False), ("cpu", "plain", False)],
+)
+def test_that_an_accelerator_s_trainer_fuses_attention_is_told(
+    run, small_space, objective, tmp_path, kind, attention, told
+):
+    device = dataclasses.replace(objective.device, kind=kind)
+    asked = dataclasses.replace(objective, device=device, attention=attention)
+    space = dataclasses.replace(small_space, gated_mlp=(True,))
+    save(find(space, asked, top=1, n_trials=1), tmp_path, command="find 10m", seed=0)
+    _, out, _ = run("export", tmp_path, "--to", "maxtext")
+    assert ("`find --attention fused` predicts that" in out) == told
+    assert f"on {asked.machine}" in (tmp_path / "export/maxtext/maxtext.yml").read_text()
+
+
 def test_another_candidate_is_another_model(run, result):
     rows = json.loads((result / "result.json").read_text())["candidates"]
     widths = []

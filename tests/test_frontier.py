@@ -32,6 +32,7 @@ CHANGES = {
     "a long time": lambda one: dataclasses.replace(one, time_budget_s=1e7),
     "without remat": lambda one: dataclasses.replace(one, remat="none"),
     "with remat": lambda one: dataclasses.replace(one, remat="layer"),
+    "fused attention": lambda one: dataclasses.replace(one, attention="fused"),
     "little data": lambda one: dataclasses.replace(one, data_limit_tokens=1e5),
     "critical batch": lambda one: dataclasses.replace(one, critical_batch=True),
     "other N": lambda one: changed_law(one, n_convention="non_embedding"),

@@ -232,11 +232,27 @@ def test_flag_many_epochs(roomy):
         ({"data_limit_tokens": -5.0}, "`data_limit_tokens` must be at least 1"),
         ({"data_limit_tokens": math.nan}, "`data_limit_tokens` must be at least 1"),
         ({"remat": "block"}, "`remat` must be none, dots, layer or auto, but got 'block'"),
+        ({"attention": "flash"}, "`attention` must be plain or fused, but got 'flash'"),
     ],
 )
 def test_refused(objective, change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(objective, **change)
+
+
+def test_fused_attention_is_faster_and_needs_less_and_says_that_nothing_was_timed(roomy):
+    accelerator = dataclasses.replace(roomy.device, kind="gpu")
+    plain = dataclasses.replace(roomy, device=accelerator)
+    fused = dataclasses.replace(plain, attention="fused")
+    arch = dataclasses.replace(ARCH, seq_len=2048)
+    slow, fast = (one.predict(arch) for one in (plain, fused))
+    assert fast.step_time_s < slow.step_time_s
+    assert fast.memory_bytes < slow.memory_bytes
+    saved = 1 - fast.step_time_s / slow.step_time_s
+    assert any(f"take {saved:.0%} off each step" in flag for flag in plain.flags(arch, slow))
+    assert any("counted, not timed" in flag for flag in fused.flags(arch, fast))
+    assert not [flag for flag in roomy.flags(arch, slow) if "attention" in flag]  # on a CPU
+    assert (plain.machine, fused.machine) == ("toy", "toy, fused attention")
 
 
 def test_on_several_chips_each_computes_its_share_and_waits_for_the_others(chips):

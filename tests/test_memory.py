@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,13 +98,35 @@ def test_a_gate_keeps_one_more_hidden_layer():
     assert gated_bytes - plain_bytes == 4 * 30 * 3 * 10
 
 
+@pytest.mark.parametrize("remat", ["none", "dots", "layer"])
+def test_of_fused_attention_nothing_grows_with_the_square_of_the_length(remat):
+    lengths = [
+        dataclasses.replace(TOY, seq_len=seq_len, batch_size=4096 // seq_len)
+        for seq_len in (32, 4096)
+    ]
+    how: dict[str, Any] = {"bytes_per_element": 2, "remat": remat_code(remat)}
+    short, long = (memory_bytes(arch, **how, fused=True) for arch in lengths)
+    assert short == long < memory_bytes(lengths[1], **how)
+    parts = memory_by_part(lengths[0], **how, fused=True)
+    if remat == "none":  # 72 bytes a row as without scores, and two numbers of each query and head
+        d_qkv = (TOY.n_heads + 2 * TOY.n_kv_heads) * TOY.d_head
+        per_row = 2 * (d_qkv + 2 * TOY.n_heads * TOY.d_head) + 4 * 2 * TOY.n_heads
+        assert parts["attention"] == 4096 * TOY.n_layers * per_row
+
+
 @pytest.mark.parametrize("bytes_per_element", [2, 4])
 @pytest.mark.parametrize("remat", range(len(REMATS)))
 @pytest.mark.parametrize("scan_layers", [False, True])
-def test_total_is_the_sum_and_arrays_hold_the_scalars(bytes_per_element, remat, scan_layers):
+@pytest.mark.parametrize("fused", [False, True])
+def test_total_is_the_sum_and_arrays_hold_the_scalars(bytes_per_element, remat, scan_layers, fused):
     depths = np.array([1.0, 3.0, 9.0])
     vocabularies = np.array([5.0, 50.0]).reshape(2, 1)
-    how = {"bytes_per_element": bytes_per_element, "remat": remat, "scan_layers": scan_layers}
+    how = {
+        "bytes_per_element": bytes_per_element,
+        "remat": remat,
+        "scan_layers": scan_layers,
+        "fused": fused,
+    }
     mesh = dataclasses.replace(TOY, n_layers=depths, vocab_size=vocabularies)
     for (i, j), total in np.ndenumerate(memory_bytes(mesh, **how)):
         one = dataclasses.replace(TOY, n_layers=int(depths[j]), vocab_size=int(vocabularies[i, 0]))
@@ -111,15 +134,17 @@ def test_total_is_the_sum_and_arrays_hold_the_scalars(bytes_per_element, remat, 
 
 
 @pytest.mark.parametrize("remat", range(len(REMATS)))
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize(
     "field", ["d_model", "n_layers", "n_heads", "d_head", "d_ff", "vocab_size", "seq_len"]
 )
-def test_memory_grows_with_every_count(remat, field):
+def test_memory_grows_with_every_count(remat, fused, field):
     """The search passes over meshes whose smallest member does not fit."""
     for vocab_size in (5, 500):
         arch = dataclasses.replace(TOY, vocab_size=vocab_size)
         larger = dataclasses.replace(arch, **{field: 2 * getattr(arch, field)})
         least, most = (
-            memory_bytes(one, bytes_per_element=2, remat=remat) for one in (arch, larger)
+            memory_bytes(one, bytes_per_element=2, remat=remat, fused=fused)
+            for one in (arch, larger)
         )
         assert least < most

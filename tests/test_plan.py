@@ -60,6 +60,7 @@ def test_a_table_goes_before_what_it_extends_and_that_before_the_defaults(plan):
     name = "other"
     extends = "base"
     remat = "layer"
+    attention = "fused"
     data_limit_tokens = [inf, 1e9]
     critical_batch = true
     """
@@ -68,6 +69,8 @@ def test_a_table_goes_before_what_it_extends_and_that_before_the_defaults(plan):
     assert {q.objective.device.name for q in (base, limited)} == {"h100-sxm"}
     assert {q.objective.law.name for q in (base, limited)} == {"hoffmann-2022"}
     assert (base.objective.remat, limited.objective.remat) == ("none", "layer")
+    assert (base.objective.attention, limited.objective.attention) == ("plain", "fused")
+    assert limited.title == "1h on h100-sxm, fused attention under hoffmann-2022"
     limits = [q.objective.data_limit_tokens for q in (base, unlimited, limited)]
     assert limits == [None, None, 1e9]
     assert [q.objective.critical_batch for q in (base, unlimited)] == [False, True]

@@ -166,6 +166,33 @@ def test_remat_runs_the_blocks_once_more_and_nothing_else(feature):
         assert 3 * again[part] == (4 if is_again else 3) * units
 
 
+@pytest.mark.parametrize("name", ["paper", "traffic", "stacked"])
+def test_fused_attention_takes_no_softmax_and_longer_with_narrow_heads(name):
+    model = model_of(name)
+    plain = dataclasses.replace(
+        model,
+        seconds_per_unit={
+            feature: 0.0 if "softmax" in feature else seconds
+            for feature, seconds in model.seconds_per_unit.items()
+        },
+    )
+    fields = {"d_model": 1024, "n_layers": 2, "seq_len": 4096, "batch_size": 1}
+    wide, half, narrow = (
+        Architecture.from_shape(**fields, d_head=d_head) for d_head in (128, 64, 32)
+    )
+    times = [model.step_time_by_part(arch, fused=True) for arch in (wide, half, narrow)]
+    for part, seconds in plain.step_time_by_part(wide).items():
+        ratio = {"scores": 4 / 6, "weighted_values": 3 / 6}.get(part, 1.0)
+        # What a roofline or memory copies said of writing the scores falls away besides.
+        assert times[0][part] <= ratio * seconds * (1 + 1e-12)
+        if part not in ("scores", "weighted_values"):
+            assert times[0][part] == pytest.approx(seconds)
+    matmuls = [one["scores"] + one["weighted_values"] for one in times]
+    # As many FLOPs in all three; as many heads more as they are narrower.
+    assert matmuls[1] == pytest.approx(2 * matmuls[0], rel=0.05)
+    assert matmuls[2] == pytest.approx(4 * matmuls[0], rel=0.05)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_is_the_same_after_a_file(name):
     model = model_of(name)

@@ -148,6 +148,11 @@ def confirm(
     if n_seeds < 1:
         raise ValueError(f"`seeds` must be at least 1, but got {n_seeds}")
     objective, entries = choose(result, **choice)
+    if objective.fused:
+        raise ValueError(
+            "a result to confirm must be of plain attention, as training here has it, but this one "
+            "is of fused; search again without --attention fused, or `anybudget export` it"
+        )
     device = objective.device
     machines = set()
     if engine is None:
