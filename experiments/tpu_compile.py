@@ -34,7 +34,7 @@ from anybudget.objectives.remat import remat_code
 from anybudget.space.architecture import Architecture
 from anybudget.validation.compile_rows import CompileRow, row_of, steps_of
 from anybudget.validation.compiled import compile_for
-from anybudget.validation.model import Execution, Remat
+from anybudget.validation.model import Attention, Execution, Remat
 from anybudget.validation.runs import append_row, read_rows
 from anybudget.validation.topology import parse_topology
 
@@ -89,7 +89,14 @@ def main() -> None:
     report_traffic([row for path in PLANS for row in rows_of(path) if row.traffic_bytes])
 
 
-def compile_missing(design: list[Job], path: Path, *, with_time: bool, most: int) -> None:
+def compile_missing(
+    design: list[Job],
+    path: Path,
+    *,
+    with_time: bool,
+    most: int,
+    attention: Attention = "einsum",
+) -> None:
     """Compile of a design what a file does not hold, at most so many, a row each."""
     done = {row.key for row in rows_of(path)}
     todo = [job for job in design if job.key not in done]
@@ -99,7 +106,12 @@ def compile_missing(design: list[Job], path: Path, *, with_time: bool, most: int
         step = compile_for(
             job.arch,
             parse_topology(CHIP),
-            execution=Execution(scan_layers=job.scan_layers, remat=job.remat, dtype="bfloat16"),
+            execution=Execution(
+                scan_layers=job.scan_layers,
+                remat=job.remat,
+                attention=attention,
+                dtype="bfloat16",
+            ),
             with_time=with_time,
             timeout_s=TIMEOUT_S,
         )

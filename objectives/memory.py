@@ -18,7 +18,7 @@ import numpy as np
 
 from ..space.architecture import Architecture
 from .counts import n_params, total
-from .remat import REMATS, remat_code
+from .remat import REMATS, idle_share, remat_code
 
 Parts = dict[str, Any]
 
@@ -155,6 +155,9 @@ def _kept_of_block(
     d_queries = arch.n_heads * arch.d_head
     d_qkv = d_queries + 2 * arch.n_kv_heads * arch.d_head
     scores = arch.n_heads * (2 if fused else arch.seq_len)
+    attended = d_qkv + 2 * d_queries
+    if fused:  # heads apart, in and out, and the matmul's input
+        attended = idle_share(arch.d_head) * (d_qkv + d_queries) + d_queries
     hidden = arch.d_ff * (1 + arch.gated_mlp)
     if remat == "layer":
         return {"residual": size * rows * arch.d_model}
@@ -170,7 +173,7 @@ def _kept_of_block(
     else:
         per_row = {
             "residual": size * 3 * arch.d_model,
-            "attention": size * (d_qkv + 2 * d_queries) + WIDE_BYTES * scores,
+            "attention": size * attended + WIDE_BYTES * scores,
             "mlp": size * hidden,
         }
     return {part: rows * n for part, n in per_row.items()}
@@ -193,7 +196,8 @@ def _working_set(arch: Architecture, size: int, freed: Any, fused: bool) -> Any:
     # kept and the norm before it.
     in_the_mlp = total(kept) + kept["mlp"] + input_bytes
     if fused:
-        gradients = size * rows * 2 * (arch.n_heads + arch.n_kv_heads) * arch.d_head
+        d_gradients = 2 * (arch.n_heads + arch.n_kv_heads) * arch.d_head
+        gradients = size * rows * idle_share(arch.d_head) * d_gradients
     else:
         gradients = SCORE_GRADIENTS * size * rows * arch.n_heads * arch.seq_len
     in_attention = total(kept) - kept["mlp"] - input_bytes + gradients

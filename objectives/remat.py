@@ -18,6 +18,10 @@ AGAIN = {
     "layer": ("qkv", *ATTENDING, "attention_output", "mlp_up"),
     "dots": ATTENDING,
 }
+# The least width of a head that fused attention uses in full: a TPU's matrix unit is 128 or 256
+# wide and its arrays are padded to 128; a GPU's exponentials at 128 take half as long as the
+# matmuls that hide them (Shah et al. 2024, FlashAttention-3, arXiv:2407.08608, section 3.1).
+FULL_HEAD = 128
 # A matmul's backward pass is two more matmuls over the same three operands.
 PASSES = 3
 
@@ -53,6 +57,12 @@ def matmul_passes(part: str, remat: Any, *, fused: bool = False) -> Any:
     if fused and part in ATTENDING:
         return (passes + (part == "scores")) / 2
     return passes
+
+
+def idle_share(d_head: Any) -> Any:
+    """How often a head of this width goes into what fused attention takes for it, at least once."""
+    share = FULL_HEAD / d_head
+    return share * (share >= 1) + 1 * (share < 1)
 
 
 def elementwise_passes(remat: Any) -> Any:

@@ -23,7 +23,7 @@ from .counts import (
     n_params_by_part,
     total,
 )
-from .remat import ATTENDING, PASSES, elementwise_passes, matmul_passes
+from .remat import ATTENDING, PASSES, elementwise_passes, idle_share, matmul_passes
 
 Parts = dict[str, Any]
 
@@ -129,10 +129,6 @@ FEATURES: dict[str, Callable[..., Parts]] = {
 ROOFLINE = "roofline_flops"
 # What attention that is one kernel does away with.
 OF_WRITTEN_SCORES = ("softmax", "spilled_softmax")
-# The least width of a head for which such a kernel's matmuls fill a TPU's matrix unit (128 or 256
-# wide) and hide a GPU's exponentials, which at 128 take half as long as they do (Shah et al. 2024,
-# FlashAttention-3, arXiv:2407.08608, section 3.1). Narrower heads take as long as if they were so.
-FULL_HEAD = 128
 # What chips that share the state each do a part of.
 SHARED = ("params", "stacked", "lookup")
 # What a step does once, however many forward and backward passes it accumulates gradients over.
@@ -252,8 +248,7 @@ def units_by_part(
     else:
         return FEATURES[feature](arch, remat=remat)
     if fused and feature != "memcpys":
-        idle = _larger(FULL_HEAD / arch.d_head, 1)
-        parts |= {part: idle * parts[part] for part in ATTENDING}
+        parts |= {part: idle_share(arch.d_head) * parts[part] for part in ATTENDING}
     return parts
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..objectives.device import Device
 from ..objectives.loss_at_time import LossAtTime
 from ..objectives.loss_law import LossLaw
-from ..objectives.step_time import FULL_HEAD
+from ..objectives.remat import FULL_HEAD
 from ..objectives.uncertainty import COVERAGE, DATASHEET_RESIDUAL, UTILISATION_SPREAD
 from ..space.architecture import FIELDS
 from ..space.search_space import ANY_RATIO, SearchSpace

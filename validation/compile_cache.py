@@ -18,7 +18,7 @@ from .corpus import default_cache_dir, written_whole
 
 PACKAGES = ("jax", "jaxlib", "libtpu", "optax")
 # The code that a compiled step is made of.
-SOURCES = ("model.py", "recipe.py", "step.py")
+SOURCES = ("model.py", "recipe.py", "splash.py", "step.py")
 REQUEST = "request.json"
 
 

@@ -27,7 +27,7 @@ from ..space.architecture import Architecture
 
 Params = dict[str, Any]
 Remat = Literal["none", "dots", "layer"]
-Attention = Literal["einsum", "xla", "cudnn"]
+Attention = Literal["einsum", "xla", "cudnn", "splash"]
 
 # What of a block stays for its backward pass; the names are those of `jax.checkpoint_policies`.
 KEPT = {
@@ -46,8 +46,8 @@ class Execution:
         remat: "none" keeps all activations for the backward pass; "dots" keeps what matmuls with
             weights put out and runs the rest of each block's forward pass a second time; "layer"
             keeps the blocks' inputs and runs all of it a second time.
-        attention: "einsum", or "xla" or "cudnn", implementations of
-            `jax.nn.dot_product_attention`.
+        attention: "einsum"; "xla" or "cudnn", implementations of `jax.nn.dot_product_attention`;
+            or "splash", a TPU's fused kernel (`splash.py`).
         dtype: of the matmuls; norms, softmax, loss and master weights are float32 or wider.
 
     Raises:
@@ -135,6 +135,10 @@ def attention(x_nd: jax.Array, layer: Params, arch: Architecture, kind: Attentio
     q_btqc, k_btkc = rotate(q_btqc), rotate(k_btkc)
     if kind == "einsum":
         out_btqc = attend(q_btqc, k_btkc, v_btkc)
+    elif kind == "splash":
+        from .splash import attend_fused  # a kernel that only a TPU has
+
+        out_btqc = attend_fused(q_btqc, k_btkc, v_btkc)
     else:
         out_btqc = jax.nn.dot_product_attention(
             q_btqc, k_btkc, v_btkc, is_causal=True, implementation=kind
