@@ -174,6 +174,8 @@ def report_plans(rows: list[CompileRow], *, fused: bool = False) -> None:
     table = _table(rows, fused=fused)
     if table.empty:
         return
+    if fused:  # what the kernel does is not in the program's text
+        table = table.drop(columns=["flops", "as_asked", "least_fits"])
     print("\ncompiler's plan over the model's bytes:\n")
     print(table.round(3).to_string(index=False))
     for loop, remat in itertools.product((False, True), REMATS):
