@@ -59,11 +59,8 @@ def table_of(corpus: str, kind: str, report: LawReport) -> dict[str, Any]:
     assert report.draws is not None
     row: dict[str, Any] = {"corpus": corpus, "law": kind, "form": report.form, "n": report.n_rows}
     row["kappa"] = report.law.kappa
-    copying = report.law.copying
-    for name in ("gain", "onset_tokens"):
-        row[name] = copying and getattr(copying, name)
     for name, (low, high) in report.draws.intervals().items():
-        row |= {name: report.fit.values[name], f"{name}_low": low, f"{name}_high": high}
+        row |= {name: report.law.numbers[name], f"{name}_low": low, f"{name}_high": high}
     for held, score in report.scores.items():
         if score:
             row |= {f"{held}_r2": score.r2, f"{held}_mape": score.mape, f"{held}_bias": score.bias}
