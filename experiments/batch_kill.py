@@ -41,7 +41,7 @@ def table(folder: Path) -> str:
 
 def state(folder: Path, whole: Path) -> dict:
     """Searches that are kept, and kept twice; whether a final table is the undisturbed one."""
-    rows = read_rows(folder / KEPT, Answer) if (folder / KEPT).exists() else []
+    rows = read_rows(folder / KEPT, Answer)
     n_twice = len(rows) - len({row.fingerprint for row in rows})
     done = (folder / "batch.csv").exists()
     return {

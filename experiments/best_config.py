@@ -221,7 +221,7 @@ def main() -> None:
         measure_step_times(candidates, text, step_times, n_probes=N_PROBES)
         return
     for name, objective in objectives.items():
-        done = Counter(run.architecture for run in runs_of(FOLDER / name / RUNS_FILE))
+        done = Counter(run.architecture for run in read_rows(FOLDER / name / RUNS_FILE, Run))
         by_seeds: dict[int, list[Entry]] = {}
         least = float(entries[name][0].candidate.loss)
         for entry in entries[name]:
@@ -246,7 +246,9 @@ def judge_laws(budgets: list[str], names: list[str]) -> None:
     """How far laws are from the losses of all runs of a budget, given the tokens that these had."""
     rows = []
     for budget in budgets:
-        runs = [run for run in runs_of(FOLDER / budget / RUNS_FILE) if run.n_steps >= FEW_STEPS]
+        runs = [
+            run for run in read_rows(FOLDER / budget / RUNS_FILE, Run) if run.n_steps >= FEW_STEPS
+        ]
         measured = np.array([run.measured_loss for run in runs], dtype=float)
         for name in names:
             path = FOLDER / f"{name}.toml"
@@ -277,7 +279,7 @@ def count_copied(budgets: list[str]) -> None:
     paths += [FOLDER / budget / RUNS_FILE for budget in budgets]
     law = load_law(str(FOLDER / "smooth.toml"))
     rows = []
-    for run in (run for path in paths for run in runs_of(path)):
+    for run in (run for path in paths for run in read_rows(path, Run)):
         between = BETWEEN_TOKENS[0] <= run.n_tokens <= BETWEEN_TOKENS[1]
         if between and able(vars(run)) and run.measured_loss:
             smooth = law.loss(run.n_params, run.n_tokens, vars(run))
@@ -291,12 +293,7 @@ def count_copied(budgets: list[str]) -> None:
 def runs_before(budget: str, law: str) -> list[Run]:
     """What other laws than one had trained for a budget; nothing for the first of all."""
     laws = () if law == EARLIER[0] else EARLIER
-    return [run for name in laws for run in runs_of(FOLDER / f"{budget}-{name}" / RUNS_FILE)]
-
-
-def runs_of(path: Path) -> list[Run]:
-    """The runs of a file; none where there is no file yet."""
-    return read_rows(path, Run) if path.exists() else []
+    return [run for name in laws for run in read_rows(FOLDER / f"{budget}-{name}" / RUNS_FILE, Run)]
 
 
 def keep(row: dict[str, Any]) -> None:

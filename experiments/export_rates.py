@@ -83,7 +83,7 @@ def main() -> None:
         print(f"{arch.d_model} x {arch.n_layers}", flush=True)
         losses: dict[str, float] = {}
         for label, table in ways():
-            known = read_rows(RESULT, Run) if RESULT.exists() else []
+            known = read_rows(RESULT, Run)
             runs = [run for run in known if run.architecture == arch and run.recipe == label]
             if not runs:
                 with mock.patch.object(rules, "scales", table):

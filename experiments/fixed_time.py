@@ -111,7 +111,7 @@ def step_time_of(candidate: Candidate, text: Tokens, path: Path, device: Device)
 
 def steps_of(path: Path, machine: str) -> list[StepTime]:
     """The rows of one machine in a file; none where there is no file yet."""
-    rows = read_rows(path, StepTime) if path.exists() else []
+    rows = read_rows(path, StepTime)
     return [row for row in rows if row.machine == machine]
 
 

@@ -84,9 +84,9 @@ def main() -> None:
             calibrate(DEVICE, effort=EFFORT)
             train_all(text, equal_time=False)
     rows, steps, runs = (
-        _rows(DEVICE.with_suffix(".csv"), StepRow),
-        _rows(STEPS, StepTime),
-        _rows(RUNS, Run),
+        read_rows(DEVICE.with_suffix(".csv"), StepRow),
+        read_rows(STEPS, StepTime),
+        read_rows(RUNS, Run),
     )
     times, losses = table_of(steps, runs)
     print(times.to_string(index=False, float_format="%.4g"))
@@ -98,7 +98,7 @@ def main() -> None:
 
 def time_steps() -> None:
     """Append to `STEPS` what it lacks."""
-    done = {row.architecture for row in _rows(STEPS, StepTime)}
+    done = {row.architecture for row in read_rows(STEPS, StepTime)}
     for d_model, n_layers in EQUAL[::2]:
         arch = Architecture.from_shape(d_model=d_model, n_layers=n_layers, batch_size=8)
         if arch in done:
@@ -118,7 +118,7 @@ def time_steps() -> None:
 
 def train_all(text: Tokens, *, equal_time: bool) -> None:
     """Append to `RUNS` what it lacks, at equal time or at the steps of the slowest in that time."""
-    runs = _rows(RUNS, Run)
+    runs = read_rows(RUNS, Run)
     done = {run.architecture for run in runs if _has_equal_time(run) == equal_time}
     for d_model, n_layers in TRAINED:
         arch = Architecture.from_shape(d_model=d_model, n_layers=n_layers, **TEXT)
@@ -213,10 +213,6 @@ def draw(rows: list[StepRow], fresh: list[Any], losses: pd.DataFrame) -> None:
 
 def _has_equal_time(run: Run) -> bool:
     return run.time_budget_s == BUDGET_S
-
-
-def _rows(path: Path, kind: type) -> list:
-    return read_rows(path, kind) if path.exists() else []
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def losses_of(tokens: Tokens, arch: Architecture) -> dict[float, float]:
     n_steps = N_TOKENS // arch.tokens_per_step
     known = {
         run.learning_rate: run
-        for run in (read_rows(RESULT, Run) if RESULT.exists() else [])
+        for run in read_rows(RESULT, Run)
         if run.architecture == arch and run.recipe == Recipe().label and run.n_steps == n_steps
     }
     for factor in FACTORS:

@@ -84,9 +84,11 @@ def main() -> None:
     options = parser.parse_args()
     compile_missing(jobs(), ROWS, with_time=True, most=0 if options.report else options.rows)
     for generation in GENERATIONS:
-        report_fits(generation, rows_of(FOLDER / f"{generation}.csv"))
-    report_equal(rows_of(ROWS))
-    report_traffic([row for path in PLANS for row in rows_of(path) if row.traffic_bytes])
+        report_fits(generation, read_rows(FOLDER / f"{generation}.csv", CompileRow))
+    report_equal(read_rows(ROWS, CompileRow))
+    report_traffic(
+        [row for path in PLANS for row in read_rows(path, CompileRow) if row.traffic_bytes]
+    )
 
 
 def compile_missing(
@@ -98,7 +100,7 @@ def compile_missing(
     attention: Attention = "einsum",
 ) -> None:
     """Compile of a design what a file does not hold, at most so many, a row each."""
-    done = {row.key for row in rows_of(path)}
+    done = {row.key for row in read_rows(path, CompileRow)}
     todo = [job for job in design if job.key not in done]
     print(f"{path.name}: {len(done)} rows, {len(todo)} missing")
     for job in todo[:most]:
@@ -116,11 +118,6 @@ def compile_missing(
             timeout_s=TIMEOUT_S,
         )
         append_row(path, row_of(step, datetime.datetime.now(datetime.UTC)))
-
-
-def rows_of(path: Path) -> list[CompileRow]:
-    """The rows of a file; none where there is no file yet."""
-    return read_rows(path, CompileRow) if path.exists() else []
 
 
 def report_fits(generation: str, rows: list[CompileRow]) -> None:

@@ -42,7 +42,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tpu_compile import CHIP, Job, compile_missing, rows_of
+from tpu_compile import CHIP, Job, compile_missing
 
 from anybudget.objectives.counts import flops_per_step
 from anybudget.objectives.memory import memory_bytes, squeezed_bytes
@@ -50,6 +50,7 @@ from anybudget.objectives.remat import remat_code
 from anybudget.space.architecture import Architecture
 from anybudget.validation.compile_rows import CompileRow
 from anybudget.validation.model import Remat
+from anybudget.validation.runs import read_rows
 from anybudget.validation.topology import parse_topology
 
 FOLDER = Path(__file__).with_suffix("")
@@ -162,11 +163,11 @@ def main() -> None:
             most=0 if options.report else len(design),
             attention="splash" if options.fused else "einsum",
         )
-    report_plans(rows_of(PLANS))
+    report_plans(read_rows(PLANS, CompileRow))
     print("\nwith fused attention")
-    report_plans(rows_of(FUSED), fused=True)
+    report_plans(read_rows(FUSED, CompileRow), fused=True)
     for path in (FIRST, NEAR, FRESH):
-        report_near(path.name, rows_of(path))
+        report_near(path.name, read_rows(path, CompileRow))
 
 
 def report_plans(rows: list[CompileRow], *, fused: bool = False) -> None:

@@ -49,7 +49,7 @@ def run_batch(
         ValueError: what was kept there cannot be read.
     """
     kept = folder / KEPT
-    rows = read_rows(kept, Answer) if kept.exists() else []
+    rows = read_rows(kept, Answer)
     answers = {row.fingerprint: row for row in rows}
     missing = [question for question in questions if question.fingerprint not in answers]
     on_progress("searches", len(questions) - len(missing), len(questions))

@@ -49,13 +49,16 @@ def append_row(path: Path, row: Row) -> None:
 
 
 def read_rows(path: Path, row_type: type[AnyRow]) -> list[AnyRow]:
-    """All rows of a CSV file that `append_row` wrote, save a torn last line.
+    """All rows of a CSV file that `append_row` wrote, save a torn last line; none without a file.
 
     Raises:
-        ValueError: no such file, other columns, or a cell that makes no sense, with its line.
+        ValueError: no file but a folder, other columns, or a cell that makes no sense, with its
+            line.
     """
+    if not path.exists():
+        return []
     if not path.is_file():
-        raise ValueError(f"{path} must be a CSV file, but there is none")
+        raise ValueError(f"{path} must be a CSV file, but is a folder")
     columns = list(row_type.model_fields)
     lines, _ = _whole_lines(path, row_type)
     rows = []
@@ -76,8 +79,7 @@ def read_rows(path: Path, row_type: type[AnyRow]) -> list[AnyRow]:
 
 def finished(path: Path, row_type: type[Row], key_columns: Sequence[str]) -> set[tuple]:
     """The keys of the rows that a file holds already, none when there is no file."""
-    rows = read_rows(path, row_type) if path.exists() else []
-    return {tuple(getattr(row, name) for name in key_columns) for row in rows}
+    return {tuple(getattr(row, name) for name in key_columns) for row in read_rows(path, row_type)}
 
 
 def _csv_line(cells: Iterable[Any]) -> str:

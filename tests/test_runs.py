@@ -130,8 +130,9 @@ def test_other_columns_are_not_appended_to(tmp_path: Path):
         assert (tmp_path / "others.txt").read_text() == others
     with pytest.raises(ValueError, match="line break"):
         append_row(path, Timing(name="a\nb", repeat=0))
-    with pytest.raises(ValueError, match="there is none"):
-        read_rows(tmp_path / "missing.csv", Timing)
+    assert read_rows(tmp_path / "missing.csv", Timing) == []
+    with pytest.raises(ValueError, match="must be a CSV file, but is a folder"):
+        read_rows(tmp_path, Timing)
 
 
 @pytest.mark.parametrize(

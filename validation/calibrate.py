@@ -139,7 +139,7 @@ def calibrate(
         ValueError: the file cannot be written, or its rows are of another machine or not rows.
     """
     rows_path = rows_path_of(path)
-    rows = read_rows(rows_path, StepRow) if rows_path.exists() else []
+    rows = read_rows(rows_path, StepRow)
     rates = {name: getattr(rows[0], name) for name in RATES} if rows else None
     jobs_folder = path.with_suffix(".jobs")
     if engine:

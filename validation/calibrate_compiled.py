@@ -61,7 +61,7 @@ def calibrate_compiled(
     if chip.n_chips > 1:
         raise ValueError(f"--topology must be of one chip to calibrate it, but got {topology}")
     rows_path = rows_path_of(path)
-    rows = read_rows(rows_path, CompileRow) if rows_path.exists() else []
+    rows = read_rows(rows_path, CompileRow)
     if other := next((row.topology for row in rows if row.topology != topology), None):
         raise ValueError(
             f"{rows_path} holds steps compiled for {other}, not {topology}; "

@@ -104,7 +104,7 @@ def train_all(plan: Plan, trainer: Trainer) -> list[Trained]:
     Where several processes train together, the first of them writes.
     """
     path = plan.folder / RUNS_FILE
-    rows = {_key(row): row for row in (read_rows(path, Run) if path.exists() else [])}
+    rows = {_key(row): row for row in read_rows(path, Run)}
     for planned, row in trainer([planned for planned in plan.runs if planned.key not in rows]):
         rows[planned.key] = row
         if is_first():
