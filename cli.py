@@ -56,7 +56,7 @@ RematOption = Annotated[
     str, typer.Option(help="Run blocks again in the backward pass: none, dots, layer, or auto.")
 ]
 AttentionOption = Annotated[
-    str, typer.Option(help="plain, as confirm trains; or fused, of trainers with such a kernel.")
+    str, typer.Option(help="plain: scores are written to memory; or fused, one kernel.")
 ]
 CriticalOption = Annotated[
     bool, typer.Option(help="Tokens in large batches count for less, so the batch can be searched.")

@@ -22,6 +22,8 @@ from .remat import REMATS, remat_code
 
 Remat = Literal["none", "dots", "layer", "auto"]
 Attention = Literal["plain", "fused"]
+# What a machine's name ends with where attention is fused.
+FUSED_MARK = ", fused attention"
 # What `auto` tries, the fastest first, each of which needs less memory than the one before.
 FASTEST_FIRST = ("none", "dots", "layer")
 
@@ -92,9 +94,8 @@ class LossAtTime:
             that the batch may be searched. A law fitted on large batches is then charged twice.
         n_chips: devices among which every batch is split. They work data parallel where the model
             fits so, or else fully sharded; only what fits neither way is rematerialised.
-        attention: `plain`, matmuls that write their scores to memory, as the validation stage
-            trains and as devices are calibrated; or `fused`, one kernel that does not, as other
-            trainers have it on accelerators.
+        attention: `plain`, matmuls that write their scores to memory, as devices are calibrated;
+            or `fused`, one kernel that does not, as most trainers have it on accelerators.
 
     Raises:
         ValueError: the budget or the data limit is not positive and finite, or `n_chips` is not
@@ -131,7 +132,7 @@ class LossAtTime:
     def machine(self) -> str:
         """The device's name, with their number where there are several, and how they attend."""
         times = "" if self.n_chips == 1 else f"{self.n_chips} × "
-        return f"{times}{self.device.name}{', fused attention' * self.fused}"
+        return f"{times}{self.device.name}{FUSED_MARK * self.fused}"
 
     @property
     def fused(self) -> bool:

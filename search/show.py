@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ..objectives.budget import format_budget
 from ..objectives.device import Device
-from ..objectives.loss_at_time import LossAtTime
+from ..objectives.loss_at_time import FUSED_MARK, LossAtTime
 from ..objectives.loss_law import LossLaw
 from .find import Found
 
@@ -164,7 +164,7 @@ def short_count(count: float) -> str:
 
 def _assumptions(objective: LossAtTime) -> str:
     times = f"{objective.n_chips} × " if objective.n_chips > 1 else ""
-    attention = ", fused attention" * objective.fused
+    attention = FUSED_MARK * objective.fused
     return escape(f"Device {times}{objective.device.label}{attention}; law {objective.law.name}.\n")
 
 

@@ -146,7 +146,7 @@ def test_a_result_for_fused_attention(run, small_space, objective, tmp_path):
     fused = dataclasses.replace(objective, time_budget_s=2.0, attention="fused")
     save(find(small_space, fused, top=1, n_trials=1), tmp_path, command="find 2s", seed=0)
     answer = run("confirm", tmp_path)
-    mistake(answer, "must be of plain attention", "search again without --attention fused")
+    mistake(answer, "fused attention needs one of tpu, gpu, but JAX finds a cpu", "search again")
 
 
 def test_a_folder_that_cannot_be_written(run, result):

@@ -20,6 +20,7 @@ from anybudget.validation.choose import MIN_CONTRAST_STEPS, choose
 from anybudget.validation.confirm import confirm
 from anybudget.validation.confirmed import load_confirmed
 from anybudget.validation.runs import Run, read_rows
+from anybudget.validation.train import FUSED_KERNELS
 
 
 @pytest.fixture
@@ -44,6 +45,7 @@ class Trainer:
         if len(self.calls) == self.killed_after:
             os.kill(os.getpid(), signal.SIGKILL)
         self.calls.append((arch, seed))
+        self.attention = settings["execution"].attention
         settings["checkpoint_dir"].mkdir(parents=True)
         at_time = dataclasses.replace(self.objective, time_budget_s=time_budget_s)
         predicted = Candidate.of(arch, at_time).prediction
@@ -52,7 +54,7 @@ class Trainer:
             corpus=tokens.corpus,
             corpus_fingerprint=tokens.corpus_fingerprint,
             seed=seed,
-            device="toy",
+            device=settings["device_name"],
             recipe="none",
             learning_rate=1e-3,
             time_budget_s=time_budget_s,
@@ -118,6 +120,26 @@ def test_chips_that_are_not_here_are_refused_before_anything_is_read(result, tex
     many = dataclasses.replace(result, objective=objective)
     with pytest.raises(ValueError, match="for 4 chips, but JAX finds 1 here; start the command on"):
         run(many, text, tmp_path, Trainer(objective), top=1, contrast=0)
+
+
+def test_fused_attention_trains_with_a_kernel_and_is_another_run(
+    result, text, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(FUSED_KERNELS, "cpu", "xla")
+    fused = dataclasses.replace(result.objective, attention="fused")
+    for objective, attention in ((result.objective, "einsum"), (fused, "xla")):
+        trainer = Trainer(objective)
+        asked = dataclasses.replace(result, objective=objective)
+        run(asked, text, tmp_path, trainer, top=1, contrast=0)
+        assert len(trainer.calls) == 1
+        assert trainer.attention == attention
+        again = Trainer(objective)
+        run(asked, text, tmp_path, again, top=1, contrast=0)
+        assert not again.calls
+    device = dataclasses.replace(fused.device, interconnect_bytes_per_s=1e9)
+    many = dataclasses.replace(fused, device=device, n_chips=4)
+    with pytest.raises(ValueError, match="one chip here, but the result is for 4; search again"):
+        run(dataclasses.replace(result, objective=many), text, tmp_path, trainer, top=1)
 
 
 def test_losses_of_different_texts_are_not_compared(result):

@@ -1,6 +1,7 @@
 """The fused kernel of a TPU computes what plain attention computes, forward and backward."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -36,6 +37,6 @@ def test_it_is_plain_attention(seq_len, n_kv_heads, d_head):
 
 @pytest.mark.parametrize("seq_len", [64, 200, 768])
 def test_lengths_that_the_kernel_does_not_take(seq_len):
-    inputs = [np.zeros((1, seq_len, 1, 32), np.float32)] * 3
+    inputs = [jnp.zeros((1, seq_len, 1, 32))] * 3
     with pytest.raises(ValueError, match=f"a multiple of 512, but got {seq_len}"):
         attend_fused(*inputs)

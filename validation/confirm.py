@@ -23,7 +23,7 @@ from .engines import Engine
 from .figures import save_comparison
 from .machine import check_chips, check_kind, machine_name, machine_warning
 from .tokens import Tokens, prepare_tokens
-from .train import train
+from .train import default_execution, train
 from .train_all import Plan, Train, fan_out, one_by_one, train_all
 from .verdict import verdict
 
@@ -148,15 +148,16 @@ def confirm(
     if n_seeds < 1:
         raise ValueError(f"`seeds` must be at least 1, but got {n_seeds}")
     objective, entries = choose(result, **choice)
-    if objective.fused:
+    if objective.fused and objective.n_chips > 1:
         raise ValueError(
-            "a result to confirm must be of plain attention, as training here has it, but this one "
-            "is of fused; search again without --attention fused, or `anybudget export` it"
+            f"fused attention trains on one chip here, but the result is for {objective.n_chips}; "
+            "search again without --attention fused, or `anybudget export` the result"
         )
     device = objective.device
     machines = set()
     if engine is None:
         check_kind(device.name, device.kind)
+        default_execution(fused=objective.fused)  # refuses where there is no such kernel
         check_chips(objective.n_chips)
         machines.add(machine_name(device.kind))
         if warning := machine_warning(device):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 from jax.experimental.pallas.ops.tpu import splash_attention
 
@@ -44,4 +46,5 @@ def attend_fused(
         past, block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret
     )
     heads_first = (x.transpose(0, 2, 1, 3) for x in (q_btqc * c**-0.5, k_btkc, v_btkc))
-    return jax.vmap(kernel)(*heads_first).transpose(0, 2, 1, 3)
+    out_bqtc: Any = jax.vmap(kernel)(*heads_first)
+    return out_bqtc.transpose(0, 2, 1, 3)

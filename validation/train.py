@@ -29,7 +29,7 @@ from .clock import Budget
 from .host import available_memory_bytes
 from .hosts import agreed
 from .loop import Loop, StepReport
-from .model import Execution
+from .model import Attention, Execution, Remat
 from .peak import peak_matmul_flops_per_s
 from .recipe import Recipe
 from .runs import Run
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PACKAGES = ("jax", "jaxlib", "numpy", "optax")
+# Attention as one kernel, by JAX's backend.
+FUSED_KERNELS: dict[str, Attention] = {"tpu": "splash", "gpu": "cudnn"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,9 +147,27 @@ def train(
     )
 
 
-def default_execution() -> Execution:
-    """Float32 on a CPU, bfloat16 elsewhere."""
-    return Execution(dtype="float32" if jax.default_backend() == "cpu" else "bfloat16")
+def default_execution(*, remat: Remat = "none", fused: bool = False) -> Execution:
+    """Float32 on a CPU, bfloat16 elsewhere.
+
+    Args:
+        remat: what the backward pass runs a second time.
+        fused: whether attention is one kernel.
+
+    Raises:
+        ValueError: there is no such kernel for this machine.
+    """
+    backend = jax.default_backend()
+    if fused and backend not in FUSED_KERNELS:
+        raise ValueError(
+            f"fused attention needs one of {', '.join(FUSED_KERNELS)}, but JAX finds a {backend}; "
+            "search again without --attention fused, or `anybudget export` the result"
+        )
+    return Execution(
+        dtype="float32" if backend == "cpu" else "bfloat16",
+        remat=remat,
+        attention=FUSED_KERNELS[backend] if fused else "einsum",
+    )
 
 
 def measured_step_time_s(

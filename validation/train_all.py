@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 
 from ..objectives.budget import format_budget
-from ..objectives.loss_at_time import LossAtTime
+from ..objectives.loss_at_time import FUSED_MARK, LossAtTime
 from ..objectives.remat import REMATS
 from ..space.architecture import FIELDS
 from .choose import Entry
@@ -73,7 +73,8 @@ class PlannedRun(NamedTuple):
     @property
     def key(self) -> tuple:
         """What makes two runs the same one."""
-        fixed = (self.plan.objective.time_budget_s, self.plan.tokens.corpus_fingerprint)
+        objective = self.plan.objective
+        fixed = (objective.time_budget_s, self.plan.tokens.corpus_fingerprint, objective.fused)
         return (*self.entry.candidate.key, self.seed, *fixed)
 
     @property
@@ -89,6 +90,7 @@ class PlannedRun(NamedTuple):
             "time_budget_s": self.plan.objective.time_budget_s,
             "seed": self.seed,
             "remat": REMATS[self.entry.candidate.prediction.remat],
+            "fused": self.plan.objective.fused,
             "n_devices": self.plan.objective.n_chips,
             "fully_sharded": bool(self.entry.candidate.prediction.sharded),
         }
@@ -137,11 +139,11 @@ def one_by_one(plan: Plan, train_one: Train, on_progress: Callable[[str], None])
                 f"{format_budget(time_budget_s)}; about {left} left in all"
             )
             settings = planned.settings
-            remat = settings.pop("remat")
+            how = {name: settings.pop(name) for name in ("remat", "fused")}
             row = train_one(
                 planned.entry.candidate.arch,
                 plan.tokens,
-                execution=dataclasses.replace(default_execution(), remat=remat),
+                execution=default_execution(**how),
                 device_name=device,
                 checkpoint_dir=planned.checkpoint,
                 on_step=_heartbeat(time_budget_s, on_progress),
@@ -210,4 +212,5 @@ def _heartbeat(
 def _key(run: Run) -> tuple:
     """What makes two runs the same one."""
     fields = (getattr(run, name) for name in FIELDS)
-    return (*fields, run.seed, run.time_budget_s, run.corpus_fingerprint)
+    is_fused = run.device.endswith(FUSED_MARK)
+    return (*fields, run.seed, run.time_budget_s, run.corpus_fingerprint, is_fused)

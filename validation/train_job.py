@@ -6,7 +6,6 @@ have been called without an engine.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,8 @@ def train_job(
     text: dict[str, Any],
     device: dict[str, str],
     checkpoint: str,
-    remat: str,
+    remat: Any,
+    fused: bool,
     **settings: Any,
 ) -> dict[str, Any]:
     """Train one architecture; its row, and the machine that it was trained on.
@@ -80,7 +80,7 @@ def train_job(
     run = find_function(train)(
         Architecture(**arch),
         open_text(**text),
-        execution=dataclasses.replace(default_execution(), remat=remat),
+        execution=default_execution(remat=remat, fused=fused),
         device_name=device["name"],
         checkpoint_dir=Path(checkpoint),
         **settings,
