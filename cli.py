@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from .validation.engines import Engine
 
 MISTAKE, INTERRUPTED = 2, 130
+NOT_THIS_MACHINE = (
+    "{} is the default, not this machine: --device takes a name of `anybudget devices`, and "
+    "`anybudget calibrate` measures this one"
+)
 # A pipe has no width: nothing is cut there.
 PIPE_WIDTH = 200
 
@@ -131,7 +135,6 @@ def find(
     from .objectives.presets import default_law, load_draws
     from .search.find import find
     from .space.load import default_space
-    from .validation.machine import machine_warning
 
     objective = _objective(
         budget,
@@ -161,8 +164,7 @@ def find(
             draws=load_draws(objective, device, law or default_law(objective.device)),
             on_progress=report,
         )
-    if warning := machine_warning(objective.device):
-        found.warnings.append(warning)
+    found.warnings[:0] = _of_which_machine(objective.device, device)
     if folder:
         from .search.save import save
 
@@ -299,6 +301,7 @@ def predict(
     )
     fields = {name: given[name] for name in FIELDS if name in given}
     answer = predict_one(objective, fields, config)
+    answer["warnings"][:0] = _of_which_machine(objective.device, device)
     if as_json:
         print(json.dumps(answer))
         return
@@ -733,6 +736,16 @@ def _objective(budget: str, device: str | None, law: str | None, **how: Any) -> 
         time_budget_s=parse_budget(budget),
         **how,
     )
+
+
+def _of_which_machine(device: Device, name: str | None) -> list[str]:
+    """A sentence where a device's step times are not this machine's and nobody said so."""
+    from .validation.machine import machine_warning
+
+    if name is None and device.basis == "datasheet":
+        return [NOT_THIS_MACHINE.format(device.name)]
+    warning = machine_warning(device)
+    return [warning] if warning else []
 
 
 def _n_cores_of(device: Device) -> int | None:

@@ -193,6 +193,32 @@ def test_predict_json_has_the_keys_of_a_candidate(run, files):
         }
 
 
+@pytest.mark.parametrize("command", [("find", "1h", *SMALL), PREDICT])
+def test_a_device_that_nobody_named_is_told_of(run, command):
+    default = "tpu-v5e is the default, not this machine"
+    for named, told in (((), True), (("--device", "tpu-v5e"), False)):
+        _, out, _ = run(*command, *named, "--json")
+        assert [default in one for one in json.loads(out)["warnings"][:1]] == [told]
+
+
+def test_fused_attention_in_find_and_predict(run):
+    found = json.loads(run("find", "1h", "--attention", "fused", *SMALL, "--json")[1])
+    best = found["candidates"][0]
+    assert found["attention"] == "fused"
+    shape = ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff")
+    options = [word for name in shape for word in (f"--{name.replace('_', '-')}", best[name])]
+    options += ["--gated-mlp"] if best["gated_mlp"] else []
+    plain, fused = (
+        json.loads(run("predict", "1h", *options, "--attention", attention, "--json")[1])
+        for attention in ("plain", "fused")
+    )
+    assert fused["step_time_s"] == pytest.approx(best["step_time_s"])
+    assert fused["step_time_s"] < plain["step_time_s"]
+    assert fused["memory_bytes"] < plain["memory_bytes"]
+    _, out, _ = run("find", "1h", "--attention", "fused", *SMALL)
+    assert out.startswith("Device tpu-v5e (datasheet at 70% utilisation, not calibrated), fused")
+
+
 def test_a_candidate_found_is_predicted_the_same(run):
     (best, *_) = json.loads(run("find", "1h", *SMALL, "--json")[1])["candidates"]
     options = []
