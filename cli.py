@@ -643,6 +643,10 @@ def compile_step(
     remat: Annotated[
         str | None, typer.Option(help="none, dots or layer; default none, or the result's.")
     ] = None,
+    attention: Annotated[
+        str | None,
+        typer.Option(help="plain; or fused, whose memory alone is told; default as the result's."),
+    ] = None,
     scan: Annotated[bool, typer.Option("--scan", help="Layers in a loop.")] = False,
     sharding: Annotated[str, typer.Option(help="Chips share data, or full: also state.")] = "data",
     with_time: Annotated[
@@ -665,6 +669,7 @@ def compile_step(
         result=result,
         top=top,
         remat=remat,
+        attention=attention,
         scan_layers=scan,
         sharding=sharding,
         with_time=with_time,

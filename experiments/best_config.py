@@ -34,6 +34,7 @@ was asked before each was mended; their budgets have the name behind the time.
 from __future__ import annotations
 
 import argparse
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,10 @@ from anybudget.search.candidate import Candidate
 from anybudget.search.figures import ACCENT, SECOND, STYLE
 from anybudget.search.find import find
 from anybudget.search.result_file import Result
+from anybudget.space.architecture import Architecture
 from anybudget.space.load import load_space
 from anybudget.validation.choose import Entry, choose
-from anybudget.validation.compare import Comparison, Trained, compare
+from anybudget.validation.compare import Comparison, compare
 from anybudget.validation.runs import Run, read_rows
 from anybudget.validation.train_all import RUNS_FILE
 
@@ -137,24 +139,25 @@ def row_of(budget: str, comparison: Comparison, inside: float | None) -> dict[st
     }
 
 
-def share_inside(objective: LossAtTime, models: list[Trained], draws: Draws | None) -> float | None:
-    """Share of losses that lie in their intervals of 95%, of models that make enough steps."""
-    many = [m for m in models if m.candidate.prediction.n_steps >= FEW_STEPS]
+def intervals_hold(
+    objective: LossAtTime, losses: dict[Architecture, list[float]], draws: Draws | None
+) -> tuple[float, float] | None:
+    """Share of losses within their intervals of 95%, and the mean width of these in nats.
+
+    Of models that make enough steps; None where there is none, or nothing is known of the law.
+    """
+    predictions = {arch: objective.predict(arch) for arch in losses}
+    many = {arch: one for arch, one in predictions.items() if one.n_steps >= FEW_STEPS}
     if draws is None or not many:
         return None
-    candidates = [model.candidate for model in many]
-    standings = rank(
-        objective, [c.arch for c in candidates], [c.prediction for c in candidates], draws
-    )
-    return float(
-        np.mean(
-            [
-                standing.loss_low <= loss <= standing.loss_high
-                for standing, model in zip(standings, many, strict=True)
-                for loss in model.losses
-            ]
-        )
-    )
+    standings = rank(objective, list(many), list(many.values()), draws)
+    inside = [
+        standing.loss_low <= loss <= standing.loss_high
+        for arch, standing in zip(many, standings, strict=True)
+        for loss in losses[arch]
+    ]
+    widths = [standing.loss_high - standing.loss_low for standing in standings]
+    return float(np.mean(inside)), float(np.mean(widths))
 
 
 def draw() -> None:
@@ -196,7 +199,7 @@ def main() -> None:
     parser.add_argument("--laws", action="store_true", help="only judge the laws by the runs")
     options = parser.parse_args()
     if options.laws:
-        judge_laws(options.budgets.split(","), ["smooth", "python-source"])
+        judge_laws(options.budgets.split(","), ["smooth", "python-source"], options.device)
         count_copied(options.budgets.split(","))
         return
     if options.figure:
@@ -238,21 +241,34 @@ def main() -> None:
         table = pd.DataFrame([model.as_dict() for model in models])
         table.to_csv(FOLDER / name / MODELS_FILE, index=False, float_format="%.6g")
         draws = load_draws(objective, options.device, options.law)
-        keep(row_of(name, compare(models), share_inside(objective, models, draws)))
+        losses = {model.candidate.arch: model.losses for model in models}
+        held = intervals_hold(objective, losses, draws)
+        keep(row_of(name, compare(models), held and held[0]))
     draw()
 
 
-def judge_laws(budgets: list[str], names: list[str]) -> None:
-    """How far laws are from the losses of all runs of a budget, given the tokens that these had."""
+def judge_laws(budgets: list[str], names: list[str], device: str) -> None:
+    """How far laws are from the losses of all runs of a budget, given the tokens that these had.
+
+    And, without these, whether the intervals that the law's and the device's draws give hold them.
+    """
     rows = []
     for budget in budgets:
         runs = [
             run for run in read_rows(FOLDER / budget / RUNS_FILE, Run) if run.n_steps >= FEW_STEPS
         ]
         measured = np.array([run.measured_loss for run in runs], dtype=float)
+        losses: dict[Architecture, list[float]] = {}
+        for run in runs:
+            losses.setdefault(run.architecture, []).append(run.measured_loss or math.nan)
         for name in names:
             path = FOLDER / f"{name}.toml"
-            law = load_law(str(path) if path.exists() else name)
+            where = str(path) if path.exists() else name
+            law = load_law(where)
+            objective = LossAtTime(
+                device=load_device(device), law=law, time_budget_s=parse_budget(budget)
+            )
+            held = intervals_hold(objective, losses, load_draws(objective, device, where))
             error = (
                 np.array([law.loss(run.n_params, run.n_tokens, vars(run)) for run in runs])
                 / measured
@@ -266,6 +282,8 @@ def judge_laws(budgets: list[str], names: list[str]) -> None:
                     "mape": np.abs(error).mean(),
                     "bias": error.mean(),
                     "largest": np.abs(error).max(),
+                    "inside_95": held and held[0],
+                    "width_95_nats": held and held[1],
                 }
             )
     table = pd.DataFrame(rows)

@@ -37,7 +37,7 @@ from pydantic import HttpUrl, PositiveFloat, PositiveInt
 
 from anybudget.objectives.counts import flops_per_step
 from anybudget.objectives.presets import load_device
-from anybudget.objectives.remat import remat_code
+from anybudget.objectives.remat import FULL_HEADS, remat_code
 from anybudget.validation.model import Remat
 from anybudget.validation.runs import ArchitectureRow, read_rows
 
@@ -104,7 +104,10 @@ def compare(fact: Fact) -> dict[str, object]:
 def _predicted_s(fact: Fact, device: str, *, fused: bool) -> float:
     """By a device's model, where the chips share the state."""
     return load_device(device).step_time_model.step_time_s(
-        fact.architecture, remat=remat_code(fact.remat), n_shares=fact.n_chips, fused=fused
+        fact.architecture,
+        remat=remat_code(fact.remat),
+        n_shares=fact.n_chips,
+        full_head=FULL_HEADS["tpu"] if fused else 0,
     )
 
 

@@ -46,7 +46,7 @@ from tpu_compile import CHIP, Job, compile_missing
 
 from anybudget.objectives.counts import flops_per_step
 from anybudget.objectives.memory import memory_bytes, squeezed_bytes
-from anybudget.objectives.remat import remat_code
+from anybudget.objectives.remat import FULL_HEADS, remat_code
 from anybudget.space.architecture import Architecture
 from anybudget.validation.compile_rows import CompileRow
 from anybudget.validation.model import Remat
@@ -213,7 +213,10 @@ def _table(rows: list[CompileRow], *, fused: bool = False) -> pd.DataFrame:
     for row in rows:
         arch, code = row.architecture, remat_code(row.remat)
         how = {"bytes_per_element": 2, "remat": code, "scan_layers": row.scan_layers}
-        needed, least = memory_bytes(arch, **how, fused=fused), squeezed_bytes(arch, **how)
+        needed, least = (
+            memory_bytes(arch, **how, full_head=FULL_HEADS["tpu"] if fused else 0),
+            squeezed_bytes(arch, **how),
+        )
         flops = (row.matmul_flops or np.nan) / flops_per_step(arch, remat=code)
         lines.append(
             {

@@ -6,12 +6,13 @@ Not counted: norms, softmax, rotary positions, the residual additions and the em
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..space.architecture import Architecture
-from .remat import PASSES, matmul_passes
+from .remat import PASSES, flop_passes, matmul_passes
 
 Count = Any
 
@@ -144,8 +145,9 @@ def memcpys_per_step(arch: Architecture, *, remat: Count = False) -> Count:
 
 
 def _by_part(arch: Architecture, remat: Count, fused: bool, quantity: str) -> dict[str, Count]:
+    passes = partial(flop_passes, fused=fused) if quantity == "flops" else matmul_passes
     parts = {
-        mm.part: matmul_passes(mm.part, remat, fused=fused) * arch.n_layers * getattr(mm, quantity)
+        mm.part: passes(mm.part, remat) * arch.n_layers * getattr(mm, quantity)
         for mm in layer_matmuls(arch, fused=fused)
     }
     parts["logits"] = PASSES * getattr(logits_matmul(arch), quantity)

@@ -18,7 +18,7 @@ from .counts import n_params, n_params_non_embedding
 from .device import Device
 from .loss_law import LossLaw
 from .memory import memory_bytes
-from .remat import REMATS, remat_code
+from .remat import FULL_HEADS, REMATS, remat_code
 
 Remat = Literal["none", "dots", "layer", "auto"]
 Attention = Literal["plain", "fused"]
@@ -123,6 +123,11 @@ class LossAtTime:
             raise ValueError(f"`remat` must be none, dots, layer or auto, but got {self.remat!r}")
         if self.attention not in get_args(Attention):
             raise ValueError(f"`attention` must be plain or fused, but got {self.attention!r}")
+        if self.fused and self.device.kind not in FULL_HEADS:
+            raise ValueError(
+                f"`attention` can be fused on a {' or '.join(FULL_HEADS)} only, but "
+                f"{self.device.name} is a {self.device.kind}"
+            )
         if self.n_chips < 1:
             raise ValueError(f"`n_chips` must be at least 1, but got {self.n_chips}")
         if self.n_chips > 1:
@@ -138,6 +143,11 @@ class LossAtTime:
     def fused(self) -> bool:
         """Whether attention is one kernel that never writes its scores."""
         return self.attention == "fused"
+
+    @property
+    def full_head(self) -> int:
+        """The least width of a head that the device's fused attention uses in full; 0: plain."""
+        return FULL_HEADS[self.device.kind] if self.fused else 0
 
     def check_batch(self, batch_size: Any) -> None:
         """Raise ValueError unless the chips divide a batch, or every one of several."""
@@ -179,7 +189,10 @@ class LossAtTime:
         grow with every count, which the time of the chosen way need not.
         """
         compute_s = self.device.step_time_model.step_time_s(
-            self.share(arch), remat=self._ways[0][0], n_shares=self.n_chips, fused=self.fused
+            self.share(arch),
+            remat=self._ways[0][0],
+            n_shares=self.n_chips,
+            full_head=self.full_head,
         )
         ways = itertools.product(*self._ways)
         fits = any(self._memory_bytes(arch, *way) <= self.device.memory_bytes for way in ways)
@@ -223,7 +236,7 @@ class LossAtTime:
         compute_s = _of_each(
             remat,
             lambda remat: model.step_time_s(
-                share, remat=remat, n_shares=n_shares, fused=self.fused
+                share, remat=remat, n_shares=n_shares, full_head=self.full_head
             ),
         )
         return self.with_communication(compute_s, arch, sharded)
@@ -276,13 +289,15 @@ class LossAtTime:
             bytes_per_element=size,
             remat=remat,
             n_shares=self.n_shares(sharded),
-            fused=self.fused,
+            full_head=self.full_head,
         )
 
-    def _saved_by_fusing(self, arch: Architecture) -> float:
-        """The share of a step's time that attention as one kernel would save."""
+    def _saved_by_fusing(self, arch: Architecture, step_time_s: float) -> float:
+        """The share of a step's time that attention as one kernel would save; none on a CPU."""
+        if self.device.kind not in FULL_HEADS:
+            return 0.0
         fused = dataclasses.replace(self, attention="fused")
-        return float(1 - fused.step_time_s(arch) / self.step_time_s(arch))
+        return float(1 - fused.cost(arch).step_time_s / step_time_s)
 
     def flags(self, arch: Architecture, prediction: Prediction) -> list[str]:
         """What a reader must know before believing one model's prediction, a sentence each."""
@@ -330,7 +345,7 @@ class LossAtTime:
                 "fused attention was counted, not timed: its kernel at the rate of other matmuls, "
                 "all else as in steps with plain attention"
             )
-        elif self.device.kind != "cpu" and (saved := self._saved_by_fusing(arch)) >= MUCH_SAVED:
+        elif (saved := self._saved_by_fusing(arch, prediction.step_time_s)) >= MUCH_SAVED:
             flags.append(
                 f"plain attention: a kernel that never writes its scores would take {saved:.0%} "
                 "off each step; --attention fused predicts for trainers that have one"

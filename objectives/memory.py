@@ -7,7 +7,7 @@ backward pass of the last block's MLP or of its attention. The state is donated,
 once, and a gradient takes the place of the working copy of its weight.
 
 Not counted: what stays in the chip's own memory, and tiles' padding of widths that are no multiple
-of 128.
+of 128, but for the heads of fused attention, which were compiled too (`--fused` there).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from ..space.architecture import Architecture
 from .counts import n_params, total
-from .remat import REMATS, idle_share, remat_code
+from .remat import REMATS, head_padding, remat_code
 
 Parts = dict[str, Any]
 
@@ -47,7 +47,7 @@ def memory_by_part(
     bytes_per_element: int,
     remat: int = 0,
     scan_layers: bool = False,
-    fused: bool = False,
+    full_head: int = 0,
 ) -> Parts:
     """Bytes of one training step by part.
 
@@ -57,19 +57,19 @@ def memory_by_part(
         remat: what the backward pass runs a second time instead of keeping it, a number of
             `REMATS`, the same for all models.
         scan_layers: whether the layers are a loop.
-        fused: whether attention is one kernel that never writes its scores. The compiler's plans
-            had none such; what is kept then is what those have without scores.
+        full_head: of attention that is one kernel and never writes its scores, the width to which
+            it pads heads; 0: attention is plain.
 
     Returns:
         Bytes of the `weights`, the `optimizer`'s moments, the `gradients` (before them, working
         copies of the weights), of the activations kept of all blocks' `residual` stream and norms,
         `attention` and `mlp`, of the `working_set`: the logits with their gradient, or what the
         last block's backward pass works on, and of `holes`. Attention keeps its seq_len x seq_len
-        scores, unless it is fused.
+        scores, unless it is one kernel.
     """
-    kept = _kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers, fused)
+    kept = _kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers, full_head)
     block = total(kept)
-    working_set = _working_set(arch, bytes_per_element, 0 if scan_layers else block, fused)
+    working_set = _working_set(arch, bytes_per_element, 0 if scan_layers else block, full_head)
     return {
         "weights": BYTES_PER_PARAM["weights"] * n_params(arch),
         "optimizer": BYTES_PER_PARAM["optimizer"] * n_params(arch),
@@ -87,7 +87,7 @@ def memory_bytes(
     remat: int = 0,
     scan_layers: bool = False,
     n_shares: int = 1,
-    fused: bool = False,
+    full_head: int = 0,
     holes: float = HOLES,
 ) -> Any:
     """Bytes of one training step, the sum of `memory_by_part`.
@@ -96,8 +96,8 @@ def memory_bytes(
     `holes` is their share of the bytes of activations and working set.
     """
     per_param = (sum(BYTES_PER_PARAM.values()) + bytes_per_element) / n_shares
-    block = total(_kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers, fused))
-    working_set = _working_set(arch, bytes_per_element, 0 if scan_layers else block, fused)
+    block = total(_kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers, full_head))
+    working_set = _working_set(arch, bytes_per_element, 0 if scan_layers else block, full_head)
     return total(
         {
             "parameters": per_param * n_params(arch),
@@ -143,7 +143,7 @@ def _holes(size: Any, share: float = HOLES) -> Any:
 
 
 def _kept_of_block(
-    arch: Architecture, size: int, remat: str, scan_layers: bool, fused: bool
+    arch: Architecture, size: int, remat: str, scan_layers: bool, full_head: int
 ) -> Parts:
     """Bytes that one block keeps for its backward pass; `size` is the compute dtype's.
 
@@ -154,10 +154,10 @@ def _kept_of_block(
     rows = arch.batch_size * arch.seq_len
     d_queries = arch.n_heads * arch.d_head
     d_qkv = d_queries + 2 * arch.n_kv_heads * arch.d_head
-    scores = arch.n_heads * (2 if fused else arch.seq_len)
-    attended = d_qkv + 2 * d_queries
-    if fused:  # heads apart, in and out, and the matmul's input
-        attended = idle_share(arch.d_head) * (d_qkv + d_queries) + d_queries
+    scores = arch.n_heads * (2 if full_head else arch.seq_len)
+    attended = d_qkv + (0 if scan_layers else 2 * d_queries)
+    if full_head:  # heads apart, in and out, and the input of the matmul after them
+        attended = head_padding(arch.d_head, full_head) * (d_qkv + d_queries) + d_queries
     hidden = arch.d_ff * (1 + arch.gated_mlp)
     if remat == "layer":
         return {"residual": size * rows * arch.d_model}
@@ -167,7 +167,7 @@ def _kept_of_block(
     if scan_layers:
         per_row = {
             "residual": (3 * size + LOOP_NORMS * WIDE_BYTES) * arch.d_model,
-            "attention": size * d_qkv + (WIDE_BYTES + size) * scores,
+            "attention": size * attended + (WIDE_BYTES + size) * scores,
             "mlp": size * LOOP_HIDDEN * arch.d_ff,
         }
     else:
@@ -179,25 +179,26 @@ def _kept_of_block(
     return {part: rows * n for part, n in per_row.items()}
 
 
-def _working_set(arch: Architecture, size: int, freed: Any, fused: bool) -> Any:
+def _working_set(arch: Architecture, size: int, freed: Any, full_head: int) -> Any:
     """Bytes beside the state and what all blocks keep, when a step needs most.
 
     Args:
         arch: the model or models.
         size: bytes of the compute dtype.
         freed: bytes that the last block keeps, which its backward pass uses up.
-        fused: whether attention has no scores, but gradients of all that goes into it.
+        full_head: as of `memory_by_part`; attention then has no scores, but gradients of all that
+            goes into it.
     """
     rows = arch.batch_size * arch.seq_len
     at_the_loss = (WIDE_BYTES + size) * rows * arch.vocab_size
-    kept = _kept_of_block(arch, size, "none", False, fused)
+    kept = _kept_of_block(arch, size, "none", False, full_head)
     input_bytes = size * rows * arch.d_model
     # The MLP's backward pass comes first and has gradients of the same sizes; with it go what it
     # kept and the norm before it.
     in_the_mlp = total(kept) + kept["mlp"] + input_bytes
-    if fused:
+    if full_head:
         d_gradients = 2 * (arch.n_heads + arch.n_kv_heads) * arch.d_head
-        gradients = size * rows * idle_share(arch.d_head) * d_gradients
+        gradients = size * rows * head_padding(arch.d_head, full_head) * d_gradients
     else:
         gradients = SCORE_GRADIENTS * size * rows * arch.n_heads * arch.seq_len
     in_attention = total(kept) - kept["mlp"] - input_bytes + gradients

@@ -20,7 +20,7 @@ from ..space.files import build, did_you_mean, read_text, read_toml
 from .device import Device
 from .loss_at_time import LossAtTime
 from .loss_law import LossLaw
-from .uncertainty import DATASHEET_RESIDUAL, Draws, datasheet_draws, untimed_draws
+from .uncertainty import DATASHEET_RESIDUAL, Draws, compiled_draws, datasheet_draws
 
 T = TypeVar("T")
 
@@ -128,8 +128,8 @@ def load_draws(
         own = machine.step_time_model.seconds_per_unit
         drawn = _read_draws(_path(device or _default_device(), "devices"), list(own))
         seconds = np.array([list(own.values())]) if drawn is None else drawn
-        if machine.basis == "compiled" or objective.fused:
-            seconds = untimed_draws(seconds)
+        if machine.basis == "compiled":
+            seconds = compiled_draws(seconds)
         low, high = machine.calibration.get("actual_over_predicted_95", (1.0, 1.0))
         time_residual = math.log(high / low) / (2 * NORMAL_95)
     return Draws(
@@ -155,7 +155,10 @@ def _read_draws(beside: Path, names: list[str]) -> np.ndarray | None:
     except ValueError:
         raise ValueError(f"{path}: every row must hold {len(names)} numbers") from None
     if header.split(",") != names or table.shape[1:] != (len(names),):
-        raise ValueError(f"{path}: the columns must be {','.join(names)}, but are {header}")
+        raise ValueError(
+            f"{path}: the columns must be {','.join(names)}, but are {header}; fit or calibrate "
+            "again, or remove that file"
+        )
     return table
 
 

@@ -18,10 +18,10 @@ AGAIN = {
     "layer": ("qkv", *ATTENDING, "attention_output", "mlp_up"),
     "dots": ATTENDING,
 }
-# The least width of a head that fused attention uses in full: a TPU's matrix unit is 128 or 256
-# wide and its arrays are padded to 128; a GPU's exponentials at 128 take half as long as the
-# matmuls that hide them (Shah et al. 2024, FlashAttention-3, arXiv:2407.08608, section 3.1).
-FULL_HEAD = 128
+# The least width of a head that fused attention uses in full, by kind of device: a TPU's matrix
+# unit is 128 or 256 wide and its arrays are padded to 128; a GPU's exponentials take as long at 64
+# as the matmuls that hide them (Shah et al. 2024, FlashAttention-3, arXiv:2407.08608, section 3.1).
+FULL_HEADS = {"tpu": 128, "gpu": 64}
 # A matmul's backward pass is two more matmuls over the same three operands.
 PASSES = 3
 
@@ -37,32 +37,35 @@ def remat_code(name: str) -> int:
     return REMATS.index(name)
 
 
-def matmul_passes(part: str, remat: Any, *, fused: bool = False) -> Any:
+def matmul_passes(part: str, remat: Any) -> Any:
     """How often a step runs a block's matmul, forward and backward.
-
-    A fused kernel multiplies the scores out once more, and of both attention matmuls it leaves out
-    what lies in the future, half of them.
 
     Args:
         part: as `counts.layer_matmuls` names it.
         remat: a policy's number, or an array of them.
-        fused: whether attention is one kernel.
+    """
+    return PASSES + sum(
+        1 * (remat == code) for code, name in enumerate(REMATS) if part in AGAIN[name]
+    )
+
+
+def flop_passes(part: str, remat: Any, *, fused: bool) -> Any:
+    """How often a step does a block's matmul's FLOPs; arguments as of `matmul_passes`.
+
+    A fused kernel reads and writes its operands as often as plain matmuls do, but multiplies the
+    scores out once more, and leaves out what lies in the future, half of each.
 
     References:
         Dao 2023, FlashAttention-2, arXiv:2307.08691, sections 2.3 and 3.1.
     """
-    passes = PASSES + sum(
-        1 * (remat == code) for code, name in enumerate(REMATS) if part in AGAIN[name]
-    )
-    if fused and part in ATTENDING:
-        return (passes + (part == "scores")) / 2
-    return passes
+    passes = matmul_passes(part, remat)
+    return (passes + (part == "scores")) / 2 if fused and part in ATTENDING else passes
 
 
-def idle_share(d_head: Any) -> Any:
-    """How often a head of this width goes into what fused attention takes for it, at least once."""
-    share = FULL_HEAD / d_head
-    return share * (share >= 1) + 1 * (share < 1)
+def head_padding(d_head: Any, full_head: int) -> Any:
+    """What a head costs over its width where one narrower than `full_head` costs as much as it."""
+    ratio = full_head / d_head
+    return ratio * (ratio >= 1) + 1 * (ratio < 1)
 
 
 def elementwise_passes(remat: Any) -> Any:

@@ -23,7 +23,14 @@ from .counts import (
     n_params_by_part,
     total,
 )
-from .remat import ATTENDING, PASSES, elementwise_passes, idle_share, matmul_passes
+from .remat import (
+    ATTENDING,
+    PASSES,
+    elementwise_passes,
+    flop_passes,
+    head_padding,
+    matmul_passes,
+)
 
 Parts = dict[str, Any]
 
@@ -48,9 +55,11 @@ def roofline_by_part(arch: Architecture, *, remat: Any, ridge: float, fused: boo
         Williams, Waterman and Patterson 2009, Roofline, doi:10.1145/1498765.1498785.
     """
     parts = {
-        mm.part: matmul_passes(mm.part, remat, fused=fused)
-        * arch.n_layers
-        * _larger(mm.flops, ridge * mm.memcpys)
+        mm.part: arch.n_layers
+        * _larger(
+            flop_passes(mm.part, remat, fused=fused) * mm.flops,
+            matmul_passes(mm.part, remat) * ridge * mm.memcpys,
+        )
         for mm in layer_matmuls(arch, fused=fused)
     }
     last = logits_matmul(arch)
@@ -199,7 +208,7 @@ class StepTimeModel:
             )
 
     def step_time_by_part(
-        self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1, fused: bool = False
+        self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1, full_head: int = 0
     ) -> Parts:
         """Seconds of one optimizer step by part; they add up to `step_time_s`.
 
@@ -207,38 +216,41 @@ class StepTimeModel:
             arch: the model or models, with the batch of one chip.
             remat: what of the blocks runs a second time, a number of `REMATS`.
             n_shares: chips that share weights, gradients and moments.
-            fused: whether attention is one kernel that never writes its scores.
+            full_head: of attention that is one kernel and never writes its scores, the least width
+                of a head that it uses in full; 0: attention is plain.
         """
         parts: Parts = {}
         for feature, seconds in self.seconds_per_unit.items():
             if seconds:
                 each = seconds / n_shares if feature in SHARED else seconds
-                units = units_by_part(feature, arch, remat, self.ridge, fused=fused)
+                units = units_by_part(feature, arch, remat, self.ridge, full_head=full_head)
                 for part, count in units.items():
                     parts[part] = parts.get(part, 0) + each * count
         return parts
 
     def units(
-        self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1, fused: bool = False
+        self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1, full_head: int = 0
     ) -> list[Any]:
         """Units of each feature in one optimizer step, in the order of `MODELS`."""
         return [
-            total(units_by_part(feature, arch, remat, self.ridge, fused=fused))
+            total(units_by_part(feature, arch, remat, self.ridge, full_head=full_head))
             / (n_shares if feature in SHARED else 1)
             for feature in MODELS[self.name]
         ]
 
     def step_time_s(
-        self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1, fused: bool = False
+        self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1, full_head: int = 0
     ) -> Any:
         """Seconds of one optimizer step; arguments as of `step_time_by_part`."""
-        return total(self.step_time_by_part(arch, remat=remat, n_shares=n_shares, fused=fused))
+        how = {"remat": remat, "n_shares": n_shares, "full_head": full_head}
+        return total(self.step_time_by_part(arch, **how))
 
 
 def units_by_part(
-    feature: str, arch: Architecture, remat: Any, ridge: float, *, fused: bool = False
+    feature: str, arch: Architecture, remat: Any, ridge: float, *, full_head: int = 0
 ) -> Parts:
     """Units of a feature in one optimizer step, by part."""
+    fused = full_head > 0
     if feature == ROOFLINE:
         parts = roofline_by_part(arch, remat=remat, ridge=ridge, fused=fused)
     elif feature in ("memcpys", "flops"):
@@ -247,8 +259,8 @@ def units_by_part(
         return {"scores": 0 * arch.n_layers}
     else:
         return FEATURES[feature](arch, remat=remat)
-    if fused and feature != "memcpys":
-        parts |= {part: idle_share(arch.d_head) * parts[part] for part in ATTENDING}
+    if fused:
+        parts |= {part: head_padding(arch.d_head, full_head) * parts[part] for part in ATTENDING}
     return parts
 
 

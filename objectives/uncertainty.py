@@ -16,6 +16,7 @@ import numpy as np
 from ..space.architecture import Architecture
 from .device import Device
 from .loss_at_time import LossAtTime, Prediction
+from .remat import ATTENDING
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -28,10 +29,13 @@ BEATS_AT_LEAST = (1 - COVERAGE) / 2
 # About a datasheet device's utilisation, and the scatter of shapes about such a device's step time.
 UTILISATION_SPREAD = 0.2
 DATASHEET_RESIDUAL = 0.1
-# How far steps are, on all shapes alike, from a compiler's estimates of them, or with fused
-# attention from what steps without it let one expect: an assumption. Of twelve published steps with
-# it eleven took 0.97 to 1.17 of the prediction for compiled devices (experiments/published_tpu.py).
-UNTIMED_SPREAD = 0.1
+# How far a chip is from its compiler's estimates, on all shapes alike: an assumption. Of twelve
+# published steps eleven took 0.97 to 1.17 of the prediction (experiments/published_tpu.py).
+COMPILER_SPREAD = 0.1
+# How far fused attention is from its count, which has its kernel at the rate of other matmuls, on
+# all shapes alike: an assumption. Kernels reach half to three quarters of a chip's peak (Dao 2023,
+# arXiv:2307.08691, section 4).
+KERNEL_SPREAD = 0.3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,13 +78,12 @@ def datasheet_draws(device: Device, *, n_draws: int = 400, seed: int = 0) -> np.
     return seconds * np.column_stack([device.utilisation / shares, np.ones(n_draws)])
 
 
-def untimed_draws(seconds_per_unit: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Draws of a model of other steps as draws of those that are asked for, (draws, features).
+def compiled_draws(seconds_per_unit: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """Draws of a model of a compiler's estimates as draws of its chip's, (draws, features).
 
-    No chip has run them, or none with their attention, so their level is uncertain by
-    `UNTIMED_SPREAD`.
+    No chip has run the steps, so the estimates' level is uncertain by `COMPILER_SPREAD`.
     """
-    levels = np.random.default_rng(seed).normal(0, UNTIMED_SPREAD, (len(seconds_per_unit), 1))
+    levels = np.random.default_rng(seed).normal(0, COMPILER_SPREAD, (len(seconds_per_unit), 1))
     return seconds_per_unit * np.exp(levels)
 
 
@@ -190,10 +193,19 @@ def draw_losses(
     model, share = objective.device.step_time_model, objective.share(arch)
     n_params = objective.counted_params(prediction).astype(float)
     n_shares = objective.n_shares(prediction.sharded)
-    each = model.units(share, remat=prediction.remat, n_shares=n_shares, fused=objective.fused)
-    units = [np.broadcast_to(one, n_params.shape) for one in each]
+    how = {
+        "remat": prediction.remat,
+        "n_shares": n_shares,
+        "full_head": objective.full_head,
+    }
+    units = [np.broadcast_to(one, n_params.shape) for one in model.units(share, **how)]
+    compute_s = seconds @ np.array(units)
+    if objective.fused:
+        parts = model.step_time_by_part(share, **how)
+        attention_s = sum(parts[part] for part in ATTENDING)
+        compute_s += attention_s * (_residuals(rng, KERNEL_SPREAD, n_draws, 1) - 1)
     shape = n_draws, len(n_params)
-    step_time_s = objective.with_communication(seconds @ np.array(units), arch, prediction.sharded)
+    step_time_s = objective.with_communication(compute_s, arch, prediction.sharded)
     step_time_s = step_time_s * _residuals(rng, draws.time_residual, *shape)
     n_steps = np.maximum(np.floor(objective.time_budget_s / step_time_s), 1)
     n_tokens = objective.effective_tokens(n_steps * arch.tokens_per_step, arch.tokens_per_step)

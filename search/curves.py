@@ -57,25 +57,24 @@ def over_time(winner: Candidate, space: SearchSpace, objective: LossAtTime) -> O
 def step_time_mesh(
     d_model: int, n_layers: int, like: Architecture, objective: LossAtTime
 ) -> tuple[Any, Any, Any]:
-    """Widths, depths and step times in ms of models with heads of 64 and d_ff = 4 d_model.
+    """Widths, depths and step times in ms of models with d_ff = 4 d_model, heads as wide as one's.
 
     Args:
         d_model: the widest.
         n_layers: the deepest.
-        like: gives the other fields.
+        like: gives the width of a head, and the other fields.
         objective: gives the step time.
     """
     # Lines need two of each.
     widths = np.arange(64, max(d_model, 65) + 64, 64.0)
     depths = np.arange(1.0, max(n_layers, 2) + 1)[:, None]
-    heads = widths / 64
+    heads = np.ceil(widths / like.d_head)
     mesh = dataclasses.replace(
         like,
         d_model=widths,
         n_layers=depths,
         n_heads=heads,
         n_kv_heads=heads,
-        d_head=64,
         d_ff=4 * widths,
     )
     times_ms = 1e3 * objective.step_time_s(mesh)

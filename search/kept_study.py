@@ -118,7 +118,7 @@ class KeptStudy:
         if self.study.user_attrs.get("question") != question:
             raise ValueError(
                 f"study {self.name!r} in {without_password(self.url)} searched another space, "
-                "budget, device or law; give it another --study name"
+                "budget, device, law or the like; give it another --study name"
             )
 
     def _read_trials(self) -> list[Candidate]:

@@ -89,8 +89,10 @@ def breakdown(candidate: Candidate, objective: LossAtTime) -> dict[str, dict[str
     prediction = candidate.prediction
     arch, remat = objective.share(candidate.arch), prediction.remat
     n_shares = objective.n_shares(prediction.sharded)
+    times_s = objective.device.step_time_model.step_time_by_part(
+        arch, remat=remat, n_shares=n_shares, full_head=objective.full_head
+    )
     how = {"remat": remat, "fused": objective.fused}
-    times_s = objective.device.step_time_model.step_time_by_part(arch, n_shares=n_shares, **how)
     if objective.n_chips > 1:
         times_s["communication"] = prediction.step_time_s - sum(times_s.values())
     quantities = {

@@ -111,8 +111,9 @@ def _landscape(searched: Searched) -> Section:
         finding=finding,
         text=(
             "Each cell is the best model of its width and depth, darker the nearer its loss is to "
-            f"the star's.{dots} Lines join models of equal step time (heads of 64, d_ff = 4 "
-            f"d_model). P(best) and ties are among the {MAX_RANKED} best."
+            f"the star's.{dots} Lines join models of equal step time (heads as wide as "
+            "the star's, d_ff = 4 d_model). "
+            f"P(best) and ties are among the {MAX_RANKED} best."
         ),
         figures=[draw_landscape(shapes, sorted(tied), searched.result.objective)],
     )

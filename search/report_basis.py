@@ -8,8 +8,13 @@ from typing import Any
 from ..objectives.device import Device
 from ..objectives.loss_at_time import LossAtTime
 from ..objectives.loss_law import LossLaw
-from ..objectives.remat import FULL_HEAD
-from ..objectives.uncertainty import COVERAGE, DATASHEET_RESIDUAL, UTILISATION_SPREAD
+from ..objectives.uncertainty import (
+    COMPILER_SPREAD,
+    COVERAGE,
+    DATASHEET_RESIDUAL,
+    KERNEL_SPREAD,
+    UTILISATION_SPREAD,
+)
 from ..space.architecture import FIELDS
 from ..space.search_space import ANY_RATIO, SearchSpace
 from .find import MAX_RANKED
@@ -24,8 +29,8 @@ REMAT = {
 
 FUSED = (
     "One fused kernel: no scores are written, what lies in the future is left out, the backward "
-    f"pass multiplies the scores out again, and heads narrower than {FULL_HEAD} take as long as if "
-    "they were so wide. All coefficients are those of plain attention."
+    "pass multiplies the scores out again, and heads narrower than {} take as long as if they were "
+    "so wide. All coefficients are those of plain attention."
 )
 
 
@@ -37,7 +42,7 @@ def assumptions(searched: Searched) -> list[tuple[str, str]]:
     items = [
         ("Device", _device(device)),
         *([("Chips", _chips(objective))] if objective.n_chips > 1 else []),
-        *([("Attention", FUSED)] if objective.fused else []),
+        *([("Attention", FUSED.format(objective.full_head))] if objective.fused else []),
         ("Step time", _step_time(device)),
         ("Loss law", _law(law)),
         ("Law's range", _range(law)),
@@ -47,7 +52,7 @@ def assumptions(searched: Searched) -> list[tuple[str, str]]:
         ("Batch", _batch(objective)),
     ]
     if searched.standings:
-        items.append(("Intervals", _intervals(device, law)))
+        items.append(("Intervals", _intervals(objective)))
     if record.certified and record.optuna_regret is not None:
         items.append(
             (
@@ -157,7 +162,8 @@ def _batch(objective: LossAtTime) -> str:
     return "A token counts the same in a batch of any size."
 
 
-def _intervals(device: Device, law: LossLaw) -> str:
+def _intervals(objective: LossAtTime) -> str:
+    device, law = objective.device, objective.law
     machine = "the fitted step-time coefficients, and the scatter of shapes about them"
     if device.basis == "datasheet":
         machine = (
@@ -165,6 +171,10 @@ def _intervals(device: Device, law: LossLaw) -> str:
             f"of its datasheet, with shapes scattered by {DATASHEET_RESIDUAL:.0%}: an assumption, "
             "for the device was not measured"
         )
+    if device.basis == "compiled":
+        machine += f", and their level by {COMPILER_SPREAD:.0%}, for no chip has run the steps"
+    if objective.fused:
+        machine += f", and the time of fused attention by {KERNEL_SPREAD:.0%}, for it was not timed"
     return (
         f"{COVERAGE:.0%}, over joint draws of the law's fit and of {machine}. "
         + ("Each run copies or not by its own luck. " * bool(law.copying))

@@ -49,6 +49,8 @@ def _heading(row: dict[str, Any]) -> str:
     ]
     if row["settings"]:
         parts.append(escape(row["settings"]))
+    if row["attention"] != "plain":
+        parts.append(f"{row['attention']} attention")
     if row["remat_asked"] != "auto":
         parts.append(f"remat {row['remat_asked']}")
     if pd.notna(row["data_limit_tokens"]):

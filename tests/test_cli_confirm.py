@@ -142,13 +142,6 @@ def test_a_device_of_another_kind(run, result):
     mistake(run("confirm", result, "--device", "tpu-v5f"), "no device is called 'tpu-v5f'")
 
 
-def test_a_result_for_fused_attention(run, small_space, objective, tmp_path):
-    fused = dataclasses.replace(objective, time_budget_s=2.0, attention="fused")
-    save(find(small_space, fused, top=1, n_trials=1), tmp_path, command="find 2s", seed=0)
-    answer = run("confirm", tmp_path)
-    mistake(answer, "fused attention needs one of tpu, gpu, but JAX finds a cpu", "search again")
-
-
 def test_a_folder_that_cannot_be_written(run, result):
     answer = run("confirm", result, "--out", result / "result.json")
     mistake(answer, "--out", "cannot be written", "name another folder")

@@ -228,6 +228,8 @@ def test_the_compilers_environment_has_no_flags_of_the_users(monkeypatch):
         ({"fields": {"d_model": 64, "n_layers": 1}, "sharding": "all"}, "`sharding` must be one"),
         ({"fields": {"d_model": 64, "n_layers": 1}, "remat": "all"}, "`remat` must be one of"),
         ({"fields": {"d_model": 64, "n_layers": 1, "batch_size": 3}}, "multiple of the 4 chips"),
+        ({"fields": {"d_model": 64, "n_layers": 1}, "attention": "x"}, "must be plain or fused"),
+        ({"fields": {"d_model": 64, "n_layers": 1}, "attention": "fused"}, "compiled for one chip"),
     ],
 )
 def test_mistakes_are_said_before_anything_is_compiled(answer, options, complaint):
@@ -240,6 +242,32 @@ def test_mistakes_are_said_before_anything_is_compiled(answer, options, complain
 def test_a_result_already_says_the_architecture(tmp_path):
     with pytest.raises(ValueError, match="a result already says `d_model`"):
         compile_all("v5e:1x1", fields={"d_model": 64}, result=tmp_path)
+
+
+def test_of_fused_attention_memory_alone_is_told(answer):
+    calls = answer(ANSWER)
+    fields = {"d_model": 256, "n_layers": 2, "seq_len": 2048, "batch_size": 1}
+    plain, fused = (
+        compile_all("v5e:1x1", fields=fields, attention=attention)[0]
+        for attention in ("plain", "fused")
+    )
+    asked = [(call[0]["execution"]["attention"], call[0]["stage"]) for call in calls]
+    assert asked == [("einsum", "program"), ("splash", "plan")]
+    known = {name for name, value in fused.compiler.items() if value is not None}
+    assert known == {"memory_bytes"}
+    for name in ("matmul_flops", "traffic_bytes", "memory_bytes", "step_time_s"):
+        assert fused.analytic[name] < plain.analytic[name]
+    assert any("no FLOPs, bytes or step time" in str(line) for line in show_compiled([fused]))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra `tpu`")
+def test_the_real_compiler_takes_fused_attention():
+    arch = Architecture.from_shape(
+        d_model=512, n_layers=2, vocab_size=8192, seq_len=1024, batch_size=16
+    )
+    execution = Execution(dtype="bfloat16", attention="splash")
+    step = compile_for(arch, CHIP, execution=execution, with_time=False)
+    assert step.memory_bytes == pytest.approx(step.analytic["memory_bytes"], rel=0.1)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra `tpu`")

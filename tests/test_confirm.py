@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from anybudget.objectives.counts import n_params, n_params_non_embedding
+from anybudget.objectives.remat import FULL_HEADS
 from anybudget.objectives.uncertainty import Draws
 from anybudget.search.candidate import Candidate
 from anybudget.search.find import find
@@ -19,8 +20,8 @@ from anybudget.search.save import save
 from anybudget.validation.choose import MIN_CONTRAST_STEPS, choose
 from anybudget.validation.confirm import confirm
 from anybudget.validation.confirmed import load_confirmed
+from anybudget.validation.model import FUSED_KERNELS
 from anybudget.validation.runs import Run, read_rows
-from anybudget.validation.train import FUSED_KERNELS
 
 
 @pytest.fixture
@@ -126,6 +127,7 @@ def test_fused_attention_trains_with_a_kernel_and_is_another_run(
     result, text, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(FUSED_KERNELS, "cpu", "xla")
+    monkeypatch.setitem(FULL_HEADS, "cpu", 128)
     fused = dataclasses.replace(result.objective, attention="fused")
     for objective, attention in ((result.objective, "einsum"), (fused, "xla")):
         trainer = Trainer(objective)

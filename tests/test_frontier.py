@@ -32,7 +32,9 @@ CHANGES = {
     "a long time": lambda one: dataclasses.replace(one, time_budget_s=1e7),
     "without remat": lambda one: dataclasses.replace(one, remat="none"),
     "with remat": lambda one: dataclasses.replace(one, remat="layer"),
-    "fused attention": lambda one: dataclasses.replace(one, attention="fused"),
+    "fused attention": lambda one: dataclasses.replace(
+        one, device=dataclasses.replace(one.device, kind="gpu"), attention="fused"
+    ),
     "little data": lambda one: dataclasses.replace(one, data_limit_tokens=1e5),
     "critical batch": lambda one: dataclasses.replace(one, critical_batch=True),
     "other N": lambda one: changed_law(one, n_convention="non_embedding"),

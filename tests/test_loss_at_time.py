@@ -253,6 +253,21 @@ def test_fused_attention_is_faster_and_needs_less_and_says_that_nothing_was_time
     assert any("counted, not timed" in flag for flag in fused.flags(arch, fast))
     assert not [flag for flag in roomy.flags(arch, slow) if "attention" in flag]  # on a CPU
     assert (plain.machine, fused.machine) == ("toy", "toy, fused attention")
+    with pytest.raises(ValueError, match="fused on a tpu or gpu only, but toy is a cpu"):
+        dataclasses.replace(roomy, attention="fused")
+
+
+def test_what_fusing_saves_is_said_of_the_step_that_is_predicted(roomy):
+    """Plain attention must run blocks again where fused attention need not."""
+    arch = dataclasses.replace(ARCH, seq_len=2048)
+    fits = memory_bytes(arch, bytes_per_element=4, full_head=64)
+    device = dataclasses.replace(roomy.device, kind="gpu", memory_bytes=1.01 * fits)
+    plain = dataclasses.replace(roomy, device=device)
+    fused = dataclasses.replace(plain, attention="fused")
+    slow, fast = (one.predict(arch) for one in (plain, fused))
+    assert slow.remat != fast.remat == 0
+    saved = 1 - fast.step_time_s / slow.step_time_s
+    assert any(f"take {saved:.0%} off each step" in flag for flag in plain.flags(arch, slow))
 
 
 def test_on_several_chips_each_computes_its_share_and_waits_for_the_others(chips):

@@ -105,9 +105,9 @@ def test_of_fused_attention_nothing_grows_with_the_square_of_the_length(remat):
         for seq_len in (32, 4096)
     ]
     how: dict[str, Any] = {"bytes_per_element": 2, "remat": remat_code(remat)}
-    short, long = (memory_bytes(arch, **how, fused=True) for arch in lengths)
+    short, long = (memory_bytes(arch, **how, full_head=128) for arch in lengths)
     assert short == long < memory_bytes(lengths[1], **how)
-    parts = memory_by_part(lengths[0], **how, fused=True)
+    parts = memory_by_part(lengths[0], **how, full_head=128)
     if (
         remat == "none"
     ):  # queries, keys, values and output as of heads 128 wide; two numbers a query
@@ -119,15 +119,17 @@ def test_of_fused_attention_nothing_grows_with_the_square_of_the_length(remat):
 @pytest.mark.parametrize("bytes_per_element", [2, 4])
 @pytest.mark.parametrize("remat", range(len(REMATS)))
 @pytest.mark.parametrize("scan_layers", [False, True])
-@pytest.mark.parametrize("fused", [False, True])
-def test_total_is_the_sum_and_arrays_hold_the_scalars(bytes_per_element, remat, scan_layers, fused):
+@pytest.mark.parametrize("full_head", [0, 128])
+def test_total_is_the_sum_and_arrays_hold_the_scalars(
+    bytes_per_element, remat, scan_layers, full_head
+):
     depths = np.array([1.0, 3.0, 9.0])
     vocabularies = np.array([5.0, 50.0]).reshape(2, 1)
     how = {
         "bytes_per_element": bytes_per_element,
         "remat": remat,
         "scan_layers": scan_layers,
-        "fused": fused,
+        "full_head": full_head,
     }
     mesh = dataclasses.replace(TOY, n_layers=depths, vocab_size=vocabularies)
     for (i, j), total in np.ndenumerate(memory_bytes(mesh, **how)):
@@ -136,17 +138,17 @@ def test_total_is_the_sum_and_arrays_hold_the_scalars(bytes_per_element, remat, 
 
 
 @pytest.mark.parametrize("remat", range(len(REMATS)))
-@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("full_head", [0, 128])
 @pytest.mark.parametrize(
     "field", ["d_model", "n_layers", "n_heads", "d_head", "d_ff", "vocab_size", "seq_len"]
 )
-def test_memory_grows_with_every_count(remat, fused, field):
+def test_memory_grows_with_every_count(remat, full_head, field):
     """The search passes over meshes whose smallest member does not fit."""
     for vocab_size in (5, 500):
         arch = dataclasses.replace(TOY, vocab_size=vocab_size)
         larger = dataclasses.replace(arch, **{field: 2 * getattr(arch, field)})
         least, most = (
-            memory_bytes(one, bytes_per_element=2, remat=remat, fused=fused)
+            memory_bytes(one, bytes_per_element=2, remat=remat, full_head=full_head)
             for one in (arch, larger)
         )
         assert least < most

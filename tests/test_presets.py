@@ -1,18 +1,14 @@
 """Shipped devices and laws hold the published numbers; a user's own files are checked."""
 
-import numpy as np
 import pytest
 
-from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.presets import (
     calibrated_device_path,
     device_names,
     law_names,
     load_device,
-    load_draws,
     load_law,
 )
-from anybudget.objectives.uncertainty import UNTIMED_SPREAD
 
 DEVICE = """
 name = "mine"
@@ -153,16 +149,3 @@ def test_a_law_file_with_a_mistake(tmp_path, line, replacement, message):
     path.write_text(LAW.replace(line, replacement))
     with pytest.raises(ValueError, match=message):
         load_law(str(path))
-
-
-def test_steps_with_attention_that_was_not_timed_have_an_uncertain_level():
-    variances = []
-    for attention in ("plain", "fused"):
-        device = load_device("h100-sxm-measured")
-        objective = LossAtTime(
-            device=device, law=load_law(), time_budget_s=3600, attention=attention
-        )
-        draws = load_draws(objective, device.name)
-        assert draws is not None
-        variances.append(np.log(draws.seconds_per_unit[:, 0]).var())
-    assert variances[1] - variances[0] == pytest.approx(UNTIMED_SPREAD**2, rel=0.3)

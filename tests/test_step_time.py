@@ -180,7 +180,7 @@ def test_fused_attention_takes_no_softmax_and_longer_with_narrow_heads(name):
     wide, half, narrow = (
         Architecture.from_shape(**fields, d_head=d_head) for d_head in (128, 64, 32)
     )
-    times = [model.step_time_by_part(arch, fused=True) for arch in (wide, half, narrow)]
+    times = [model.step_time_by_part(arch, full_head=128) for arch in (wide, half, narrow)]
     for part, seconds in plain.step_time_by_part(wide).items():
         ratio = {"scores": 4 / 6, "weighted_values": 3 / 6}.get(part, 1.0)
         # What a roofline or memory copies said of writing the scores falls away besides.

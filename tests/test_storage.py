@@ -126,7 +126,7 @@ def test_two_studies_lie_side_by_side_under_their_names(small_space, objective, 
 def test_another_question_under_the_same_name_is_refused(small_space, objective, url):
     explore(small_space, objective, n_trials=8, storage=url)
     longer = dataclasses.replace(objective, time_budget_s=1200.0)
-    with pytest.raises(ValueError, match="searched another space, budget, device or law; give it"):
+    with pytest.raises(ValueError, match="searched another space, budget, device, law or the like"):
         explore(small_space, longer, n_trials=20, storage=url)
     assert len(kept(url)) == 8
 

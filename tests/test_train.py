@@ -13,7 +13,7 @@ from anybudget.validation.model import Execution
 from anybudget.validation.recipe import Recipe
 from anybudget.validation.step import compile_program
 from anybudget.validation.tokens import Tokens
-from anybudget.validation.train import train
+from anybudget.validation.train import default_execution, train
 
 ARCH = Architecture.from_shape(
     d_model=16, n_layers=1, d_head=8, vocab_size=32, seq_len=8, batch_size=4
@@ -131,3 +131,8 @@ def test_too_little_memory_is_a_row(tokens):
 def test_what_cannot_be_trained_is_refused(tokens, changes, options, message):
     with pytest.raises(ValueError, match=message):
         train(dataclasses.replace(ARCH, **changes), tokens, seed=0, **options)
+
+
+def test_a_machine_without_such_a_kernel_has_no_fused_attention():
+    with pytest.raises(ValueError, match="needs one of tpu, gpu, but JAX finds a cpu"):
+        default_execution(fused=True)

@@ -16,12 +16,13 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ..objectives.communication import collective_bytes, step_time_s
-from ..objectives.counts import flops_per_step, memcpys_per_step
+from ..objectives.counts import flops_by_part, memcpys_by_part, total
+from ..objectives.loss_at_time import Attention
 from ..objectives.memory import memory_bytes, squeezed_bytes
-from ..objectives.remat import REMATS, remat_code
+from ..objectives.remat import FULL_HEADS, REMATS, remat_code
 from ..search.predict import architecture_of
 from ..search.result_file import load_result
 from ..space.architecture import Architecture
@@ -33,7 +34,7 @@ from .hlo_bytes import memory_traffic_bytes
 from .hlo_flops import matmul_flops
 from .hlo_time import ProgramTime, Rates, program_time
 from .hlo_time import collective_bytes as compiled_bytes
-from .model import Execution
+from .model import FUSED_KERNELS, Execution
 from .topology import GENERATIONS, Topology, parse_topology
 
 TIMEOUT_S = 150.0
@@ -83,6 +84,11 @@ class Compiled:
     versions: dict[str, str]
 
     @property
+    def full_head(self) -> int:
+        """As of `StepTimeModel`: of a fused kernel, and 0 where attention is plain."""
+        return FULL_HEADS["tpu"] if self.execution.attention == FUSED_KERNELS["tpu"] else 0
+
+    @property
     def share(self) -> Architecture:
         """The model with one chip's share of the batch."""
         batch_size = self.arch.batch_size // self.topology.n_chips
@@ -112,13 +118,14 @@ class Compiled:
         """
         device, remat = self.topology.device, remat_code(self.execution.remat)
         n_chips, size = self.topology.n_chips, device.bytes_per_element
-        flops = float(flops_per_step(self.share, remat=remat))
-        copied_bytes = float(size * memcpys_per_step(self.share, remat=remat))
+        how = {"remat": remat, "fused": self.full_head > 0}
+        flops = float(total(flops_by_part(self.share, **how)))
+        copied_bytes = float(size * total(memcpys_by_part(self.share, **how)))
         collected = collective_bytes(
             self.arch, bytes_per_element=size, fully_sharded=self.fully_sharded
         )
         step_s = compute_s = device.step_time_model.step_time_s(
-            self.share, remat=remat, n_shares=self._n_shares
+            self.share, remat=remat, n_shares=self._n_shares, full_head=self.full_head
         )
         if n_chips > 1:
             rate = self.topology.interconnect_bytes_per_s * device.utilisation
@@ -156,7 +163,8 @@ class Compiled:
     @property
     def analytic_fits(self) -> bool:
         """Whether we predict that the compiler accepts the step, if only by running more again."""
-        return self._memory(squeezed_bytes) <= self.topology.device.memory_bytes
+        needed = memory_bytes if self.full_head else squeezed_bytes
+        return self._memory(needed) <= self.topology.device.memory_bytes
 
     @property
     def _n_shares(self) -> int:
@@ -165,12 +173,14 @@ class Compiled:
 
     def _memory(self, count: Callable[..., Any]) -> float:
         """Bytes of one chip, as one of the functions of `objectives.memory` counts them."""
+        kernel = {"full_head": self.full_head} if self.full_head else {}
         needed = count(
             self.share,
             bytes_per_element=self.topology.device.bytes_per_element,
             remat=remat_code(self.execution.remat),
             scan_layers=self.execution.scan_layers,
             n_shares=self._n_shares,
+            **kernel,
         )
         return float(needed)
 
@@ -221,6 +231,8 @@ def compile_for(
     known = {} if answer["status"] == "out_of_memory" else _read_program(folder, answer, topology)
     if execution.scan_layers:
         known |= {"flops": None, "bytes_accessed": None}
+    if execution.attention == FUSED_KERNELS["tpu"]:  # what the kernel does is not in the text
+        known = {}
     return Compiled(
         arch=arch,
         execution=execution,
@@ -254,6 +266,7 @@ def compile_all(
     result: Path | None = None,
     top: int = 3,
     remat: str | None = None,
+    attention: str | None = None,
     scan_layers: bool = False,
     sharding: str = "data",
     with_time: bool = True,
@@ -268,6 +281,8 @@ def compile_all(
         result: what `find --out` wrote, instead of fields.
         top: how many of its candidates.
         remat: `none`, `dots` or `layer`; left out, each candidate's own, or none.
+        attention: `plain`, or `fused`, of which only memory is known; left out, the result's, or
+            plain.
         scan_layers: whether the layers are a loop.
         sharding: `data`, or `full` when the chips also share the state.
         with_time: False stops after the memory plan.
@@ -283,10 +298,16 @@ def compile_all(
     if result and fields:
         raise ValueError(f"a result already says `{next(iter(fields))}`; leave one of them out")
     if result:
-        candidates = load_result(result).candidates[:top]
-        todo = [(one.arch, REMATS[one.prediction.remat]) for one in candidates]
+        found = load_result(result)
+        attention = attention or found.objective.attention
+        todo = [(one.arch, REMATS[one.prediction.remat]) for one in found.candidates[:top]]
     else:
         todo = [(architecture_of(fields, "--result DIR"), "none")]
+    if attention not in (None, *get_args(Attention)):
+        raise ValueError(f"`attention` must be plain or fused, but got {attention!r}")
+    fused = attention == "fused"
+    if fused and chips.n_chips > 1:
+        raise ValueError(f"fused attention is compiled for one chip, but {topology} has more")
     require_compiler()
     steps = []
     for number, (arch, own_remat) in enumerate(todo, start=1):
@@ -294,6 +315,7 @@ def compile_all(
         execution = Execution(
             scan_layers=scan_layers,
             remat=remat or own_remat,  # type: ignore[arg-type]
+            attention=FUSED_KERNELS["tpu"] if fused else "einsum",
             dtype=chips.device.dtype,
         )
         step = compile_for(
@@ -301,7 +323,7 @@ def compile_all(
             chips,
             execution=execution,
             fully_sharded=sharding == "full",
-            with_time=with_time,
+            with_time=with_time and not fused,
             timeout_s=timeout_s,
         )
         steps.append(step)

@@ -157,7 +157,12 @@ def confirm(
     machines = set()
     if engine is None:
         check_kind(device.name, device.kind)
-        default_execution(fused=objective.fused)  # refuses where there is no such kernel
+        execution = default_execution(fused=objective.fused)
+        if execution.attention == "splash":
+            from .splash import part_of
+
+            for entry in entries:
+                part_of(entry.candidate.arch.seq_len)
         check_chips(objective.n_chips)
         machines.add(machine_name(device.kind))
         if warning := machine_warning(device):

@@ -24,12 +24,6 @@ TRAINERS: dict[str, Callable[[Plan], Export]] = {
     "nanogpt": to_nanogpt,
 }
 
-# All four, where the accelerator and its libraries allow it.
-FUSES = (
-    "the trainer fuses attention on an accelerator where it can, but the prediction is of plain "
-    "attention: `find --attention fused` predicts that"
-)
-
 
 def export(result: Result, trainer: str, *, candidate: int = 1, seed: int = 0) -> Export:
     """A candidate of a result as a config, with the recipe's steps, batch and learning rate.
@@ -53,10 +47,7 @@ def export(result: Result, trainer: str, *, candidate: int = 1, seed: int = 0) -
             f"the number in the result, but got {candidate}; `find --top` keeps more"
         )
     chosen, objective = result.candidates[candidate - 1], result.objective
-    exported = TRAINERS[trainer](Plan(candidate=chosen, objective=objective, seed=seed))
-    if not objective.fused and objective.device.kind != "cpu":
-        exported.notes.append(FUSES)
-    return exported
+    return TRAINERS[trainer](Plan(candidate=chosen, objective=objective, seed=seed))
 
 
 def save_export(exported: Export, folder: Path) -> None:

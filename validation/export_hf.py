@@ -59,6 +59,7 @@ def to_hf(plan: Plan) -> Export:
         f"the data must come in sequences of {plan.arch.seq_len} tokens from a vocabulary of "
         f"{plan.arch.vocab_size}",
         plan.devices_note(ARGUMENTS_FILE, "per_device_train_batch_size"),
+        *plan.attention_notes,
     ]
     files = {CONFIG_FILE: config, ARGUMENTS_FILE: arguments, RECIPE_FILE: rows}
     return Export(

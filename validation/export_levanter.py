@@ -67,6 +67,7 @@ def to_levanter(plan: Plan) -> Export:
         f"the vocabulary is that of data.tokenizer, which must have {arch.vocab_size} tokens",
         "Levanter before October 2025 says model.seq_len instead of max_seq_len, and has no "
         "train_seq_len",
+        *plan.attention_notes,
     ]
     body = yaml.safe_dump(config, sort_keys=False)
     text = commented(plan, "Levanter", notes, COMMAND, body)

@@ -69,6 +69,7 @@ def to_maxtext(plan: Plan) -> Export:
         "which is then not divided by in attention; norms begin with 1",
         plan.devices_note("the file", "per_device_batch_size"),
         f"TOKENIZER must have {arch.vocab_size} tokens or fewer",
+        *plan.attention_notes,
     ]
     if arch.tied_embeddings:
         notes.append("tied logits are divided by sqrt(base_emb_dim)")

@@ -55,6 +55,7 @@ def to_nanogpt(plan: Plan) -> Export:
         "leaves out when it says how many there are",
         f"data/DATASET/meta.pkl must say vocab_size {arch.vocab_size}; else nanoGPT takes 50304",
         plan.devices_note("the file", "batch_size") + "; gradient_accumulation_steps is n",
+        *plan.attention_notes,
     ]
     body = "".join(f"{name} = {value!r}\n" for name, value in config.items())
     text = commented(plan, "nanoGPT", notes, COMMAND, body)

@@ -15,7 +15,7 @@ import jax
 
 from ..objectives.budget import format_budget
 from ..objectives.loss_at_time import LossAtTime
-from ..objectives.remat import REMATS
+from ..objectives.remat import FULL_HEADS, REMATS
 from ..search.candidate import Candidate
 from ..space.architecture import Architecture
 from .recipe import Recipe, Scale, peak_learning_rate, scales
@@ -24,6 +24,11 @@ from .recipe import Recipe, Scale, peak_learning_rate, scales
 N_DIGITS = 4
 ONE_RATE = (
     "one learning rate for all parameters, the recipe's for matrices that read the residual stream"
+)
+# All trainers do, where the accelerator and its libraries allow it.
+FUSES = (
+    "the trainer fuses attention on an accelerator where it can, but the prediction is of plain "
+    "attention: `find --attention fused` predicts that"
 )
 
 
@@ -94,6 +99,12 @@ class Plan:
             return f"{file} is for one device; for n, divide {name} by n"
         kind = "fully sharded" if self.candidate.prediction.sharded else "data parallel"
         return f"{file} is for {n_chips} devices, {kind}; {name} is of each"
+
+    @property
+    def attention_notes(self) -> list[str]:
+        """That the trainer's attention is another than the prediction's, where it is."""
+        objective = self.objective
+        return [FUSES] if objective.device.kind in FULL_HEADS and not objective.fused else []
 
     def heading(self) -> Iterator[str]:
         """What the exported file is, in a few lines."""

@@ -29,6 +29,8 @@ Params = dict[str, Any]
 Remat = Literal["none", "dots", "layer"]
 Attention = Literal["einsum", "xla", "cudnn", "splash"]
 
+# Attention as one kernel, by JAX's backend.
+FUSED_KERNELS: dict[str, Attention] = {"tpu": "splash", "gpu": "cudnn"}
 # What of a block stays for its backward pass; the names are those of `jax.checkpoint_policies`.
 KEPT = {
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,

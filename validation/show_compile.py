@@ -43,7 +43,11 @@ def show_compiled(steps: Sequence[Compiled]) -> Iterator[str | Table]:
 def _show_one(step: Compiled) -> Iterator[str | Table]:
     execution = step.execution
     layers = "layers in a loop" if execution.scan_layers else "layers unrolled"
-    yield f"[bold]{_shape(step.arch)}[/], remat {execution.remat}, {layers}, {execution.dtype}"
+    attention = ", fused attention" * (step.full_head > 0)
+    yield (
+        f"[bold]{_shape(step.arch)}[/], remat {execution.remat}, {layers}, {execution.dtype}"
+        f"{attention}"
+    )
     table = plain_table("per step", "compiler estimate", "prediction", "ratio")
     predicted = step.analytic
     for key, (name, size, unit) in ROWS.items():
@@ -61,6 +65,8 @@ def _show_one(step: Compiled) -> Iterator[str | Table]:
     if step.time:
         terms = {name: s for name, s in step.time.seconds.items() if s >= 5e-6}
         yield "step time of: " + ", ".join(f"{name} {1e3 * s:,.3g} ms" for name, s in terms.items())
+    elif step.full_head:
+        yield "no FLOPs, bytes or step time: what a fused kernel does is not in the program"
     elif step.fits:
         yield "no step time: the compiler was stopped with memory planned (--timeout, --no-time)"
     if found := step.collective_bytes:

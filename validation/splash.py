@@ -11,6 +11,21 @@ from jax.experimental.pallas.ops.tpu import splash_attention
 MOST_AT_ONCE = 512
 
 
+def part_of(seq_len: int) -> int:
+    """Positions of a sequence that the kernel works on at once.
+
+    Raises:
+        ValueError: the sequence cannot be cut into equal parts that the kernel takes.
+    """
+    part = min(seq_len, MOST_AT_ONCE)
+    if seq_len % part or part % 128:
+        raise ValueError(
+            f"a TPU's fused attention takes a `seq_len` of 128, 256, 384 or a multiple of "
+            f"{MOST_AT_ONCE}, but got {seq_len}"
+        )
+    return part
+
+
 def attend_fused(
     q_btqc: jax.Array, k_btkc: jax.Array, v_btkc: jax.Array, *, interpret: bool = False
 ) -> jax.Array:
@@ -19,18 +34,13 @@ def attend_fused(
     `interpret` runs the kernel's code without a TPU, slowly.
 
     Raises:
-        ValueError: the sequence cannot be cut into equal parts that the kernel takes.
+        ValueError: see `part_of`.
 
     References:
         Dao et al. 2022, FlashAttention, arXiv:2205.14135.
     """
     _, t, n_heads, c = q_btqc.shape
-    part = min(t, MOST_AT_ONCE)
-    if t % part or part % 128:
-        raise ValueError(
-            f"fused attention takes a `seq_len` of 128, 256, 384 or a multiple of {MOST_AT_ONCE}, "
-            f"but got {t}"
-        )
+    part = part_of(t)
     sizes = splash_attention.BlockSizes(
         block_q=part,
         block_kv=part,

@@ -29,7 +29,7 @@ from .clock import Budget
 from .host import available_memory_bytes
 from .hosts import agreed
 from .loop import Loop, StepReport
-from .model import Attention, Execution, Remat
+from .model import FUSED_KERNELS, Execution, Remat
 from .peak import peak_matmul_flops_per_s
 from .recipe import Recipe
 from .runs import Run
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PACKAGES = ("jax", "jaxlib", "numpy", "optax")
-# Attention as one kernel, by JAX's backend.
-FUSED_KERNELS: dict[str, Attention] = {"tpu": "splash", "gpu": "cudnn"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -74,8 +74,8 @@ class PlannedRun(NamedTuple):
     def key(self) -> tuple:
         """What makes two runs the same one."""
         objective = self.plan.objective
-        fixed = (objective.time_budget_s, self.plan.tokens.corpus_fingerprint, objective.fused)
-        return (*self.entry.candidate.key, self.seed, *fixed)
+        fixed = (objective.time_budget_s, self.plan.tokens.corpus_fingerprint)
+        return (*self.entry.candidate.key, self.seed, *fixed, *[FUSED_MARK] * objective.fused)
 
     @property
     def checkpoint(self) -> Path:
@@ -212,5 +212,5 @@ def _heartbeat(
 def _key(run: Run) -> tuple:
     """What makes two runs the same one."""
     fields = (getattr(run, name) for name in FIELDS)
-    is_fused = run.device.endswith(FUSED_MARK)
-    return (*fields, run.seed, run.time_budget_s, run.corpus_fingerprint, is_fused)
+    fused = [FUSED_MARK] * run.device.endswith(FUSED_MARK)
+    return (*fields, run.seed, run.time_budget_s, run.corpus_fingerprint, *fused)
