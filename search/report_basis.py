@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..objectives.device import Device
@@ -85,8 +85,35 @@ def _step_time(device: Device) -> str:
     model = device.step_time_model
     rates = ", ".join(f"{name} {s:.3g}" for name, s in model.seconds_per_unit.items() if s)
     text = f"Model “{model.name}”, seconds per unit: {rates}."
-    known = ", ".join(f"{_words(name)} {_short_value(v)}" for name, v in device.calibration.items())
-    return text + (f" Calibration: {known}." if known else "")
+    return " ".join([text, *_calibration(device.calibration)])
+
+
+def _calibration(facts: dict[str, Any]) -> Iterator[str]:
+    """What is known of a fit; the three that `calibrate` writes as tables in words."""
+    others = dict(facts)
+    match others:
+        case {"heldout": {**scores}} if all(map(_has_error, scores.values())):
+            del others["heldout"]
+            errors = (f"{name} {score['mape']:.1%}" for name, score in scores.items())
+            yield f"Mean error on shapes left out: {', '.join(errors)}."
+    match others:
+        case {"actual_over_predicted_95": [float(low), float(high)]}:
+            del others["actual_over_predicted_95"]
+            yield f"95% of such steps take {low:.2f} to {high:.2f} times the predicted time."
+    match others:
+        case {"variance_explained_alone": {"memcpys": float(memcpys), "flops": float(flops)}}:
+            del others["variance_explained_alone"]
+            yield (
+                f"Alone, memory copies explain {memcpys:.0%} of the variance of step time and "
+                f"FLOPs {flops:.0%}."
+            )
+    if others:
+        known = ", ".join(f"{_words(name)} {_short_value(v)}" for name, v in others.items())
+        yield f"Calibration: {known}."
+
+
+def _has_error(score: Any) -> bool:
+    return isinstance(score, dict) and isinstance(score.get("mape"), float)
 
 
 def _short_value(value: Any) -> str:

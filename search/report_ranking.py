@@ -12,6 +12,8 @@ from .show import REMAT_MARKS, remat_means, short_count
 
 BEHIND = Column(name="behind the best", unit="nats per token")
 BEHIND_SURE = Column(name="behind the best", unit=f"nats per token, {COVERAGE:.0%} interval")
+# A lead of less is not told in digits, nats per token.
+LEAST_LEAD = 0.001
 COLUMNS = (
     Column(name="parameters"),
     Column(name="tokens"),
@@ -62,7 +64,8 @@ def _finding(candidates: list[Candidate]) -> str:
     if not others:
         return f"{shape_of(best)} is the one candidate kept"
     lead = others[0].loss - best.loss
-    return f"{shape_of(best)} is {lead:.3f} nats per token ahead of {shape_of(others[0])}"
+    by = f"{lead:.3f}" if lead >= LEAST_LEAD else f"under {LEAST_LEAD}"
+    return f"{shape_of(best)} is {by} nats per token ahead of {shape_of(others[0])}"
 
 
 def _behind(behind: float, rank: int, standings: list[Standing] | None) -> list[Cell]:
