@@ -34,12 +34,14 @@ PANELS = {
 RANGED = ("n_params", "n_tokens", "d_model", "n_layers")
 TICKS = (1, 10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400)
 MOST_FIGURES = 12
+# What the curves of one figure share; each line is of a device and its attention.
+FAMILY = [name for name in CURVE if name not in ("device", "attention")]
 
 Curve = tuple[Question, pd.DataFrame]
 
 
 def save_batch_figures(questions: list[Question], table: pd.DataFrame, folder: Path) -> list[str]:
-    """Draw every family of curves, those that differ in the device only, into a folder.
+    """Draw every family of curves, those that differ in device and attention only, into a folder.
 
     Returns:
         The names of the files: `scaling-LAW.png` for each family, numbered where several are of
@@ -47,7 +49,7 @@ def save_batch_figures(questions: list[Question], table: pd.DataFrame, folder: P
     """
     families: dict[tuple, list[Curve]] = {}
     for question, curve in curves_of(questions, table):
-        key = tuple(map(str, curve[[*CURVE[1:]]].iloc[0]))
+        key = tuple(map(str, curve[FAMILY].iloc[0]))
         families.setdefault(key, []).append((question, curve))
     names: list[str] = []
     with matplotlib.rc_context(STYLE):

@@ -113,7 +113,7 @@ def _exponents(curves: pd.DataFrame) -> Any:
         by_quantity = rows.set_index("quantity").to_dict(orient="index")
         first = rows.iloc[0]
         table.add_row(
-            escape(first["device"]),
+            escape(first["device"]) + (", fused" if first["attention"] == "fused" else ""),
             escape(first["law"]),
             f"{first['gamma']:.2f}",
             *(
