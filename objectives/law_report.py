@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from .bootstrap import LawDraws, bootstrap_law
 from .choose_copying import choose_copying, std_beyond_luck
@@ -120,6 +120,80 @@ def report_law(
     Raises:
         ValueError: the runs cannot tell a law, or an option is not one of those.
     """
+    _check_options(method, form, kappa, huber_delta)
+    runs = law_runs(table, n_convention=n_convention)
+    fitters: dict[str, Callable[..., LawFit]] = {
+        "varpro": partial(fit_varpro, delta=huber_delta or None),
+        "linear": fit_linear,
+        "multi_start": partial(fit_multi_start, delta=huber_delta or REFERENCE_DELTA),
+    }
+    if method == "varpro":
+        chosen = _choose(runs, fitters[method], form, kappa)
+    else:
+        only = fitters[method](runs)
+        chosen = _Chosen(fit=only, pure=only, form="none")
+    fit, copying = chosen.fit, chosen.fit.copying
+    law = as_loss_law(fit, runs, name=name, corpus=_corpus(table), source=source)
+    if copying:
+        law = dataclasses.replace(law, residual_std=std_beyond_luck(runs, fit))
+    if fit.terms:
+        law = dataclasses.replace(law, pure=tuple(chosen.pure.values[name] for name in PARAMETERS))
+    draws = bootstrap_law(runs, fit, n_draws=n_draws, seed=seed) if method != "linear" else None
+    trends = residual_trends(runs, fit)
+    return LawReport(
+        law=law,
+        fit=fit,
+        form=chosen.form,
+        n_rows=len(runs.n_params),
+        n_runs=runs.n_runs,
+        draws=draws,
+        scores=_scores(runs, fit) if method != "linear" else {},
+        forms=list(chosen.forms),
+        conventions={name: score for name, (_, score) in compare_conventions(table).items()},
+        trends=trends,
+        warnings=list(
+            dict.fromkeys(
+                [
+                    *runs.warnings,
+                    *fit.warnings,
+                    *chosen.warnings,
+                    *(draws.warnings() if draws else ()),
+                    *trend_warnings(trends),
+                ]
+            )
+        ),
+    )
+
+
+class _Chosen(NamedTuple):
+    """A fit of the form that was asked for or pays, and the same without further terms."""
+
+    fit: LawFit
+    pure: LawFit
+    form: str
+    forms: Sequence[FormScore] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _choose(
+    runs: LawRuns, fitter: Callable[..., LawFit], form: str, kappa: float | None
+) -> _Chosen:
+    """Fit the form, or the one that pays on shapes left out, and then copying likewise."""
+    pure = fitter(runs)
+    forms, copying, at_an_end = [], None, ()
+    if form == "auto":
+        chosen, forms = choose_form(runs, pure, KAPPAS if kappa is None else (kappa,))
+        form, kappa = chosen.form, chosen.kappa
+        smooth = fitter(runs, terms=FORMS[form], kappa=kappa)
+        copying, at_an_end = choose_copying(runs, smooth)
+    how = {"kappa": kappa or pure.kappa, "copying": copying}
+    if copying or how["kappa"] != pure.kappa:
+        pure = fitter(runs, **how)
+    fit = fitter(runs, terms=FORMS[form], **how) if FORMS[form] else pure
+    return _Chosen(fit=fit, pure=pure, form=form, forms=forms, warnings=at_an_end)
+
+
+def _check_options(method: str, form: str, kappa: float | None, huber_delta: float) -> None:
     if method not in get_args(Method):
         raise ValueError(f"a method is one of {', '.join(get_args(Method))}, but got {method!r}")
     if not 0 <= huber_delta < 1:
@@ -132,56 +206,6 @@ def report_law(
         raise ValueError(f"`kappa` must be above 0 and at most 1, but got {kappa}")
     if method != "varpro" and kappa not in (None, 1):
         raise ValueError(f"a law with kappa is fitted by varpro, but got method {method!r}")
-    runs = law_runs(table, n_convention=n_convention)
-    fitters: dict[str, Callable[..., LawFit]] = {
-        "varpro": partial(fit_varpro, delta=huber_delta or None),
-        "linear": fit_linear,
-        "multi_start": partial(fit_multi_start, delta=huber_delta or REFERENCE_DELTA),
-    }
-    pure = fit = fitters[method](runs)
-    forms, copying, at_an_end = [], None, ()
-    if method == "varpro":
-        if form == "auto":
-            chosen, forms = choose_form(runs, fit, KAPPAS if kappa is None else (kappa,))
-            form, kappa = chosen.form, chosen.kappa
-            fit = fitters[method](runs, terms=FORMS[form], kappa=kappa)
-            copying, at_an_end = choose_copying(runs, fit)
-        how = {"kappa": kappa or pure.kappa, "copying": copying}
-        if copying or how["kappa"] != pure.kappa:
-            pure = fitters[method](runs, **how)
-        fit = fitters[method](runs, terms=FORMS[form], **how) if FORMS[form] else pure
-    else:
-        form = "none"
-    law = as_loss_law(fit, runs, name=name, corpus=_corpus(table), source=source)
-    if copying:
-        law = dataclasses.replace(law, residual_std=std_beyond_luck(runs, fit))
-    if fit.terms:
-        law = dataclasses.replace(law, pure=tuple(pure.values[name] for name in PARAMETERS))
-    draws = bootstrap_law(runs, fit, n_draws=n_draws, seed=seed) if method != "linear" else None
-    trends = residual_trends(runs, fit)
-    return LawReport(
-        law=law,
-        fit=fit,
-        form=form,
-        n_rows=len(runs.n_params),
-        n_runs=runs.n_runs,
-        draws=draws,
-        scores=_scores(runs, fit) if method != "linear" else {},
-        forms=forms,
-        conventions={name: score for name, (_, score) in compare_conventions(table).items()},
-        trends=trends,
-        warnings=list(
-            dict.fromkeys(
-                [
-                    *runs.warnings,
-                    *fit.warnings,
-                    *at_an_end,
-                    *(draws.warnings() if draws else ()),
-                    *trend_warnings(trends),
-                ]
-            )
-        ),
-    )
 
 
 def _scores(runs: LawRuns, fit: LawFit) -> dict[str, Score | None]:
