@@ -52,7 +52,8 @@ from loss_law import tokens_of
 
 from anybudget.objectives.budget import parse_budget
 from anybudget.objectives.copying import able
-from anybudget.objectives.loss_at_time import FEW_STEPS, LossAtTime
+from anybudget.objectives.flags import FEW_STEPS
+from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.presets import load_device, load_draws, load_law
 from anybudget.objectives.uncertainty import Draws, rank
 from anybudget.search.candidate import Candidate

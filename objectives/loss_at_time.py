@@ -13,7 +13,6 @@ import numpy as np
 from ..space.architecture import Architecture
 from .batch_size import small_batch_tokens
 from .communication import collective_bytes, step_time_s
-from .copying import UNDECIDED
 from .counts import n_params, n_params_non_embedding
 from .device import Device
 from .loss_law import LossLaw
@@ -30,10 +29,6 @@ FASTEST_FIRST = ("none", "dots", "layer")
 # Tokens repeated lose their worth with this many repetitions as the scale (Muennighoff et al. 2023,
 # arXiv:2305.16264, equation 17).
 REPETITIONS_SCALE = 15.39
-FEW_STEPS = 1000
-MANY_EPOCHS = 4
-# The share of a step's time that another attention would save, from which on it is told.
-MUCH_SAVED = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -291,75 +286,6 @@ class LossAtTime:
             n_shares=self.n_shares(sharded),
             full_head=self.full_head,
         )
-
-    def _saved_by_fusing(self, arch: Architecture, step_time_s: float) -> float:
-        """The share of a step's time that attention as one kernel would save; none on a CPU."""
-        if self.device.kind not in FULL_HEADS:
-            return 0.0
-        fused = dataclasses.replace(self, attention="fused")
-        return float(1 - fused.cost(arch).step_time_s / step_time_s)
-
-    def flags(self, arch: Architecture, prediction: Prediction) -> list[str]:
-        """What a reader must know before believing one model's prediction, a sentence each."""
-        law = self.law
-        flags = []
-        if prediction.memory_bytes > self.device.memory_bytes:
-            flags.append(
-                f"does not fit: {prediction.memory_bytes / 1e9:.1f} GB of "
-                f"{self.device.memory_bytes / 1e9:.1f} GB on "
-                f"{'each of ' * (self.n_chips > 1)}{self.machine}"
-            )
-        for what, value, limits in (
-            ("parameters", self.counted_params(prediction), law.n_params_range),
-            ("tokens", prediction.n_tokens, law.n_tokens_range),
-            ("d_model / n_layers", arch.aspect_ratio, law.aspect_ratio_range),
-        ):
-            if limits and not limits[0] <= value <= limits[1]:
-                flags.append(
-                    f"outside the law: {value:,.4g} {what}, but {law.name} was fitted on "
-                    f"{limits[0]:,.4g} to {limits[1]:,.4g}"
-                )
-        if law.vocab_size not in (None, arch.vocab_size):
-            flags.append(
-                f"outside the law: a vocabulary of {arch.vocab_size:,}, but {law.name} was fitted "
-                f"on losses over {law.vocab_size:,}: its level means nothing here"
-            )
-        guessing = math.log(arch.vocab_size)
-        if prediction.predicted_loss > guessing:
-            flags.append(
-                f"worse than guessing: {prediction.predicted_loss:.3g} nats, but a uniform guess "
-                f"among {arch.vocab_size:,} tokens has {guessing:.3g}: the law is far outside its "
-                "range, at best the ranking can be of use"
-            )
-        if law.copying and prediction.n_steps >= 1:
-            n_tokens = self.effective_tokens(prediction.n_tokens, arch.tokens_per_step)
-            chance = float(law.copying.chance(n_tokens, arch.as_dict()))
-            if UNDECIDED[0] < chance < UNDECIDED[1]:
-                flags.append(
-                    f"luck decides: {chance:.0%} of such runs learn to copy from their window "
-                    f"within {prediction.n_tokens:,.0f} tokens, and these end "
-                    f"{law.copying.gain:.0%} below the others"
-                )
-        if self.fused:
-            flags.append(
-                "fused attention was counted, not timed: its kernel at the rate of other matmuls, "
-                "all else as in steps with plain attention"
-            )
-        elif (saved := self._saved_by_fusing(arch, prediction.step_time_s)) >= MUCH_SAVED:
-            flags.append(
-                f"plain attention: a kernel that never writes its scores would take {saved:.0%} "
-                "off each step; --attention fused predicts for trainers that have one"
-            )
-        if prediction.n_steps < FEW_STEPS:
-            flags.append(
-                f"only {prediction.n_steps:.0f} optimizer steps (under {FEW_STEPS:,}): "
-                "warmup and decay take a large share, so the law is optimistic"
-            )
-        if self.data_limit_tokens:
-            epochs = prediction.n_tokens / self.data_limit_tokens
-            if epochs > MANY_EPOCHS:
-                flags.append(f"{epochs:.1f} epochs over the data (more than {MANY_EPOCHS})")
-        return flags
 
 
 def _of_each(choices: Any, value: Callable[[Any], Any]) -> Any:

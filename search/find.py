@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from ..objectives.flags import flags
 from ..objectives.loss_at_time import LossAtTime
 from ..objectives.uncertainty import Draws, Standing, rank
 from ..space.search_space import SearchSpace
@@ -191,7 +192,7 @@ def answer_warnings(
     space: SearchSpace, objective: LossAtTime, best: Candidate, *, certified: bool
 ) -> list[str]:
     """Flags of the winner, and each bound it sits on."""
-    warnings = objective.flags(best.arch, best.prediction)
+    warnings = flags(objective, best.arch, best.prediction)
     bounds = space.bounds(best.arch)
     warnings += [f"on a bound: {bound}" for bound in bounds]
     if bounds:

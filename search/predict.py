@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..objectives.counts import flops_by_part, memcpys_by_part, n_params_by_part
+from ..objectives.flags import flags
 from ..objectives.loss_at_time import LossAtTime
 from ..space.architecture import Architecture
 from ..space.hf_config import architecture_from_hf
@@ -51,7 +52,7 @@ def predict_one(
     else:
         arch = architecture_of(fields, "--config config.json")
     candidate = Candidate.of(arch, objective)
-    warnings = objective.flags(arch, candidate.prediction)
+    warnings = flags(objective, arch, candidate.prediction)
     return candidate.as_dict() | {
         "feasible": candidate.prediction.feasible,
         "time_budget_s": objective.time_budget_s,

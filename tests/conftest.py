@@ -93,6 +93,13 @@ def objective(device, law):
 
 
 @pytest.fixture(scope="session")
+def roomy(objective):
+    """The same with memory enough for anything."""
+    device = dataclasses.replace(objective.device, memory_bytes=1e12)
+    return dataclasses.replace(objective, device=device)
+
+
+@pytest.fixture(scope="session")
 def chips(objective):
     """The same ten minutes on four such devices."""
     device = dataclasses.replace(objective.device, interconnect_bytes_per_s=5e8)

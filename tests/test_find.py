@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from anybudget.objectives.flags import flags
 from anybudget.search import find as find_module
 from anybudget.search import study
 from anybudget.search.exhaustive import scan
@@ -75,11 +76,11 @@ def test_nothing_fits(small_space, objective):
 
 def test_the_warnings_are_flags_and_bounds_of_the_winner(small_space, objective):
     found = find(small_space, objective)
-    flags = objective.flags(found.best.arch, found.best.prediction)
+    told = flags(objective, found.best.arch, found.best.prediction)
     bounds = small_space.bounds(found.best.arch)
     assert bounds
-    assert found.warnings[: len(flags)] == flags
-    assert found.warnings[len(flags) : -1] == [f"on a bound: {bound}" for bound in bounds]
+    assert found.warnings[: len(told)] == told
+    assert found.warnings[len(told) : -1] == [f"on a bound: {bound}" for bound in bounds]
     assert "toy-law sees only parameters and tokens" in found.warnings[-1]
 
 

@@ -1,0 +1,111 @@
+"""What a reader must know before believing one model's prediction, a sentence each."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+from ..space.architecture import Architecture
+from .copying import UNDECIDED
+from .loss_at_time import LossAtTime, Prediction
+from .remat import FULL_HEADS
+
+# The schedule takes a large share of fewer.
+FEW_STEPS = 1000
+MANY_EPOCHS = 4
+# The share of a step's time that another attention would save, from which on it is told.
+MUCH_SAVED = 0.1
+
+
+def flags(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> list[str]:
+    """All that is to be said of one architecture's prediction under an objective."""
+    return [
+        *_of_memory(objective, prediction),
+        *_of_the_law(objective, arch, prediction),
+        *_of_luck(objective, arch, prediction),
+        *_of_attention(objective, arch, prediction),
+        *_of_training(objective, prediction),
+    ]
+
+
+def _of_memory(objective: LossAtTime, prediction: Prediction) -> Iterator[str]:
+    device = objective.device
+    if prediction.memory_bytes > device.memory_bytes:
+        yield (
+            f"does not fit: {prediction.memory_bytes / 1e9:.1f} GB of "
+            f"{device.memory_bytes / 1e9:.1f} GB on "
+            f"{'each of ' * (objective.n_chips > 1)}{objective.machine}"
+        )
+
+
+def _of_the_law(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> Iterator[str]:
+    law = objective.law
+    for what, value, limits in (
+        ("parameters", objective.counted_params(prediction), law.n_params_range),
+        ("tokens", prediction.n_tokens, law.n_tokens_range),
+        ("d_model / n_layers", arch.aspect_ratio, law.aspect_ratio_range),
+    ):
+        if limits and not limits[0] <= value <= limits[1]:
+            yield (
+                f"outside the law: {value:,.4g} {what}, but {law.name} was fitted on "
+                f"{limits[0]:,.4g} to {limits[1]:,.4g}"
+            )
+    if law.vocab_size not in (None, arch.vocab_size):
+        yield (
+            f"outside the law: a vocabulary of {arch.vocab_size:,}, but {law.name} was fitted "
+            f"on losses over {law.vocab_size:,}: its level means nothing here"
+        )
+    guessing = math.log(arch.vocab_size)
+    if prediction.predicted_loss > guessing:
+        yield (
+            f"worse than guessing: {prediction.predicted_loss:.3g} nats, but a uniform guess "
+            f"among {arch.vocab_size:,} tokens has {guessing:.3g}: the law is far outside its "
+            "range, at best the ranking can be of use"
+        )
+
+
+def _of_luck(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> Iterator[str]:
+    copying = objective.law.copying
+    if not copying or prediction.n_steps < 1:
+        return
+    n_tokens = objective.effective_tokens(prediction.n_tokens, arch.tokens_per_step)
+    chance = float(copying.chance(n_tokens, arch.as_dict()))
+    if UNDECIDED[0] < chance < UNDECIDED[1]:
+        yield (
+            f"luck decides: {chance:.0%} of such runs learn to copy from their window "
+            f"within {prediction.n_tokens:,.0f} tokens, and these end "
+            f"{copying.gain:.0%} below the others"
+        )
+
+
+def _of_attention(
+    objective: LossAtTime, arch: Architecture, prediction: Prediction
+) -> Iterator[str]:
+    if objective.device.kind not in FULL_HEADS:
+        return
+    if objective.fused:
+        yield (
+            "fused attention was counted, not timed: its kernel at the rate of other matmuls, "
+            "all else as in steps with plain attention"
+        )
+        return
+    fused = dataclasses.replace(objective, attention="fused").cost(arch)
+    saved = float(1 - fused.step_time_s / prediction.step_time_s)
+    if saved >= MUCH_SAVED:
+        yield (
+            f"plain attention: a kernel that never writes its scores would take {saved:.0%} "
+            "off each step; --attention fused predicts for trainers that have one"
+        )
+
+
+def _of_training(objective: LossAtTime, prediction: Prediction) -> Iterator[str]:
+    if prediction.n_steps < FEW_STEPS:
+        yield (
+            f"only {prediction.n_steps:.0f} optimizer steps (under {FEW_STEPS:,}): "
+            "warmup and decay take a large share, so the law is optimistic"
+        )
+    if objective.data_limit_tokens:
+        epochs = prediction.n_tokens / objective.data_limit_tokens
+        if epochs > MANY_EPOCHS:
+            yield f"{epochs:.1f} epochs over the data (more than {MANY_EPOCHS})"
