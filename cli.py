@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from .validation.engines import Engine
 
 MISTAKE, INTERRUPTED = 2, 130
-NOT_THIS_MACHINE = (
-    "{} is the default, not this machine: --device takes a name of `anybudget devices`, and "
-    "`anybudget calibrate` measures this one"
+THE_DEFAULT = (
+    "{} is the default, whatever this machine is: --device takes a name of `anybudget devices`, "
+    "and `anybudget calibrate` measures this one"
 )
 # A pipe has no width: nothing is cut there.
 PIPE_WIDTH = 200
@@ -748,7 +748,7 @@ def _of_which_machine(device: Device, name: str | None) -> list[str]:
     from .validation.machine import machine_warning
 
     if name is None and device.basis == "datasheet":
-        return [NOT_THIS_MACHINE.format(device.name)]
+        return [THE_DEFAULT.format(device.name)]
     warning = machine_warning(device)
     return [warning] if warning else []
 

@@ -6,7 +6,8 @@ Command: python experiments/best_config.py --step-times    # first: 20 minutes, 
          python experiments/best_config.py --seeds 1 --budgets 1m,2m,4m --law LAW
          (LAW: experiments/best_config/smooth.toml; with it also --space experiments/best_config/
          before.toml for 1m and heads.toml for 1m,2m)
-         python experiments/best_config.py --laws      # how far laws are from the runs, 5 s
+         python experiments/best_config.py --laws      # how far laws are from the runs, and whether
+                                                       # their intervals hold them, 10 s
          python experiments/best_config.py --figure    # draws what is in the tables again, 5 s
          (elsewhere first `anybudget calibrate --out DEVICE.toml`, and give it --device DEVICE.toml)
 Wall time: for all four budgets 3.5 hours of one core with `--seeds 1`, 6.5 hours with three; with

@@ -284,7 +284,7 @@ class LossAtTime:
             bytes_per_element=size,
             remat=remat,
             n_shares=self.n_shares(sharded),
-            full_head=self.full_head,
+            full_head=self.full_head if self.device.kind == "tpu" else int(self.fused),
         )
 
 

@@ -58,7 +58,7 @@ def memory_by_part(
             `REMATS`, the same for all models.
         scan_layers: whether the layers are a loop.
         full_head: of attention that is one kernel and never writes its scores, the width to which
-            it pads heads; 0: attention is plain.
+            its arrays' heads are padded, 1 where they are not; 0: attention is plain.
 
     Returns:
         Bytes of the `weights`, the `optimizer`'s moments, the `gradients` (before them, working

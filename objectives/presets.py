@@ -130,14 +130,25 @@ def load_draws(
         seconds = np.array([list(own.values())]) if drawn is None else drawn
         if machine.basis == "compiled":
             seconds = compiled_draws(seconds)
-        low, high = machine.calibration.get("actual_over_predicted_95", (1.0, 1.0))
-        time_residual = math.log(high / low) / (2 * NORMAL_95)
+        time_residual = _scatter(machine)
     return Draws(
         laws=laws,
         law_residual=objective.law.residual_std,
         seconds_per_unit=seconds,
         time_residual=time_residual,
     )
+
+
+def _scatter(device: Device) -> float:
+    """Relative standard deviation of a shape's step time about a calibrated model."""
+    match device.calibration.get("actual_over_predicted_95", (1.0, 1.0)):
+        case [float(low), float(high)] if 0 < low <= high < math.inf:
+            return math.log(high / low) / (2 * NORMAL_95)
+        case other:
+            raise ValueError(
+                f"device {device.name!r}: `actual_over_predicted_95` must be two numbers, "
+                f"0 < low <= high, but got {other!r}"
+            )
 
 
 def _default_device() -> str:

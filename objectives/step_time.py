@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from pydantic import ConfigDict
@@ -229,12 +229,25 @@ class StepTimeModel:
         return parts
 
     def units(
-        self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1, full_head: int = 0
+        self,
+        arch: Architecture,
+        *,
+        remat: Any = False,
+        n_shares: Any = 1,
+        full_head: int = 0,
+        of: Collection[str] | None = None,
     ) -> list[Any]:
-        """Units of each feature in one optimizer step, in the order of `MODELS`."""
+        """Units of each feature in one optimizer step, in the order of `MODELS`.
+
+        Arguments are as of `step_time_by_part`; `of` names parts that alone count, None all.
+        """
+
+        def counted(feature: str) -> Any:
+            parts = units_by_part(feature, arch, remat, self.ridge, full_head=full_head)
+            return total({part: n for part, n in parts.items() if of is None or part in of})
+
         return [
-            total(units_by_part(feature, arch, remat, self.ridge, full_head=full_head))
-            / (n_shares if feature in SHARED else 1)
+            counted(feature) / (n_shares if feature in SHARED else 1)
             for feature in MODELS[self.name]
         ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -198,12 +198,14 @@ def draw_losses(
         "n_shares": n_shares,
         "full_head": objective.full_head,
     }
-    units = [np.broadcast_to(one, n_params.shape) for one in model.units(share, **how)]
-    compute_s = seconds @ np.array(units)
+
+    def drawn_s(**of: Any) -> np.ndarray:
+        units = model.units(share, **how, **of)
+        return seconds @ np.array([np.broadcast_to(one, n_params.shape) for one in units])
+
+    compute_s = drawn_s()
     if objective.fused:
-        parts = model.step_time_by_part(share, **how)
-        attention_s = sum(parts[part] for part in ATTENDING)
-        compute_s += attention_s * (_residuals(rng, KERNEL_SPREAD, n_draws, 1) - 1)
+        compute_s += drawn_s(of=ATTENDING) * (_residuals(rng, KERNEL_SPREAD, n_draws, 1) - 1)
     shape = n_draws, len(n_params)
     step_time_s = objective.with_communication(compute_s, arch, prediction.sharded)
     step_time_s = step_time_s * _residuals(rng, draws.time_residual, *shape)

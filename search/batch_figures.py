@@ -65,7 +65,7 @@ def save_batch_figures(questions: list[Question], table: pd.DataFrame, folder: P
 
 
 def draw_scaling(curves: list[Curve]) -> Figure:
-    """Each quantity of the best model against the time budget, a line a device."""
+    """Each quantity of the best model against the time budget, a line a device and attention."""
     figure = Figure(figsize=(11, 6.6), layout="constrained")
     for axes, (name, label) in zip(figure.subplots(2, 3).flat, PANELS.items(), strict=True):
         for colour, (_, curve) in zip(_colours(curves), curves, strict=True):

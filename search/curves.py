@@ -65,10 +65,11 @@ def step_time_mesh(
         like: gives the width of a head, and the other fields.
         objective: gives the step time.
     """
-    # Lines need two of each.
-    widths = np.arange(64, max(d_model, 65) + 64, 64.0)
+    # Whole heads, and two of each, which lines need.
+    head = like.d_head
+    widths = np.arange(head, max(d_model, head + 1) + head, float(head))
     depths = np.arange(1.0, max(n_layers, 2) + 1)[:, None]
-    heads = np.ceil(widths / like.d_head)
+    heads = widths / head
     mesh = dataclasses.replace(
         like,
         d_model=widths,

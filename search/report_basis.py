@@ -92,7 +92,7 @@ def _calibration(facts: dict[str, Any]) -> Iterator[str]:
     """What is known of a fit; the three that `calibrate` writes as tables in words."""
     others = dict(facts)
     match others:
-        case {"heldout": {**scores}} if all(map(_has_error, scores.values())):
+        case {"heldout": {**scores}} if scores and all(map(_has_error, scores.values())):
             del others["heldout"]
             errors = (f"{name} {score['mape']:.1%}" for name, score in scores.items())
             yield f"Mean error on shapes left out: {', '.join(errors)}."

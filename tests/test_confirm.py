@@ -138,10 +138,31 @@ def test_fused_attention_trains_with_a_kernel_and_is_another_run(
         again = Trainer(objective)
         run(asked, text, tmp_path, again, top=1, contrast=0)
         assert not again.calls
-    device = dataclasses.replace(fused.device, interconnect_bytes_per_s=1e9)
-    many = dataclasses.replace(fused, device=device, n_chips=4)
-    with pytest.raises(ValueError, match="one chip here, but the result is for 4; search again"):
-        run(dataclasses.replace(result, objective=many), text, tmp_path, trainer, top=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_chips", "message"),
+    [
+        ("tpu", 4, "one chip here, but the result is for 4; search again"),
+        ("tpu", 1, "a TPU's fused attention takes a `seq_len` of 128, .* but got 64"),
+        (
+            "gpu",
+            1,
+            "fused attention takes a `d_head` of up to 128 that 8 divides, but got 4",
+        ),
+    ],
+)
+def test_what_a_fused_kernel_does_not_take(result, text, tmp_path, kind, n_chips, message):
+    device = dataclasses.replace(result.objective.device, kind=kind, interconnect_bytes_per_s=1e9)
+    objective = dataclasses.replace(
+        result.objective, device=device, attention="fused", n_chips=n_chips
+    )
+    arch = dataclasses.replace(result.candidates[0].arch, n_heads=16, n_kv_heads=16, d_head=4)
+    asked = dataclasses.replace(
+        result, objective=objective, candidates=[Candidate.of(arch, objective)]
+    )
+    with pytest.raises(ValueError, match=message):
+        run(asked, text, tmp_path, Trainer(objective), top=1, contrast=0)
 
 
 def test_losses_of_different_texts_are_not_compared(result):

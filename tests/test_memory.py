@@ -116,6 +116,17 @@ def test_of_fused_attention_nothing_grows_with_the_square_of_the_length(remat):
         assert parts["attention"] == pytest.approx(4096 * TOY.n_layers * per_row)
 
 
+def test_where_heads_are_not_padded_narrow_ones_keep_no_more():
+    how: dict[str, Any] = {"bytes_per_element": 2, "remat": 0}
+    unpadded, padded = (
+        memory_by_part(TOY, **how, full_head=width)["attention"] for width in (1, 128)
+    )
+    rows, d_queries = 30, TOY.n_heads * TOY.d_head
+    d_qkv = d_queries + 2 * TOY.n_kv_heads * TOY.d_head
+    per_row = 2 * (d_qkv + 2 * d_queries) + 4 * 2 * TOY.n_heads
+    assert unpadded == TOY.n_layers * rows * per_row < padded
+
+
 @pytest.mark.parametrize("bytes_per_element", [2, 4])
 @pytest.mark.parametrize("remat", range(len(REMATS)))
 @pytest.mark.parametrize("scan_layers", [False, True])

@@ -1,12 +1,16 @@
 """Shipped devices and laws hold the published numbers; a user's own files are checked."""
 
+import dataclasses
+
 import pytest
 
+from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.presets import (
     calibrated_device_path,
     device_names,
     law_names,
     load_device,
+    load_draws,
     load_law,
 )
 
@@ -149,3 +153,12 @@ def test_a_law_file_with_a_mistake(tmp_path, line, replacement, message):
     path.write_text(LAW.replace(line, replacement))
     with pytest.raises(ValueError, match=message):
         load_law(str(path))
+
+
+@pytest.mark.parametrize("scatter", [1.1, [0.0, 1.1], ["a", "b"], [1.2, 0.9], [0.9, float("inf")]])
+def test_a_calibration_that_was_edited_into_nonsense(scatter):
+    device = load_device("h100-sxm-measured")
+    device = dataclasses.replace(device, calibration={"actual_over_predicted_95": scatter})
+    objective = LossAtTime(device=device, law=load_law(), time_budget_s=60.0)
+    with pytest.raises(ValueError, match="`actual_over_predicted_95` must be two numbers, 0 < low"):
+        load_draws(objective, "h100-sxm-measured")

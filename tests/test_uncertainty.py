@@ -7,7 +7,14 @@ import pytest
 
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.presets import load_device, load_law
-from anybudget.objectives.uncertainty import Draws, datasheet_draws, draw_losses, rank, stacked
+from anybudget.objectives.uncertainty import (
+    KERNEL_SPREAD,
+    Draws,
+    datasheet_draws,
+    draw_losses,
+    rank,
+    stacked,
+)
 from anybudget.space.architecture import Architecture
 
 LAW = load_law()
@@ -31,6 +38,34 @@ def test_on_several_chips_too():
     predictions = [objective.predict(arch) for arch in ARCHS]
     losses = draw_losses(objective, stacked(ARCHS), stacked(predictions), CERTAIN)
     np.testing.assert_allclose(losses, [[p.predicted_loss for p in predictions]], rtol=1e-12)
+
+
+def test_fused_attention_alone_is_drawn_by_the_spread_of_its_kernel():
+    objective = dataclasses.replace(OBJECTIVE, attention="fused")
+    short, long = (
+        Architecture.from_shape(
+            d_model=512, n_layers=6, d_head=32, seq_len=n, batch_size=2**17 // n
+        )
+        for n in (128, 2**17)
+    )
+    spreads = []
+    for arch in (short, long):
+        prediction = objective.predict(arch)
+        many = dataclasses.replace(CERTAIN, seconds_per_unit=np.repeat(SECONDS, 4000, axis=0))
+        losses = draw_losses(objective, stacked([arch]), stacked([prediction]), many)
+        parts = objective.device.step_time_model.step_time_by_part(
+            arch, remat=prediction.remat, full_head=128
+        )
+        share = (parts["scores"] + parts["weighted_values"]) / sum(parts.values())
+        # How far a draw's tokens, and with them its loss, are from the predicted.
+        fewer = (losses[:, 0] - LAW.E - LAW.A / prediction.n_params**LAW.alpha) / LAW.B
+        tokens = fewer ** (-1 / LAW.beta)
+        spreads.append((share, np.std(np.log(tokens))))
+        assert np.median(tokens) == pytest.approx(prediction.n_tokens, rel=0.02)
+    (few, narrow), (most, wide) = spreads
+    assert few < 0.25 < 0.9 < most
+    assert narrow == pytest.approx(KERNEL_SPREAD * few, rel=0.1)
+    assert wide == pytest.approx(KERNEL_SPREAD * most, rel=0.1)
 
 
 def test_a_shared_shift_moves_levels_and_not_differences():

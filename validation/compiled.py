@@ -307,7 +307,10 @@ def compile_all(
         raise ValueError(f"`attention` must be plain or fused, but got {attention!r}")
     fused = attention == "fused"
     if fused and chips.n_chips > 1:
-        raise ValueError(f"fused attention is compiled for one chip, but {topology} has more")
+        raise ValueError(
+            f"fused attention is compiled for one chip, but {topology} has more; "
+            "give --attention plain"
+        )
     require_compiler()
     steps = []
     for number, (arch, own_remat) in enumerate(todo, start=1):

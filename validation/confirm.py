@@ -23,10 +23,12 @@ from .engines import Engine
 from .figures import save_comparison
 from .machine import check_chips, check_kind, machine_name, machine_warning
 from .tokens import Tokens, prepare_tokens
-from .train import default_execution, train
+from .train import train
 from .train_all import Plan, Train, fan_out, one_by_one, train_all
 from .verdict import verdict
 
+# The widest head that cuDNN's attention takes on every GPU that has it.
+MOST_OF_CUDNN = 128
 # Step times that are off by more than this, on average, are told of.
 SLOWER = 1.3
 # More than a token stands for (2.9 with a vocabulary of 2,048 on `python`, measured), so that no
@@ -148,21 +150,12 @@ def confirm(
     if n_seeds < 1:
         raise ValueError(f"`seeds` must be at least 1, but got {n_seeds}")
     objective, entries = choose(result, **choice)
-    if objective.fused and objective.n_chips > 1:
-        raise ValueError(
-            f"fused attention trains on one chip here, but the result is for {objective.n_chips}; "
-            "search again without --attention fused, or `anybudget export` the result"
-        )
+    if objective.fused:
+        _check_kernel(objective, entries)
     device = objective.device
     machines = set()
     if engine is None:
         check_kind(device.name, device.kind)
-        execution = default_execution(fused=objective.fused)
-        if execution.attention == "splash":
-            from .splash import part_of
-
-            for entry in entries:
-                part_of(entry.candidate.arch.seq_len)
         check_chips(objective.n_chips)
         machines.add(machine_name(device.kind))
         if warning := machine_warning(device):
@@ -183,6 +176,26 @@ def confirm(
         p_best=_chances(entries, objective, draws) if draws else {},
         machines=frozenset(machines),
     )
+
+
+def _check_kernel(objective: LossAtTime, entries: list[Entry]) -> None:
+    """Raise ValueError where the fused kernel of a device does not take a model."""
+    if objective.n_chips > 1:
+        raise ValueError(
+            f"fused attention trains on one chip here, but the result is for {objective.n_chips}; "
+            "search again without --attention fused, or `anybudget export` the result"
+        )
+    for entry in entries:
+        arch = entry.candidate.arch
+        if objective.device.kind == "tpu":
+            from .splash import part_of
+
+            part_of(arch.seq_len)
+        elif arch.d_head % 8 or arch.d_head > MOST_OF_CUDNN:
+            raise ValueError(
+                f"a GPU's fused attention takes a `d_head` of up to {MOST_OF_CUDNN} that 8 "
+                f"divides, but got {arch.d_head}"
+            )
 
 
 def _chances(entries: list[Entry], objective: LossAtTime, draws: Draws) -> dict[str, float]:

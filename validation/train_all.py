@@ -90,9 +90,9 @@ class PlannedRun(NamedTuple):
             "time_budget_s": self.plan.objective.time_budget_s,
             "seed": self.seed,
             "remat": REMATS[self.entry.candidate.prediction.remat],
-            "fused": self.plan.objective.fused,
             "n_devices": self.plan.objective.n_chips,
             "fully_sharded": bool(self.entry.candidate.prediction.sharded),
+            **({"fused": True} if self.plan.objective.fused else {}),
         }
 
 
@@ -139,7 +139,7 @@ def one_by_one(plan: Plan, train_one: Train, on_progress: Callable[[str], None])
                 f"{format_budget(time_budget_s)}; about {left} left in all"
             )
             settings = planned.settings
-            how = {name: settings.pop(name) for name in ("remat", "fused")}
+            how = {"remat": settings.pop("remat"), "fused": settings.pop("fused", False)}
             row = train_one(
                 planned.entry.candidate.arch,
                 plan.tokens,

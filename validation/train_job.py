@@ -65,7 +65,7 @@ def train_job(
     device: dict[str, str],
     checkpoint: str,
     remat: Any,
-    fused: bool,
+    fused: bool = False,
     **settings: Any,
 ) -> dict[str, Any]:
     """Train one architecture; its row, and the machine that it was trained on.
