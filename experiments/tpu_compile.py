@@ -11,8 +11,9 @@ the widest is the fastest.
 
 The first command compiles validation/step.py's training step of 42 architectures chosen to be
 unlike each other, as it does for a user; the second compiles five shapes of some 113M parameters
-outside the vocabulary, from the widest to the deepest, unrolled and with the layers as a loop, and
-the two widest with blocks run a second time, and appends each to tpu_compile/rows.csv. Rows that
+outside the vocabulary, from the widest to the deepest, unrolled and with the layers as a loop (the
+loops again with a batch of 2, for most do not fit with 8), and the two widest with blocks run a
+second time, and appends each to tpu_compile/rows.csv. Rows that
 are there are kept, so both may be stopped and run again; `--rows N` stops after N new ones. All
 times are the compiler's estimates: nothing was measured on a chip. Memory is tpu_memory.py's.
 """
@@ -20,6 +21,7 @@ times are the compiler's estimates: nothing was measured on a chip. Memory is tp
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import math
 from pathlib import Path
@@ -46,6 +48,8 @@ CHIP = "v5e:1x1"
 GENERATIONS = ("v5e", "v5p", "v6e")
 # Width and depth, from the widest to the deepest, of equal parameters outside the vocabulary.
 EQUAL = ((2048, 2), (1536, 4), (1024, 9), (768, 16), (512, 36))
+# Of 8 sequences the deeper loops do not fit the chip.
+LOOP_BATCH = 2
 TIMEOUT_S = 3600.0
 MIN_SHAPES = 5
 GROWS = ["step_ms", "moved_gb", "accessed_gb", "memory_gb", "matmul_gflop", "predicted_memcpy_gb"]
@@ -73,6 +77,10 @@ def jobs() -> list[Job]:
         *(Job(arch, scan_layers=True) for arch in equal),
         *(Job(arch) for arch in equal[2:]),
         *(Job(arch, remat=remat) for arch in equal[:2] for remat in remats),
+        *(
+            Job(dataclasses.replace(arch, batch_size=LOOP_BATCH), scan_layers=True)
+            for arch in equal
+        ),
     ]
 
 
@@ -149,12 +157,13 @@ def report_equal(rows: list[CompileRow]) -> None:
         return
     print("\n", table.round(3).to_string(index=False))
     table.to_csv(FOLDER / "equal.csv", index=False, float_format="%.5g")
-    for loop, same in table[table.remat == "none"].groupby("loop"):
+    for (loop, batch), same in table[table.remat == "none"].groupby(["loop", "batch"]):
         ordered = same.set_index("shape").reindex([f"{d}×{n}" for d, n in EQUAL])
         ordered = ordered.dropna(subset="step_ms")  # the others do not fit, or are still to come
         growth = ordered.iloc[-1][GROWS] / ordered.iloc[0][GROWS].astype(float)
         print(
-            f"\n{'a loop' if loop else 'unrolled'}, {ordered.index[-1]} over {ordered.index[0]}: "
+            f"\n{'a loop' if loop else 'unrolled'}, batch {batch}, {ordered.index[-1]} over "
+            f"{ordered.index[0]}: "
             + ", ".join(f"{name} {factor:.2f}" for name, factor in growth.items())
         )
 
@@ -183,6 +192,7 @@ def _in_figures(row: CompileRow) -> dict[str, object]:
     device = parse_topology(row.topology).device
     return {
         "shape": f"{arch.d_model}×{arch.n_layers}",
+        "batch": arch.batch_size,
         "loop": row.scan_layers,
         "remat": row.remat,
         "matmul_gflop": (row.matmul_flops or math.nan) / 1e9,
