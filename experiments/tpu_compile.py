@@ -25,7 +25,7 @@ import dataclasses
 import datetime
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -157,7 +157,8 @@ def report_equal(rows: list[CompileRow]) -> None:
         return
     print("\n", table.round(3).to_string(index=False))
     table.to_csv(FOLDER / "equal.csv", index=False, float_format="%.5g")
-    for (loop, batch), same in table[table.remat == "none"].groupby(["loop", "batch"]):
+    for key, same in table[table.remat == "none"].groupby(["loop", "batch"]):
+        loop, batch = cast(tuple[bool, int], key)
         ordered = same.set_index("shape").reindex([f"{d}×{n}" for d, n in EQUAL])
         ordered = ordered.dropna(subset="step_ms")  # the others do not fit, or are still to come
         growth = ordered.iloc[-1][GROWS] / ordered.iloc[0][GROWS].astype(float)

@@ -47,7 +47,7 @@ from tpu_compile import CHIP, Job, compile_missing
 
 from anybudget.objectives.counts import flops_per_step
 from anybudget.objectives.memory import memory_bytes, squeezed_bytes
-from anybudget.objectives.remat import FULL_HEADS, remat_code
+from anybudget.objectives.remat import PADDED_HEADS, remat_code
 from anybudget.space.architecture import Architecture
 from anybudget.validation.compile_rows import CompileRow
 from anybudget.validation.model import Remat
@@ -222,7 +222,7 @@ def _table(rows: list[CompileRow], *, fused: bool = False) -> pd.DataFrame:
         arch, code = row.architecture, remat_code(row.remat)
         how = {"bytes_per_element": 2, "remat": code, "scan_layers": row.scan_layers}
         needed, least = (
-            memory_bytes(arch, **how, full_head=FULL_HEADS["tpu"] if fused else 0),
+            memory_bytes(arch, **how, padded_head=PADDED_HEADS["tpu"] if fused else 0),
             squeezed_bytes(arch, **how),
         )
         flops = (row.matmul_flops or np.nan) / flops_per_step(arch, remat=code)

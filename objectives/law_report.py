@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal, NamedTuple, get_args
 
 from .bootstrap import LawDraws, bootstrap_law
 from .choose_copying import choose_copying, std_beyond_luck
+from .copying import Copying
 from .fit_law import REFERENCE_DELTA, LawFit, as_loss_law, fit_linear, fit_varpro
 from .fit_multi_start import fit_multi_start
 from .law_runs import Convention, LawRuns, law_runs
@@ -179,18 +180,25 @@ def _choose(
     runs: LawRuns, fitter: Callable[..., LawFit], form: str, kappa: float | None
 ) -> _Chosen:
     """Fit the form, or the one that pays on shapes left out, and then copying likewise."""
-    pure = fitter(runs)
+
+    @cache
+    def fitted(form: str, kappa: float, copying: Copying | None) -> LawFit:
+        return fitter(runs, terms=FORMS[form], kappa=kappa, copying=copying)
+
     forms, copying, at_an_end = [], None, ()
     if form == "auto":
+        pure = fitted("none", 1.0, None)
         chosen, forms = choose_form(runs, pure, KAPPAS if kappa is None else (kappa,))
         form, kappa = chosen.form, chosen.kappa
-        smooth = fitter(runs, terms=FORMS[form], kappa=kappa)
-        copying, at_an_end = choose_copying(runs, smooth)
-    how = {"kappa": kappa or pure.kappa, "copying": copying}
-    if copying or how["kappa"] != pure.kappa:
-        pure = fitter(runs, **how)
-    fit = fitter(runs, terms=FORMS[form], **how) if FORMS[form] else pure
-    return _Chosen(fit=fit, pure=pure, form=form, forms=forms, warnings=at_an_end)
+        copying, at_an_end = choose_copying(runs, fitted(form, kappa, None))
+    how = (kappa or 1.0, copying)
+    return _Chosen(
+        fit=fitted(form, *how),
+        pure=fitted("none", *how),
+        form=form,
+        forms=forms,
+        warnings=at_an_end,
+    )
 
 
 def _check_options(method: str, form: str, kappa: float | None, huber_delta: float) -> None:

@@ -17,7 +17,7 @@ from .counts import n_params, n_params_non_embedding
 from .device import Device
 from .loss_law import LossLaw
 from .memory import memory_bytes
-from .remat import FULL_HEADS, REMATS, remat_code
+from .remat import FULL_HEADS, PADDED_HEADS, REMATS, remat_code
 
 Remat = Literal["none", "dots", "layer", "auto"]
 Attention = Literal["plain", "fused"]
@@ -129,10 +129,14 @@ class LossAtTime:
             self.device.collective_bytes_per_s  # noqa: B018
 
     @property
+    def hardware(self) -> str:
+        """The device's name, with their number where there are several."""
+        return self.device.name if self.n_chips == 1 else f"{self.n_chips} × {self.device.name}"
+
+    @property
     def machine(self) -> str:
-        """The device's name, with their number where there are several, and how they attend."""
-        times = "" if self.n_chips == 1 else f"{self.n_chips} × "
-        return f"{times}{self.device.name}{FUSED_MARK * self.fused}"
+        """The hardware, and how it attends where that is not plain."""
+        return self.hardware + FUSED_MARK * self.fused
 
     @property
     def fused(self) -> bool:
@@ -284,7 +288,7 @@ class LossAtTime:
             bytes_per_element=size,
             remat=remat,
             n_shares=self.n_shares(sharded),
-            full_head=self.full_head if self.device.kind == "tpu" else int(self.fused),
+            padded_head=PADDED_HEADS[self.device.kind] if self.fused else 0,
         )
 
 

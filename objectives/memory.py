@@ -47,7 +47,7 @@ def memory_by_part(
     bytes_per_element: int,
     remat: int = 0,
     scan_layers: bool = False,
-    full_head: int = 0,
+    padded_head: int = 0,
 ) -> Parts:
     """Bytes of one training step by part.
 
@@ -57,7 +57,7 @@ def memory_by_part(
         remat: what the backward pass runs a second time instead of keeping it, a number of
             `REMATS`, the same for all models.
         scan_layers: whether the layers are a loop.
-        full_head: of attention that is one kernel and never writes its scores, the width to which
+        padded_head: of attention that is one kernel and never writes its scores, the width to which
             its arrays' heads are padded, 1 where they are not; 0: attention is plain.
 
     Returns:
@@ -67,9 +67,9 @@ def memory_by_part(
         last block's backward pass works on, and of `holes`. Attention keeps its seq_len x seq_len
         scores, unless it is one kernel.
     """
-    kept = _kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers, full_head)
+    kept = _kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers, padded_head)
     block = total(kept)
-    working_set = _working_set(arch, bytes_per_element, 0 if scan_layers else block, full_head)
+    working_set = _working_set(arch, bytes_per_element, 0 if scan_layers else block, padded_head)
     return {
         "weights": BYTES_PER_PARAM["weights"] * n_params(arch),
         "optimizer": BYTES_PER_PARAM["optimizer"] * n_params(arch),
@@ -87,7 +87,7 @@ def memory_bytes(
     remat: int = 0,
     scan_layers: bool = False,
     n_shares: int = 1,
-    full_head: int = 0,
+    padded_head: int = 0,
     holes: float = HOLES,
 ) -> Any:
     """Bytes of one training step, the sum of `memory_by_part`.
@@ -96,8 +96,8 @@ def memory_bytes(
     `holes` is their share of the bytes of activations and working set.
     """
     per_param = (sum(BYTES_PER_PARAM.values()) + bytes_per_element) / n_shares
-    block = total(_kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers, full_head))
-    working_set = _working_set(arch, bytes_per_element, 0 if scan_layers else block, full_head)
+    block = total(_kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers, padded_head))
+    working_set = _working_set(arch, bytes_per_element, 0 if scan_layers else block, padded_head)
     return total(
         {
             "parameters": per_param * n_params(arch),
@@ -114,12 +114,13 @@ def squeezed_bytes(
     remat: int = 0,
     scan_layers: bool = False,
     n_shares: int = 1,
+    padded_head: int = 0,
 ) -> Any:
     """Bytes into which the TPU's compiler can press a step once the chip is too small for it.
 
     It leaves no holes; and of an unrolled step that was to keep all it runs up to 15% again by
-    itself, down to what `layer` keeps, but to no less than `LEAST_SHARE`. Arguments are those of
-    `memory_bytes`.
+    itself, down to what `layer` keeps, but to no less than `LEAST_SHARE`. With fused attention
+    it was not seen to press anything. Arguments are those of `memory_bytes`.
     """
 
     def needed(remat: int, holes: float = 0) -> Any:
@@ -129,9 +130,12 @@ def squeezed_bytes(
             remat=remat,
             scan_layers=scan_layers,
             n_shares=n_shares,
+            padded_head=padded_head,
             holes=holes,
         )
 
+    if padded_head:
+        return needed(remat, HOLES)
     if REMATS[remat] != "none" or scan_layers:
         return needed(remat)
     return np.maximum(needed(remat_code("layer")), LEAST_SHARE * needed(remat, HOLES))
@@ -143,7 +147,7 @@ def _holes(size: Any, share: float = HOLES) -> Any:
 
 
 def _kept_of_block(
-    arch: Architecture, size: int, remat: str, scan_layers: bool, full_head: int
+    arch: Architecture, size: int, remat: str, scan_layers: bool, padded_head: int
 ) -> Parts:
     """Bytes that one block keeps for its backward pass; `size` is the compute dtype's.
 
@@ -154,10 +158,10 @@ def _kept_of_block(
     rows = arch.batch_size * arch.seq_len
     d_queries = arch.n_heads * arch.d_head
     d_qkv = d_queries + 2 * arch.n_kv_heads * arch.d_head
-    scores = arch.n_heads * (2 if full_head else arch.seq_len)
+    scores = arch.n_heads * (2 if padded_head else arch.seq_len)
     attended = d_qkv + (0 if scan_layers else 2 * d_queries)
-    if full_head:  # heads apart, in and out, and the input of the matmul after them
-        attended = head_padding(arch.d_head, full_head) * (d_qkv + d_queries) + d_queries
+    if padded_head:  # heads apart, in and out, and the input of the matmul after them
+        attended = head_padding(arch.d_head, padded_head) * (d_qkv + d_queries) + d_queries
     hidden = arch.d_ff * (1 + arch.gated_mlp)
     if remat == "layer":
         return {"residual": size * rows * arch.d_model}
@@ -179,26 +183,26 @@ def _kept_of_block(
     return {part: rows * n for part, n in per_row.items()}
 
 
-def _working_set(arch: Architecture, size: int, freed: Any, full_head: int) -> Any:
+def _working_set(arch: Architecture, size: int, freed: Any, padded_head: int) -> Any:
     """Bytes beside the state and what all blocks keep, when a step needs most.
 
     Args:
         arch: the model or models.
         size: bytes of the compute dtype.
         freed: bytes that the last block keeps, which its backward pass uses up.
-        full_head: as of `memory_by_part`; attention then has no scores, but gradients of all that
+        padded_head: as of `memory_by_part`; attention then has no scores, but gradients of all that
             goes into it.
     """
     rows = arch.batch_size * arch.seq_len
     at_the_loss = (WIDE_BYTES + size) * rows * arch.vocab_size
-    kept = _kept_of_block(arch, size, "none", False, full_head)
+    kept = _kept_of_block(arch, size, "none", False, padded_head)
     input_bytes = size * rows * arch.d_model
     # The MLP's backward pass comes first and has gradients of the same sizes; with it go what it
     # kept and the norm before it.
     in_the_mlp = total(kept) + kept["mlp"] + input_bytes
-    if full_head:
+    if padded_head:
         d_gradients = 2 * (arch.n_heads + arch.n_kv_heads) * arch.d_head
-        gradients = size * rows * head_padding(arch.d_head, full_head) * d_gradients
+        gradients = size * rows * head_padding(arch.d_head, padded_head) * d_gradients
     else:
         gradients = SCORE_GRADIENTS * size * rows * arch.n_heads * arch.seq_len
     in_attention = total(kept) - kept["mlp"] - input_bytes + gradients

@@ -22,6 +22,8 @@ AGAIN = {
 # unit is 128 or 256 wide and its arrays are padded to 128; a GPU's exponentials take as long at 64
 # as the matmuls that hide them (Shah et al. 2024, FlashAttention-3, arXiv:2407.08608, section 3.1).
 FULL_HEADS = {"tpu": 128, "gpu": 64}
+# The width to which its arrays' heads are padded in memory; a GPU's are not.
+PADDED_HEADS = {"tpu": 128, "gpu": 1}
 # A matmul's backward pass is two more matmuls over the same three operands.
 PASSES = 3
 
@@ -62,9 +64,9 @@ def flop_passes(part: str, remat: Any, *, fused: bool) -> Any:
     return (passes + (part == "scores")) / 2 if fused and part in ATTENDING else passes
 
 
-def head_padding(d_head: Any, full_head: int) -> Any:
-    """What a head costs over its width where one narrower than `full_head` costs as much as it."""
-    ratio = full_head / d_head
+def head_padding(d_head: Any, least: int) -> Any:
+    """What a head costs over its width where one narrower than the `least` costs as much as it."""
+    ratio = least / d_head
     return ratio * (ratio >= 1) + 1 * (ratio < 1)
 
 

@@ -8,8 +8,8 @@ each candidate alone and is drawn apart for each.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -199,13 +199,13 @@ def draw_losses(
         "full_head": objective.full_head,
     }
 
-    def drawn_s(**of: Any) -> np.ndarray:
-        units = model.units(share, **how, **of)
+    def drawn_s(of: Collection[str] | None = None) -> np.ndarray:
+        units = model.units(share, **how, of=of)
         return seconds @ np.array([np.broadcast_to(one, n_params.shape) for one in units])
 
     compute_s = drawn_s()
     if objective.fused:
-        compute_s += drawn_s(of=ATTENDING) * (_residuals(rng, KERNEL_SPREAD, n_draws, 1) - 1)
+        compute_s += drawn_s(ATTENDING) * (_residuals(rng, KERNEL_SPREAD, n_draws, 1) - 1)
     shape = n_draws, len(n_params)
     step_time_s = objective.with_communication(compute_s, arch, prediction.sharded)
     step_time_s = step_time_s * _residuals(rng, draws.time_residual, *shape)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from .. import __version__
 from ..objectives.budget import parse_budget
 from ..objectives.device import Device
-from ..objectives.loss_at_time import FUSED_MARK, LossAtTime
+from ..objectives.loss_at_time import LossAtTime
 from ..objectives.loss_law import LossLaw, Range
 from ..objectives.presets import default_law, load_device, load_draws, load_law
 from ..objectives.uncertainty import Draws
@@ -74,7 +74,7 @@ class Question:
         """The columns that say what was asked."""
         return {
             "search": self.search,
-            "device": self.objective.machine.removesuffix(FUSED_MARK),
+            "device": self.objective.hardware,
             "attention": self.objective.attention,
             "law": self.objective.law.name,
             "space": self.space_name,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from anybudget.objectives.counts import n_params, n_params_non_embedding
-from anybudget.objectives.remat import FULL_HEADS
+from anybudget.objectives.remat import FULL_HEADS, PADDED_HEADS
 from anybudget.objectives.uncertainty import Draws
 from anybudget.search.candidate import Candidate
 from anybudget.search.find import find
@@ -128,6 +128,7 @@ def test_fused_attention_trains_with_a_kernel_and_is_another_run(
 ):
     monkeypatch.setitem(FUSED_KERNELS, "cpu", "xla")
     monkeypatch.setitem(FULL_HEADS, "cpu", 128)
+    monkeypatch.setitem(PADDED_HEADS, "cpu", 1)
     fused = dataclasses.replace(result.objective, attention="fused")
     for objective, attention in ((result.objective, "einsum"), (fused, "xla")):
         trainer = Trainer(objective)

@@ -96,7 +96,7 @@ def test_fused_attention_is_faster_and_needs_less_and_says_that_nothing_was_time
 def test_what_fusing_saves_is_said_of_the_step_that_is_predicted(roomy):
     """Plain attention must run blocks again where fused attention need not."""
     arch = dataclasses.replace(ARCH, seq_len=2048)
-    fits = memory_bytes(arch, bytes_per_element=4, full_head=64)
+    fits = memory_bytes(arch, bytes_per_element=4, padded_head=1)
     device = dataclasses.replace(roomy.device, kind="gpu", memory_bytes=1.01 * fits)
     plain = dataclasses.replace(roomy, device=device)
     fused = dataclasses.replace(plain, attention="fused")

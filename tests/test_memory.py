@@ -105,9 +105,9 @@ def test_of_fused_attention_nothing_grows_with_the_square_of_the_length(remat):
         for seq_len in (32, 4096)
     ]
     how: dict[str, Any] = {"bytes_per_element": 2, "remat": remat_code(remat)}
-    short, long = (memory_bytes(arch, **how, full_head=128) for arch in lengths)
+    short, long = (memory_bytes(arch, **how, padded_head=128) for arch in lengths)
     assert short == long < memory_bytes(lengths[1], **how)
-    parts = memory_by_part(lengths[0], **how, full_head=128)
+    parts = memory_by_part(lengths[0], **how, padded_head=128)
     if (
         remat == "none"
     ):  # queries, keys, values and output as of heads 128 wide; two numbers a query
@@ -119,7 +119,7 @@ def test_of_fused_attention_nothing_grows_with_the_square_of_the_length(remat):
 def test_where_heads_are_not_padded_narrow_ones_keep_no_more():
     how: dict[str, Any] = {"bytes_per_element": 2, "remat": 0}
     unpadded, padded = (
-        memory_by_part(TOY, **how, full_head=width)["attention"] for width in (1, 128)
+        memory_by_part(TOY, **how, padded_head=width)["attention"] for width in (1, 128)
     )
     rows, d_queries = 30, TOY.n_heads * TOY.d_head
     d_qkv = d_queries + 2 * TOY.n_kv_heads * TOY.d_head
@@ -130,9 +130,9 @@ def test_where_heads_are_not_padded_narrow_ones_keep_no_more():
 @pytest.mark.parametrize("bytes_per_element", [2, 4])
 @pytest.mark.parametrize("remat", range(len(REMATS)))
 @pytest.mark.parametrize("scan_layers", [False, True])
-@pytest.mark.parametrize("full_head", [0, 128])
+@pytest.mark.parametrize("padded_head", [0, 128])
 def test_total_is_the_sum_and_arrays_hold_the_scalars(
-    bytes_per_element, remat, scan_layers, full_head
+    bytes_per_element, remat, scan_layers, padded_head
 ):
     depths = np.array([1.0, 3.0, 9.0])
     vocabularies = np.array([5.0, 50.0]).reshape(2, 1)
@@ -140,7 +140,7 @@ def test_total_is_the_sum_and_arrays_hold_the_scalars(
         "bytes_per_element": bytes_per_element,
         "remat": remat,
         "scan_layers": scan_layers,
-        "full_head": full_head,
+        "padded_head": padded_head,
     }
     mesh = dataclasses.replace(TOY, n_layers=depths, vocab_size=vocabularies)
     for (i, j), total in np.ndenumerate(memory_bytes(mesh, **how)):
@@ -149,17 +149,17 @@ def test_total_is_the_sum_and_arrays_hold_the_scalars(
 
 
 @pytest.mark.parametrize("remat", range(len(REMATS)))
-@pytest.mark.parametrize("full_head", [0, 128])
+@pytest.mark.parametrize("padded_head", [0, 128])
 @pytest.mark.parametrize(
     "field", ["d_model", "n_layers", "n_heads", "d_head", "d_ff", "vocab_size", "seq_len"]
 )
-def test_memory_grows_with_every_count(remat, full_head, field):
+def test_memory_grows_with_every_count(remat, padded_head, field):
     """The search passes over meshes whose smallest member does not fit."""
     for vocab_size in (5, 500):
         arch = dataclasses.replace(TOY, vocab_size=vocab_size)
         larger = dataclasses.replace(arch, **{field: 2 * getattr(arch, field)})
         least, most = (
-            memory_bytes(one, bytes_per_element=2, remat=remat, full_head=full_head)
+            memory_bytes(one, bytes_per_element=2, remat=remat, padded_head=padded_head)
             for one in (arch, larger)
         )
         assert least < most

@@ -22,7 +22,7 @@ from ..objectives.communication import collective_bytes, step_time_s
 from ..objectives.counts import flops_by_part, memcpys_by_part, total
 from ..objectives.loss_at_time import Attention
 from ..objectives.memory import memory_bytes, squeezed_bytes
-from ..objectives.remat import FULL_HEADS, REMATS, remat_code
+from ..objectives.remat import FULL_HEADS, PADDED_HEADS, REMATS, remat_code
 from ..search.predict import architecture_of
 from ..search.result_file import load_result
 from ..space.architecture import Architecture
@@ -163,8 +163,7 @@ class Compiled:
     @property
     def analytic_fits(self) -> bool:
         """Whether we predict that the compiler accepts the step, if only by running more again."""
-        needed = memory_bytes if self.full_head else squeezed_bytes
-        return self._memory(needed) <= self.topology.device.memory_bytes
+        return self._memory(squeezed_bytes) <= self.topology.device.memory_bytes
 
     @property
     def _n_shares(self) -> int:
@@ -173,14 +172,13 @@ class Compiled:
 
     def _memory(self, count: Callable[..., Any]) -> float:
         """Bytes of one chip, as one of the functions of `objectives.memory` counts them."""
-        kernel = {"full_head": self.full_head} if self.full_head else {}
         needed = count(
             self.share,
             bytes_per_element=self.topology.device.bytes_per_element,
             remat=remat_code(self.execution.remat),
             scan_layers=self.execution.scan_layers,
             n_shares=self._n_shares,
-            **kernel,
+            padded_head=PADDED_HEADS["tpu"] if self.full_head else 0,
         )
         return float(needed)
 
@@ -228,11 +226,12 @@ def compile_for(
     except UnfinishedError as unfinished:
         folder = cached(plan, unfinished.write)
     answer = json.loads((folder / ANSWER).read_text(encoding="utf-8"))
-    known = {} if answer["status"] == "out_of_memory" else _read_program(folder, answer, topology)
+    known: dict[str, Any] = {}
+    # What a fused kernel does is not in the program's text.
+    if answer["status"] != "out_of_memory" and execution.attention != FUSED_KERNELS["tpu"]:
+        known = _read_program(folder, answer, topology)
     if execution.scan_layers:
         known |= {"flops": None, "bytes_accessed": None}
-    if execution.attention == FUSED_KERNELS["tpu"]:  # what the kernel does is not in the text
-        known = {}
     return Compiled(
         arch=arch,
         execution=execution,

@@ -46,8 +46,8 @@ def export(result: Result, trainer: str, *, candidate: int = 1, seed: int = 0) -
             f"`candidate` must be from 1 to {len(result.candidates)}, "
             f"the number in the result, but got {candidate}; `find --top` keeps more"
         )
-    chosen, objective = result.candidates[candidate - 1], result.objective
-    return TRAINERS[trainer](Plan(candidate=chosen, objective=objective, seed=seed))
+    chosen = result.candidates[candidate - 1]
+    return TRAINERS[trainer](Plan(candidate=chosen, objective=result.objective, seed=seed))
 
 
 def save_export(exported: Export, folder: Path) -> None:

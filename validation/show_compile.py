@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
+from ..objectives.loss_at_time import FUSED_MARK
 from ..search.show import plain_table
 from ..space.architecture import Architecture
 from .compiled import Compiled
@@ -43,7 +44,7 @@ def show_compiled(steps: Sequence[Compiled]) -> Iterator[str | Table]:
 def _show_one(step: Compiled) -> Iterator[str | Table]:
     execution = step.execution
     layers = "layers in a loop" if execution.scan_layers else "layers unrolled"
-    attention = ", fused attention" * (step.full_head > 0)
+    attention = FUSED_MARK * (step.full_head > 0)
     yield (
         f"[bold]{_shape(step.arch)}[/], remat {execution.remat}, {layers}, {execution.dtype}"
         f"{attention}"

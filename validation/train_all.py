@@ -89,11 +89,15 @@ class PlannedRun(NamedTuple):
         return {
             "time_budget_s": self.plan.objective.time_budget_s,
             "seed": self.seed,
-            "remat": REMATS[self.entry.candidate.prediction.remat],
             "n_devices": self.plan.objective.n_chips,
             "fully_sharded": bool(self.entry.candidate.prediction.sharded),
-            **({"fused": True} if self.plan.objective.fused else {}),
         }
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How its model is computed, as arguments of `default_execution`."""
+        fused = {"fused": True} if self.plan.objective.fused else {}
+        return {"remat": REMATS[self.entry.candidate.prediction.remat]} | fused
 
 
 # Trains what it is given, and yields each run with its row as it completes.
@@ -138,16 +142,14 @@ def one_by_one(plan: Plan, train_one: Train, on_progress: Callable[[str], None])
                 f"{planned.place} {planned.label}, "
                 f"{format_budget(time_budget_s)}; about {left} left in all"
             )
-            settings = planned.settings
-            how = {"remat": settings.pop("remat"), "fused": settings.pop("fused", False)}
             row = train_one(
                 planned.entry.candidate.arch,
                 plan.tokens,
-                execution=default_execution(**how),
+                execution=default_execution(**planned.how),
                 device_name=device,
                 checkpoint_dir=planned.checkpoint,
                 on_step=_heartbeat(time_budget_s, on_progress),
-                **settings,
+                **planned.settings,
             )
             yield planned, row
             jax.clear_caches()
@@ -175,6 +177,7 @@ def fan_out(
             read=read,
             device=dataclasses.replace(plan.objective.device, name=plan.objective.machine),
             checkpoint=checkpoint,
+            **planned.how,
             **planned.settings,
         )
         job = engine.job(planned.label, train_job, **arguments)
