@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
+    from .machines.engines import Engine
     from .objectives.device import Device
     from .objectives.loss_at_time import LossAtTime
     from .objectives.uncertainty import Draws
     from .space.search_space import SearchSpace
-    from .validation.calibrate import Calibration
-    from .validation.engines import Engine
+    from .validation.timing.calibrate import Calibration
 
 MISTAKE, INTERRUPTED = 2, 130
 THE_DEFAULT = (
@@ -132,9 +132,9 @@ def find(
     as_json: JsonOption = False,
 ) -> None:
     """Find the architecture with the lowest predicted loss for a time budget."""
-    from .objectives.presets import default_law, load_draws
+    from .presets.presets import default_law, load_draws
+    from .presets.spaces import default_space
     from .search.find import find
-    from .space.load import default_space
 
     objective = _objective(
         budget,
@@ -166,13 +166,13 @@ def find(
         )
     found.warnings[:0] = _of_which_machine(objective.device, device)
     if folder:
-        from .search.save import save
+        from .show.save import save
 
         save(found, folder, command=_command(), seed=seed)
     if as_json:
         print(json.dumps(found.as_dict()))
         return
-    from .search.show import show_found
+    from .show.terminal.found import show_found
 
     _print(show_found(found, str(space)))
     if folder:
@@ -192,12 +192,12 @@ def batch(
     as_json: JsonOption = False,
 ) -> None:
     """Make many searches, those on one space at the price of a few; take up where stopped."""
-    from .search.batch import run_batch
-    from .search.batch_curves import fit_curves
-    from .search.plan import load_plan
-    from .search.save_batch import save_batch
-    from .search.show_batch import show_batch
-    from .validation.machine import machine_warning
+    from .search.batch.curves import fit_curves
+    from .search.batch.plan import load_plan
+    from .search.batch.run import run_batch
+    from .show.save_batch import save_batch
+    from .show.terminal.batch import show_batch
+    from .validation.backend import machine_warning
 
     questions = load_plan(plan, seed=seed or 0)
     folder = out or plan.with_suffix("")
@@ -226,7 +226,7 @@ def proxy(
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 13000,
 ) -> None:
     """Serve a database's studies to `find --storage grpc://HOST:PORT`, until interrupted."""
-    from .search.storage import serve
+    from .search.explore.storage import serve
 
     serve(storage, host, port, on_ready=_tell)
 
@@ -246,9 +246,9 @@ def front(
     as_json: JsonOption = False,
 ) -> None:
     """Trade predicted loss against training time or memory: a Pareto front."""
-    from .search.pareto import explore_front
-    from .search.show import show_front
-    from .space.load import default_space
+    from .presets.spaces import default_space
+    from .search.front import explore_front
+    from .show.terminal.found import show_front
 
     objective = _objective(budget, device, law)
     space = space or default_space(objective.device.kind)
@@ -305,7 +305,7 @@ def predict(
     if as_json:
         print(json.dumps(answer))
         return
-    from .search.show import show_prediction
+    from .show.terminal.found import show_prediction
 
     _print(show_prediction(answer, objective))
 
@@ -337,9 +337,9 @@ def fit(
     as_json: JsonOption = False,
 ) -> None:
     """Fit a loss law to training runs, with its uncertainty and its held-out error."""
-    from .objectives.law_report import report_law
-    from .objectives.presets import read_runs, save_law
-    from .search.show_law import show_law
+    from .objectives.fit.report import report_law
+    from .presets.presets import read_runs, save_law
+    from .show.terminal.law import show_law
 
     if out and (out.suffix != ".toml" or not out.parent.is_dir()):
         raise ValueError(f"--out must be a .toml file in an existing folder, but got {str(out)!r}")
@@ -366,8 +366,8 @@ def fit(
 @app.command()
 def devices(as_json: JsonOption = False) -> None:
     """List the devices, each with where its numbers come from."""
-    from .objectives.presets import device_names, load_device
-    from .search.show import show_devices
+    from .presets.presets import device_names, load_device
+    from .show.terminal.found import show_devices
 
     rows = [load_device(name) for name in device_names()]
     if as_json:
@@ -379,8 +379,8 @@ def devices(as_json: JsonOption = False) -> None:
 @app.command()
 def laws(as_json: JsonOption = False) -> None:
     """List the loss laws, each with its convention, range and source."""
-    from .objectives.presets import law_names, load_law
-    from .search.show import show_laws
+    from .presets.presets import law_names, load_law
+    from .show.terminal.found import show_laws
 
     rows = [load_law(name) for name in law_names()]
     if as_json:
@@ -414,10 +414,10 @@ def confirm(
     as_json: JsonOption = False,
 ) -> None:
     """Train the best of a result, and contrast, and set measured beside predicted."""
-    from .objectives.presets import load_device
-    from .search.result_file import load_result
-    from .validation.host import keep_freed_memory
-    from .validation.machine import pin_cores
+    from .machines.host import keep_freed_memory
+    from .machines.machine import pin_cores
+    from .presets.presets import load_device
+    from .search.result import load_result
 
     if result is None:
         raise ValueError("confirm takes a result: `find BUDGET --out DIR`, then `confirm DIR`")
@@ -433,8 +433,9 @@ def confirm(
     is_first = not distributed or _join()
     if is_first:
         _writable(folder)
-    from .validation.confirm import confirm
-    from .validation.show import show_confirmation
+    from .show.save import save_confirmation
+    from .show.terminal.confirmation import show_confirmation
+    from .validation.confirm.confirm import confirm
 
     confirmation = confirm(
         found,
@@ -452,7 +453,7 @@ def confirm(
     )
     if not is_first:
         return
-    confirmation.save(folder, command=_command())
+    save_confirmation(confirmation, folder, command=_command())
     if as_json:
         print(json.dumps(confirmation.as_dict()))
         return
@@ -483,9 +484,9 @@ def refine(
     as_json: JsonOption = False,
 ) -> None:
     """Confirm a result, refit the law on all runs, search again; until nothing changes."""
-    from .search.result_file import load_result
-    from .validation.host import keep_freed_memory
-    from .validation.machine import pin_cores
+    from .machines.host import keep_freed_memory
+    from .machines.machine import pin_cores
+    from .search.result import load_result
 
     found = load_result(result)
     folder = out or (result if result.is_dir() else result.parent) / "refine"
@@ -495,8 +496,9 @@ def refine(
     if fan_out is None:
         keep_freed_memory()
         pin_cores(n_cores)
-    from .validation.refine import refine
-    from .validation.show_refine import show_rounds
+    from .show.save import draw_round
+    from .show.terminal.rounds import show_rounds
+    from .validation.confirm.refine import refine
 
     done = refine(
         found,
@@ -507,6 +509,7 @@ def refine(
         seed=seed,
         command=_command(),
         on_progress=_tell,
+        on_round=draw_round,
         n_seeds=seeds,
         corpus=corpus,
         engine=fan_out,
@@ -530,8 +533,8 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write a candidate of a result as a config for another trainer."""
-    from .search.result_file import load_result
-    from .validation.export import export, export_as_dict, save_export, show_export
+    from .search.result import load_result
+    from .show.export.export import export, export_as_dict, save_export, show_export
 
     exported = export(load_result(result), to, candidate=candidate, seed=seed)
     folder = out or (result if result.is_dir() else result.parent) / "export" / to
@@ -575,23 +578,23 @@ def calibrate(
     fan_out = _engine(engine, workers, address, request, n_cores=cores)
     fit: Callable[..., Calibration]
     if topology:
-        from .validation.calibrate_compiled import DEFAULT, QUICK, calibrate_compiled
+        from .validation.compiler.calibrate import DEFAULT, QUICK, calibrate_compiled
 
         path = out or Path(f"{topology.replace(':', '-')}.toml")
         fit = functools.partial(calibrate_compiled, topology=topology, timeout_s=timeout)
     else:
-        from .validation.host import keep_freed_memory
-        from .validation.machine import pin_cores
+        from .machines.host import keep_freed_memory
+        from .machines.machine import pin_cores
 
         if fan_out is None:
             keep_freed_memory()
             pin_cores(cores)
-        from .objectives.presets import calibrated_device_path
-        from .validation.calibrate import calibrate as fit
-        from .validation.step_design import DEFAULT, QUICK
+        from .files.places import calibrated_device_path
+        from .validation.timing.calibrate import calibrate as fit
+        from .validation.timing.step_design import DEFAULT, QUICK
 
         path = out or calibrated_device_path()
-    from .validation.show_calibration import show_calibration
+    from .show.terminal.calibration import show_calibration
 
     with _progress() as report:
         found = fit(
@@ -615,7 +618,7 @@ def report(
     ] = None,
 ) -> None:
     """Write a search, and its confirmation, as one HTML page that needs no network."""
-    from .validation.report import write_report
+    from .show.page.report import write_report
 
     _print([f"Written: {escape(str(write_report(folder, out)))}"])
 
@@ -659,9 +662,9 @@ def compile_step(
 ) -> None:
     """Let a TPU's compiler judge a training step, without a TPU (extra `tpu`)."""
     given = {name: value for name, value in locals().items() if value is not None}
+    from .show.terminal.compiled import show_compiled
     from .space.architecture import FIELDS
-    from .validation.compiled import compile_all
-    from .validation.show_compile import show_compiled
+    from .validation.compiler.compiled import compile_all
 
     steps = compile_all(
         topology,
@@ -710,7 +713,7 @@ def _mistake(message: str) -> int:
 
 def _join() -> bool:
     """Wait for the other processes of a training; whether this one is the first of them."""
-    from .validation.hosts import is_first, join_processes
+    from .validation.training.hosts import is_first, join_processes
 
     join_processes()
     return is_first()
@@ -718,7 +721,7 @@ def _join() -> bool:
 
 def _draws_of_preset(objective: LossAtTime, device: str | None) -> Draws | None:
     """Draws of a shipped law; a result holds no more of a law than its numbers."""
-    from .objectives.presets import law_names, load_draws
+    from .presets.presets import law_names, load_draws
 
     name = objective.law.name
     return load_draws(objective, device, name) if name in law_names() else None
@@ -732,7 +735,7 @@ def _objective(budget: str, device: str | None, law: str | None, **how: Any) -> 
     """Of a budget by names of device and law; what is not given is as `LossAtTime` has it."""
     from .objectives.budget import parse_budget
     from .objectives.loss_at_time import LossAtTime
-    from .objectives.presets import default_law, load_device, load_law
+    from .presets.presets import default_law, load_device, load_law
 
     machine = load_device(device)
     return LossAtTime(
@@ -745,7 +748,7 @@ def _objective(budget: str, device: str | None, law: str | None, **how: Any) -> 
 
 def _of_which_machine(device: Device, name: str | None) -> list[str]:
     """A sentence where a device's step times are not this machine's and nobody said so."""
-    from .validation.machine import machine_warning
+    from .validation.backend import machine_warning
 
     if name is None and device.basis == "datasheet":
         return [THE_DEFAULT.format(device.name)]
@@ -755,7 +758,7 @@ def _of_which_machine(device: Device, name: str | None) -> list[str]:
 
 def _n_cores_of(device: Device) -> int | None:
     """As many cores as a device was calibrated on, as far as this machine has them."""
-    from .validation.machine import count_cores
+    from .machines.machine import count_cores
 
     n_cores = device.calibration.get("n_cores")
     return min(n_cores, count_cores()) if isinstance(n_cores, int) else None
@@ -770,7 +773,7 @@ def _engine(
     n_cores: int | None,
 ) -> Engine | None:
     """The engine that was asked for; None: this process."""
-    from .validation.engines import Engine
+    from .machines.engines import Engine
 
     if name is None:
         if workers or address or request:
@@ -794,7 +797,7 @@ def _tell(line: str) -> None:
 
 
 def _models(space: str, settings: list[str] | None, objective: LossAtTime) -> SearchSpace:
-    from .space.load import load_space
+    from .presets.spaces import load_space
 
     aspect_ratio = objective.law.aspect_ratio_range
     return load_space(space, settings=settings or (), aspect_ratio=aspect_ratio)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from anybudget.search.answer import Answer
-from anybudget.search.batch import KEPT
-from anybudget.search.rows import read_rows
+from anybudget.files.rows import read_rows
+from anybudget.search.batch.answer import Answer
+from anybudget.search.batch.run import KEPT
 
 CSV = Path(__file__).with_suffix(".csv")
 PLAN = Path(__file__).parent / "plans" / "scaling.toml"

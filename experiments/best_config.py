@@ -40,7 +40,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from anybudget.validation import host
+from anybudget.machines import host
 
 host.use_cores(1)  # before anything starts its threads, like the next
 host.keep_freed_memory()
@@ -52,21 +52,21 @@ from fixed_time import entry_list, measure_step_times, rules, train_entries
 from loss_law import tokens_of
 
 from anybudget.objectives.budget import parse_budget
-from anybudget.objectives.copying import able
 from anybudget.objectives.flags import FEW_STEPS
+from anybudget.objectives.law.copying import able
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.objectives.presets import load_device, load_draws, load_law
 from anybudget.objectives.uncertainty import Draws, rank
+from anybudget.presets.presets import load_device, load_draws, load_law
+from anybudget.presets.spaces import load_space
 from anybudget.search.candidate import Candidate
-from anybudget.search.figures import ACCENT, SECOND, STYLE
 from anybudget.search.find import find
-from anybudget.search.result_file import Result
+from anybudget.search.result import Result
+from anybudget.show.pictures.search import ACCENT, SECOND, STYLE
 from anybudget.space.architecture import Architecture
-from anybudget.space.load import load_space
-from anybudget.validation.choose import Entry, choose
-from anybudget.validation.compare import Comparison, compare
+from anybudget.validation.confirm.choose import Entry, choose
+from anybudget.validation.confirm.compare import Comparison, compare
+from anybudget.validation.confirm.train_all import RUNS_FILE
 from anybudget.validation.runs import Run, read_rows
-from anybudget.validation.train_all import RUNS_FILE
 
 FOLDER = Path(__file__).with_suffix("")
 OUT = Path(__file__).with_suffix(".csv")

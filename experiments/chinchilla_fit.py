@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from anybudget.objectives.bootstrap import bootstrap_law
-from anybudget.objectives.fit_law import REFERENCE_DELTA, fit_varpro
-from anybudget.objectives.fit_multi_start import fit_multi_start
-from anybudget.objectives.law_runs import law_runs
-from anybudget.objectives.law_scores import extrapolate, leave_shape_out
+from anybudget.objectives.fit.bootstrap import bootstrap_law
+from anybudget.objectives.fit.law import REFERENCE_DELTA, fit_varpro
+from anybudget.objectives.fit.multi_start import fit_multi_start
+from anybudget.objectives.fit.runs import law_runs
+from anybudget.objectives.fit.scores import extrapolate, leave_shape_out
 
 HERE = Path(__file__).parent
 N_DRAWS = 4000

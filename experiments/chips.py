@@ -5,11 +5,11 @@ Wall time: one to three minutes a row on one core; with the rows in place, 3 s.
 Expected: bytes that a chip sends within 10% of the count, data parallel and fully sharded, on four
 chips and on sixteen.
 
-Compiles validation/step.py's training step for slices of TPU v5e, on a machine without TPU (extra
-`tpu`), up to its memory plan, and sets the collectives of the program beside
-objectives/communication.py, a row of chips.csv each. Rows that are there are kept. The batch of
-sixteen chips has more rows than the vocabulary, so that there the vocabulary travels and not the
-activations. Nothing was measured on a chip.
+Compiles validation/training/step.py's training step for slices of TPU v5e, on a machine without
+TPU (extra `tpu`), up to its memory plan, and sets the collectives of the program beside
+objectives/cost/communication.py, a row of chips.csv each. Rows that are there are kept. The batch
+of sixteen chips has more rows than the vocabulary, so that there the vocabulary travels and not
+the activations. Nothing was measured on a chip.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 from pydantic import AwareDatetime, NonNegativeInt, PositiveFloat, PositiveInt
 
 from anybudget.space.architecture import Architecture
-from anybudget.validation.compiled import COLLECTIVES, Compiled, compile_for
-from anybudget.validation.model import Execution
+from anybudget.validation.compiler.compiled import COLLECTIVES, Compiled, compile_for
+from anybudget.validation.compiler.topology import parse_topology
 from anybudget.validation.runs import ArchitectureRow, append_row, read_rows
-from anybudget.validation.topology import parse_topology
+from anybudget.validation.training.model import Execution
 
 ROWS = Path(__file__).with_suffix(".csv")
 TIMEOUT_S = 1800.0

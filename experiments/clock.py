@@ -14,16 +14,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anybudget.validation import host
+from anybudget.machines import host
 
 host.keep_freed_memory()  # before anything starts its threads
 
 from anybudget.space.architecture import Architecture
-from anybudget.validation.corpus import load_corpus
-from anybudget.validation.loop import StepReport
 from anybudget.validation.runs import ArchitectureRow, append_row, finished
-from anybudget.validation.tokens import prepare_tokens
-from anybudget.validation.train import train
+from anybudget.validation.training.corpus import load_corpus
+from anybudget.validation.training.loop import StepReport
+from anybudget.validation.training.tokens import prepare_tokens
+from anybudget.validation.training.train import train
 
 TIME_BUDGET_S = 60.0
 # Steps of 20 ms to 1 s on one Zen 5 core.

@@ -23,7 +23,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from anybudget.validation import host
+from anybudget.machines import host
 
 host.use_cores(1)  # before anything starts its threads
 host.keep_freed_memory()
@@ -31,13 +31,13 @@ host.keep_freed_memory()
 import matplotlib.pyplot as plt
 from loss_law import TEXT, heads_of, tokens_of
 
-from anybudget.search.figures import STYLE
+from anybudget.show.pictures.search import STYLE
 from anybudget.space.architecture import Architecture
-from anybudget.validation.batches import batch, heldout_batches
-from anybudget.validation.recipe import Recipe
-from anybudget.validation.step import compile_program
-from anybudget.validation.tokens import Tokens
-from anybudget.validation.train import default_execution
+from anybudget.validation.training.batches import batch, heldout_batches
+from anybudget.validation.training.recipe import Recipe
+from anybudget.validation.training.step import compile_program
+from anybudget.validation.training.tokens import Tokens
+from anybudget.validation.training.train import default_execution
 
 OUT = Path(__file__).with_suffix(".csv")
 FIGURE = OUT.parent.parent / "docs" / "copying.png"

@@ -23,9 +23,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from anybudget.objectives.bootstrap import LawDraws, bootstrap_law
-from anybudget.objectives.fit_law import fit_varpro
-from anybudget.objectives.law_runs import law_runs
+from anybudget.objectives.fit.bootstrap import LawDraws, bootstrap_law
+from anybudget.objectives.fit.law import fit_varpro
+from anybudget.objectives.fit.runs import law_runs
 
 HERE = Path(__file__).parent
 CSV = Path(__file__).with_suffix(".csv")

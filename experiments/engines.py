@@ -28,21 +28,21 @@ import tempfile
 import time
 from pathlib import Path
 
+from anybudget.machines.engines import Engine
+from anybudget.machines.host import use_cores
+from anybudget.machines.job import Job
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.objectives.presets import load_device, load_law
+from anybudget.presets.presets import load_device, load_law
+from anybudget.presets.spaces import load_space
 from anybudget.search.find import find
-from anybudget.search.result_file import Result
-from anybudget.space.load import load_space
-from anybudget.validation import calibrate as calibration
-from anybudget.validation.confirm import confirm
-from anybudget.validation.engines import Engine
-from anybudget.validation.host import use_cores
-from anybudget.validation.job import Job
+from anybudget.search.result import Result
+from anybudget.validation.confirm.confirm import confirm
 from anybudget.validation.runs import Row, Run, append_row, read_rows
-from anybudget.validation.step_design import Effort
-from anybudget.validation.step_rows import StepRow
-from anybudget.validation.timers import Survey, fan_out, survey
-from anybudget.validation.train import train
+from anybudget.validation.timing import calibrate as calibration
+from anybudget.validation.timing.step_design import Effort
+from anybudget.validation.timing.step_rows import StepRow
+from anybudget.validation.timing.timers import Survey, fan_out, survey
+from anybudget.validation.training.train import train
 
 RESULT = Path(__file__).with_suffix(".csv")
 CORPUS = Path(__file__).parent.parent / "validation"
@@ -149,7 +149,7 @@ def job_processes(folder: Path) -> list[int]:
             command = path.read_bytes()
         except OSError:
             continue
-        if b"anybudget.validation.job" in command and f"{folder}/".encode() in command:
+        if b"anybudget.machines.job" in command and f"{folder}/".encode() in command:
             pids.append(int(path.parent.name))
     return pids
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
-from anybudget.validation import host
+from anybudget.machines import host
 
 host.use_cores(1)  # before anything starts its threads, like the next
 host.keep_freed_memory()
@@ -29,13 +29,13 @@ host.keep_freed_memory()
 import jax
 
 from anybudget.space.architecture import Architecture
-from anybudget.validation import recipe as rules
-from anybudget.validation.corpus import load_corpus
-from anybudget.validation.model import Params, param_shapes
-from anybudget.validation.recipe import Recipe, Scale
 from anybudget.validation.runs import Run, append_row, read_rows
-from anybudget.validation.tokens import prepare_tokens
-from anybudget.validation.train import train
+from anybudget.validation.training import recipe as rules
+from anybudget.validation.training.corpus import load_corpus
+from anybudget.validation.training.model import Params, param_shapes
+from anybudget.validation.training.recipe import Recipe, Scale
+from anybudget.validation.training.tokens import prepare_tokens
+from anybudget.validation.training.train import train
 
 N_STEPS = 200
 TEXT = {"vocab_size": 2048, "seq_len": 128, "batch_size": 16}

@@ -11,18 +11,18 @@ import numpy as np
 from loss_law import TEXT, heads_of
 from pydantic import AwareDatetime, PositiveFloat
 
-from anybudget.objectives.counts import n_params
+from anybudget.objectives.cost.counts import n_params
 from anybudget.objectives.device import Device
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.search.candidate import Candidate
 from anybudget.space.architecture import Architecture
-from anybudget.validation.choose import Entry
-from anybudget.validation.compare import Trained, labels
-from anybudget.validation.machine import machine_name
+from anybudget.validation.backend import machine_name
+from anybudget.validation.confirm.choose import Entry
+from anybudget.validation.confirm.compare import Trained, labels
+from anybudget.validation.confirm.train_all import Plan, one_by_one, train_all
 from anybudget.validation.runs import ArchitectureRow, Run, append_row, read_rows
-from anybudget.validation.tokens import Tokens
-from anybudget.validation.train import train
-from anybudget.validation.train_all import Plan, one_by_one, train_all
+from anybudget.validation.training.tokens import Tokens
+from anybudget.validation.training.train import train
 
 # How long a probe lasts, in how many windows it is cut, and which share of them is undisturbed. A
 # step as slow as the last is probed once: others' turns disturb it less.

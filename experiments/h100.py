@@ -30,21 +30,21 @@ from matplotlib.ticker import NullLocator
 from pydantic import AwareDatetime, PositiveFloat
 from tpu_compile import EQUAL
 
-from anybudget.objectives.counts import flops_per_step, memcpys_per_step
-from anybudget.objectives.fit_step_time import compare_step_times, variance_explained_alone
-from anybudget.objectives.presets import load_device
-from anybudget.search.figures import ACCENT, SECOND, STYLE
+from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step
+from anybudget.objectives.fit.step_time import compare_step_times, variance_explained_alone
+from anybudget.presets.presets import load_device
+from anybudget.show.pictures.search import ACCENT, SECOND, STYLE
 from anybudget.space.architecture import Architecture
-from anybudget.validation.calibrate import calibrate
-from anybudget.validation.corpus import load_corpus
-from anybudget.validation.machine import machine_name
-from anybudget.validation.model import Execution
+from anybudget.validation.backend import machine_name
 from anybudget.validation.runs import ArchitectureRow, Run, append_row, read_rows
-from anybudget.validation.step_clock import CompiledStep
-from anybudget.validation.step_design import Effort
-from anybudget.validation.step_rows import StepRow, steps_of
-from anybudget.validation.tokens import Tokens, prepare_tokens
-from anybudget.validation.train import train
+from anybudget.validation.timing.calibrate import calibrate
+from anybudget.validation.timing.step_clock import CompiledStep
+from anybudget.validation.timing.step_design import Effort
+from anybudget.validation.timing.step_rows import StepRow, steps_of
+from anybudget.validation.training.corpus import load_corpus
+from anybudget.validation.training.model import Execution
+from anybudget.validation.training.tokens import Tokens, prepare_tokens
+from anybudget.validation.training.train import train
 
 FOLDER = Path(__file__).with_suffix("")
 STEPS, RUNS, DEVICE = (FOLDER / name for name in ("steps.csv", "runs.csv", "device.toml"))

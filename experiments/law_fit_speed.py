@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from anybudget.objectives.fit_law import REFERENCE_DELTA, LawFit, fit_varpro
-from anybudget.objectives.fit_multi_start import START_AXES, fit_multi_start
-from anybudget.objectives.law_runs import LawRuns, law_runs
+from anybudget.objectives.fit.law import REFERENCE_DELTA, LawFit, fit_varpro
+from anybudget.objectives.fit.multi_start import START_AXES, fit_multi_start
+from anybudget.objectives.fit.runs import LawRuns, law_runs
 
 HERE = Path(__file__).parent
 N_SETS = 50

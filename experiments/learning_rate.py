@@ -6,9 +6,9 @@ Expected: the recipe's rate of 0.004 is within 1% in loss of the best rate for e
 batches of 2,048 tokens; and, with the rule for small batches, for two shapes in batches of 512.
 
 Every shape is trained for the same 600,000 tokens of `python` with each learning rate, a factor
-of two apart; the rules of width, depth and batch of validation/recipe.py turn the base learning
-rate into each matrix's own. Writes learning_rate.csv, a row as each run ends; rows that are there
-are kept.
+of two apart; the rules of width, depth and batch of validation/training/recipe.py turn the base
+learning rate into each matrix's own. Writes learning_rate.csv, a row as each run ends; rows that
+are there are kept.
 """
 # ruff: noqa: E402
 
@@ -17,17 +17,17 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from anybudget.validation import host
+from anybudget.machines import host
 
 host.use_cores(1)  # before anything starts its threads, like the next
 host.keep_freed_memory()
 
 from anybudget.space.architecture import Architecture
-from anybudget.validation.corpus import load_corpus
-from anybudget.validation.recipe import Recipe
 from anybudget.validation.runs import Run, append_row, read_rows
-from anybudget.validation.tokens import Tokens, prepare_tokens
-from anybudget.validation.train import train
+from anybudget.validation.training.corpus import load_corpus
+from anybudget.validation.training.recipe import Recipe
+from anybudget.validation.training.tokens import Tokens, prepare_tokens
+from anybudget.validation.training.train import train
 
 N_TOKENS = 300 * 2048
 TEXT = {"vocab_size": 2048, "seq_len": 128, "batch_size": 16}

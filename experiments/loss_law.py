@@ -28,16 +28,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anybudget.validation import host
+from anybudget.machines import host
 
 host.keep_freed_memory()  # before anything starts its threads
 
-from anybudget.objectives.counts import flops_per_step, n_params
+from anybudget.objectives.cost.counts import flops_per_step, n_params
 from anybudget.space.architecture import Architecture
-from anybudget.validation.corpus import load_corpus
 from anybudget.validation.runs import Run, append_row, finished
-from anybudget.validation.tokens import Tokens, prepare_tokens
-from anybudget.validation.train import train
+from anybudget.validation.training.corpus import load_corpus
+from anybudget.validation.training.tokens import Tokens, prepare_tokens
+from anybudget.validation.training.train import train
 
 FOLDER = Path(__file__).with_suffix("")
 TEXT = {"vocab_size": 1024, "seq_len": 128, "batch_size": 4}

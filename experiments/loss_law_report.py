@@ -19,9 +19,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 from scipy.optimize import least_squares
 
-from anybudget.objectives.law_report import LawReport, report_law
-from anybudget.objectives.loss_law import PARAMETERS, LossLaw, law_loss
-from anybudget.search.figures import ACCENT, SECOND, STYLE
+from anybudget.objectives.fit.report import LawReport, report_law
+from anybudget.objectives.law.loss_law import PARAMETERS, LossLaw, law_loss
+from anybudget.show.pictures.search import ACCENT, SECOND, STYLE
 
 FOLDER = Path(__file__).with_name("loss_law")
 FIGURE = FOLDER.parent.parent / "docs" / "loss_law.png"

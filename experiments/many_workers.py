@@ -29,11 +29,11 @@ import pandas as pd
 from postgres_server import running
 
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.objectives.presets import load_device, load_law
-from anybudget.search import study
+from anybudget.presets.presets import load_device, load_law
+from anybudget.presets.spaces import load_space
 from anybudget.search.candidate import Candidate
-from anybudget.search.storage import close_storage, open_storage
-from anybudget.space.load import load_space
+from anybudget.search.explore import study
+from anybudget.search.explore.storage import close_storage, open_storage
 
 CSV = Path(__file__).with_suffix(".csv")
 N_TRIALS, N_WORKERS, KILL_AFTER = 2000, 4, 200

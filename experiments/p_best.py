@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from anybudget.objectives.bootstrap import bootstrap_law
-from anybudget.objectives.counts import flops_per_step, memcpys_per_step, n_params
+from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step, n_params
 from anybudget.objectives.device import Device
-from anybudget.objectives.fit_law import as_loss_law, fit_varpro
-from anybudget.objectives.fit_step_time import Steps, draw_coefficients, fit_step_time
-from anybudget.objectives.law_runs import law_runs
+from anybudget.objectives.fit.bootstrap import bootstrap_law
+from anybudget.objectives.fit.law import as_loss_law, fit_varpro
+from anybudget.objectives.fit.runs import law_runs
+from anybudget.objectives.fit.step_time import Steps, draw_coefficients, fit_step_time
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.objectives.presets import load_law
 from anybudget.objectives.uncertainty import Draws, rank
+from anybudget.presets.presets import load_law
 from anybudget.space.architecture import Architecture
 
 CSV = Path(__file__).with_suffix(".csv")

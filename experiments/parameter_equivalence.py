@@ -21,8 +21,8 @@ import pandas as pd
 from loss_law import LEVELS
 from scipy import stats
 
-from anybudget.search.figures import ACCENT, SECOND, STYLE
-from anybudget.validation.compare import pooled_std
+from anybudget.show.pictures.search import ACCENT, SECOND, STYLE
+from anybudget.validation.confirm.compare import pooled_std
 
 RUNS = Path(__file__).with_name("loss_law") / "python.csv"
 OUT = Path(__file__).with_suffix(".csv")

@@ -6,9 +6,9 @@ Wall time: 12 minutes for the first, which is timed and wants an otherwise idle 
 Expected: step times within 8% of shapes left out (found: 8.5% on the core, 3.9% on the GPU), losses
 within 1.5% (1.3%).
 
-Writes objectives/devices/cpu-core.toml and h100-sxm-measured.toml from what `calibrate` left in
+Writes presets/devices/cpu-core.toml and h100-sxm-measured.toml from what `calibrate` left in
 cpu_core/ and h100/, tpu-*-compiled.toml from what `calibrate --topology` left in tpu_compile/, and
-objectives/laws/python-source.toml, fitted to the runs of `loss_law.py`; their draws go beside them.
+presets/laws/python-source.toml, fitted to the runs of `loss_law.py`; their draws go beside them.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from typing import Any
 import pandas as pd
 import tomli_w
 
-from anybudget.objectives.law_report import report_law
-from anybudget.objectives.presets import load_device, save_law
-from anybudget.space.files import read_toml
+from anybudget.files.read import read_toml
+from anybudget.objectives.fit.report import report_law
+from anybudget.presets.presets import load_device, save_law
 
 HERE = Path(__file__).parent
 CPU, GPU = (HERE / name / "device.toml" for name in ("cpu_core", "h100"))
 COMPILED = HERE / "tpu_compile"
 RUNS = HERE / "loss_law" / "python.csv"
-PRESETS = HERE.parent / "objectives"
+PRESETS = HERE.parent / "presets"
 # Ours, not measured: what a laptop can spare.
 MEMORY_BYTES = 16e9
 

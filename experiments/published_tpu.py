@@ -15,8 +15,8 @@ and beside the FLOP/s that the datasheet's peak alone would give.
 
 How the two are compared:
 - Published FLOP/s count the forward pass and twice that for the backward pass, whole attention and
-  the logits, as `objectives/counts.py` does, and nothing that runs again; they become a step time
-  by our count. Where both are published, the step time is taken.
+  the logits, as `objectives/cost/counts.py` does, and nothing that runs again; they become a step
+  time by our count. Where both are published, the step time is taken.
 - All of these models are spread over many chips, which share weights and state. The prediction is
   that of one chip with its own share of the batch; communication is not counted.
 - The rematerialisation is the nearest of ours: `full` and those that keep or offload only the
@@ -35,11 +35,11 @@ import numpy as np
 import pandas as pd
 from pydantic import HttpUrl, PositiveFloat, PositiveInt
 
-from anybudget.objectives.counts import flops_per_step
-from anybudget.objectives.presets import load_device
-from anybudget.objectives.remat import FULL_HEADS, remat_code
-from anybudget.validation.model import Remat
+from anybudget.objectives.cost.counts import flops_per_step
+from anybudget.objectives.cost.remat import FULL_HEADS, remat_code
+from anybudget.presets.presets import load_device
 from anybudget.validation.runs import ArchitectureRow, read_rows
+from anybudget.validation.training.model import Remat
 
 FOLDER = Path(__file__).with_suffix("")
 FACTS, TABLE = FOLDER / "facts.csv", FOLDER / "table.csv"

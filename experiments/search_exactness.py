@@ -13,10 +13,10 @@ import pandas as pd
 
 from anybudget.objectives.budget import parse_budget
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.objectives.presets import load_device, load_law
-from anybudget.search.exhaustive import scan
-from anybudget.search.study import explore
-from anybudget.space.load import load_space
+from anybudget.presets.presets import load_device, load_law
+from anybudget.presets.spaces import load_space
+from anybudget.search.certify.scan import scan
+from anybudget.search.explore.study import explore
 
 CSV = Path(__file__).with_suffix(".csv")
 BUDGETS = ("10m", "3h", "2d")

@@ -16,9 +16,9 @@ import dataclasses
 import tempfile
 from pathlib import Path
 
+from anybudget.machines.engines import Engine
 from anybudget.space.architecture import Architecture
-from anybudget.validation.engines import Engine
-from anybudget.validation.timers import time_job
+from anybudget.validation.timing.timers import time_job
 
 SHAPES = [
     {"d_model": 32, "n_layers": 2, "d_head": 16},

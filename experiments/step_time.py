@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anybudget.validation import host
+from anybudget.machines import host
 
 host.use_cores(1)  # before anything starts its threads, like the next
 host.keep_freed_memory()
@@ -25,17 +25,17 @@ host.keep_freed_memory()
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from anybudget.objectives.fit_step_time import (
+from anybudget.objectives.fit.step_time import (
     Steps,
     StepTimeFit,
     compare_step_times,
     variance_explained_alone,
 )
-from anybudget.search.figures import ACCENT, SECOND, STYLE
-from anybudget.validation.calibrate import calibrate
+from anybudget.show.pictures.search import ACCENT, SECOND, STYLE
 from anybudget.validation.runs import read_rows
-from anybudget.validation.step_design import Effort
-from anybudget.validation.step_rows import StepRow, steps_of
+from anybudget.validation.timing.calibrate import calibrate
+from anybudget.validation.timing.step_design import Effort
+from anybudget.validation.timing.step_rows import StepRow, steps_of
 
 EFFORT = Effort(n_architectures=160, seconds=1.5, max_step_s=0.2, max_layers=16)
 FOLDER = Path(__file__).with_suffix("")

@@ -25,13 +25,13 @@ from many_workers import proxy
 from postgres_server import running
 
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.objectives.presets import load_device, load_law
+from anybudget.presets.presets import load_device, load_law
+from anybudget.presets.spaces import load_space
 from anybudget.search.candidate import Candidate
-from anybudget.search.kept_study import native_distributions
-from anybudget.search.storage import open_storage
-from anybudget.search.study import explore
+from anybudget.search.explore.kept_study import native_distributions
+from anybudget.search.explore.storage import open_storage
+from anybudget.search.explore.study import explore
 from anybudget.space.architecture import FIELDS
-from anybudget.space.load import load_space
 
 CSV = Path(__file__).with_suffix(".csv")
 SPACE = load_space()

@@ -9,13 +9,13 @@ Expected: matmul FLOPs equal within 1%; memory copies with FLOPs (the paper's mo
 compiler's step times better than either alone, and the best model within 10%; at equal parameters
 the widest is the fastest.
 
-The first command compiles validation/step.py's training step of 42 architectures chosen to be
-unlike each other, as it does for a user; the second compiles five shapes of some 113M parameters
-outside the vocabulary, from the widest to the deepest, unrolled and with the layers as a loop (the
-loops again with a batch of 2, for most do not fit with 8), and the two widest with blocks run a
-second time, and appends each to tpu_compile/rows.csv. Rows that
-are there are kept, so both may be stopped and run again; `--rows N` stops after N new ones. All
-times are the compiler's estimates: nothing was measured on a chip. Memory is tpu_memory.py's.
+The first command compiles validation/training/step.py's training step of 42 architectures chosen
+to be unlike each other, as it does for a user; the second compiles five shapes of some 113M
+parameters outside the vocabulary, from the widest to the deepest, unrolled and with the layers as
+a loop (the loops again with a batch of 2, for most do not fit with 8), and the two widest with
+blocks run a second time, and appends each to tpu_compile/rows.csv. Rows that are there are kept,
+so both may be stopped and run again; `--rows N` stops after N new ones. All times are the
+compiler's estimates: nothing was measured on a chip. Memory is tpu_memory.py's.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from typing import NamedTuple, cast
 import numpy as np
 import pandas as pd
 
-from anybudget.objectives.counts import flops_per_step, memcpys_per_step
-from anybudget.objectives.fit_step_time import compare_step_times, variance_explained_alone
-from anybudget.objectives.remat import remat_code
+from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step
+from anybudget.objectives.cost.remat import remat_code
+from anybudget.objectives.fit.step_time import compare_step_times, variance_explained_alone
 from anybudget.space.architecture import Architecture
-from anybudget.validation.compile_rows import CompileRow, row_of, steps_of
-from anybudget.validation.compiled import compile_for
-from anybudget.validation.model import Attention, Execution, Remat
+from anybudget.validation.compiler.compiled import compile_for
+from anybudget.validation.compiler.rows import CompileRow, row_of, steps_of
+from anybudget.validation.compiler.topology import parse_topology
 from anybudget.validation.runs import append_row, read_rows
-from anybudget.validation.topology import parse_topology
+from anybudget.validation.training.model import Attention, Execution, Remat
 
 FOLDER = Path(__file__).with_suffix("")
 ROWS = FOLDER / "rows.csv"

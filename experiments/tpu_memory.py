@@ -6,9 +6,10 @@ Wall time: 4 to 20 s a plan, an hour at most for all; `--report` alone 2 s.
 Expected: within 10% of the compiler's plan for nine rows of ten, whatever the rematerialisation;
 near the limit fits-or-not right at least 19 times of 20.
 
-Compiles validation/step.py's training step for one TPU v5e chip as far as its memory plan, on a
-machine without TPU (extra `tpu`), and appends each to tpu_memory/plans.csv, or with `--near` to
-near.csv and fresh.csv. Rows that are there are kept, so it may be stopped and run again.
+Compiles validation/training/step.py's training step for one TPU v5e chip as far as its memory
+plan, on a machine without TPU (extra `tpu`), and appends each to tpu_memory/plans.csv, or with
+`--near` to near.csv and fresh.csv. Rows that are there are kept, so it may be stopped and run
+again.
 
 The design: 14 shapes chosen to be unlike each other in width, depth, heads, sequence, vocabulary
 and batch, and 16 and then 10 more drawn at random that need 0.1 to 0.4 of the chip's memory, each
@@ -45,14 +46,14 @@ import numpy as np
 import pandas as pd
 from tpu_compile import CHIP, Job, compile_missing
 
-from anybudget.objectives.counts import flops_per_step
-from anybudget.objectives.memory import memory_bytes, squeezed_bytes
-from anybudget.objectives.remat import PADDED_HEADS, remat_code
+from anybudget.objectives.cost.counts import flops_per_step
+from anybudget.objectives.cost.memory import memory_bytes, squeezed_bytes
+from anybudget.objectives.cost.remat import PADDED_HEADS, remat_code
 from anybudget.space.architecture import Architecture
-from anybudget.validation.compile_rows import CompileRow
-from anybudget.validation.model import Remat
+from anybudget.validation.compiler.rows import CompileRow
+from anybudget.validation.compiler.topology import parse_topology
 from anybudget.validation.runs import read_rows
-from anybudget.validation.topology import parse_topology
+from anybudget.validation.training.model import Remat
 
 FOLDER = Path(__file__).with_suffix("")
 PLANS, FIRST, NEAR, FRESH = (FOLDER / f"{name}.csv" for name in ("plans", "first", "near", "fresh"))

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from anybudget.validation import host
+from anybudget.machines import host
 
 # Before anything starts its threads.
 N_CORES = int(sys.argv[1]) if len(sys.argv) > 1 else 1
@@ -38,13 +38,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from anybudget.objectives import counts
+from anybudget.objectives.cost import counts
 from anybudget.space.architecture import Architecture
-from anybudget.validation.model import Execution
-from anybudget.validation.peak import peak_matmul_flops_per_s
-from anybudget.validation.recipe import Recipe, init_params
-from anybudget.validation.step import compile_program
-from anybudget.validation.step_clock import clock_name
+from anybudget.validation.timing.step_clock import clock_name
+from anybudget.validation.training.model import Execution
+from anybudget.validation.training.peak import peak_matmul_flops_per_s
+from anybudget.validation.training.recipe import Recipe, init_params
+from anybudget.validation.training.step import compile_program
 
 TEXT = {"vocab_size": 2048, "seq_len": 256, "batch_size": 8}
 SHAPES = {

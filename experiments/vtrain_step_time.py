@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from anybudget.objectives.fit_step_time import (
+from anybudget.objectives.fit.step_time import (
     Steps,
     compare_step_times,
     variance_explained_alone,

@@ -26,7 +26,7 @@ import argparse
 import math
 from pathlib import Path
 
-from anybudget.validation import host
+from anybudget.machines import host
 
 host.use_cores(1)  # before anything starts its threads, like the next
 host.keep_freed_memory()
@@ -39,11 +39,11 @@ from scipy import stats
 
 from anybudget.objectives.budget import parse_budget
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.objectives.presets import load_device, load_law
+from anybudget.presets.presets import load_device, load_law
 from anybudget.search.candidate import Candidate
-from anybudget.search.figures import ACCENT, SECOND, STYLE
+from anybudget.show.pictures.search import ACCENT, SECOND, STYLE
 from anybudget.space.architecture import Architecture
-from anybudget.validation.compare import Trained, pooled_std
+from anybudget.validation.confirm.compare import Trained, pooled_std
 
 FOLDER = Path(__file__).with_suffix("")
 OUT = Path(__file__).with_suffix(".csv")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
-from .step_time import StepTimeModel
+from .cost.step_time import StepTimeModel
 
 # Share of a chip's links that a slice without wraparound leaves to its corners.
 TPU_SLICE_LINKS = 0.5

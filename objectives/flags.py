@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterator
 
 from ..space.architecture import Architecture
-from .copying import UNDECIDED
+from .cost.remat import FULL_HEADS
+from .law.copying import UNDECIDED
 from .loss_at_time import LossAtTime, Prediction
-from .remat import FULL_HEADS
 
 # The schedule takes a large share of fewer.
 FEW_STEPS = 1000

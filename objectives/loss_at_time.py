@@ -11,13 +11,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ..space.architecture import Architecture
-from .batch_size import small_batch_tokens
-from .communication import collective_bytes, step_time_s
-from .counts import n_params, n_params_non_embedding
+from .cost.communication import collective_bytes, step_time_s
+from .cost.counts import n_params, n_params_non_embedding
+from .cost.memory import memory_bytes
+from .cost.remat import FULL_HEADS, PADDED_HEADS, REMATS, remat_code
 from .device import Device
-from .loss_law import LossLaw
-from .memory import memory_bytes
-from .remat import FULL_HEADS, PADDED_HEADS, REMATS, remat_code
+from .law.batch_price import small_batch_tokens
+from .law.loss_law import LossLaw
 
 Remat = Literal["none", "dots", "layer", "auto"]
 Attention = Literal["plain", "fused"]

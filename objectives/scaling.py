@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .loss_law import LossLaw
+from .law.loss_law import LossLaw
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

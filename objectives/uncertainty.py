@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ..space.architecture import Architecture
+from .cost.remat import ATTENDING
 from .device import Device
 from .loss_at_time import LossAtTime, Prediction
-from .remat import ATTENDING
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

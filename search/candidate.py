@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..objectives.cost.remat import REMATS
 from ..objectives.loss_at_time import LossAtTime, Prediction
-from ..objectives.remat import REMATS
 from ..space.architecture import COUNT_FIELDS, FIELDS, Architecture
 
 # What a prediction has as whole numbers.

@@ -13,9 +13,9 @@ from ..objectives.loss_at_time import LossAtTime
 from ..objectives.uncertainty import Draws, Standing, rank
 from ..space.search_space import SearchSpace
 from .candidate import Candidate, to_frame
-from .exhaustive import best_of_each_shape, n_to_scan, scan
-from .polish import polish
-from .study import explore
+from .certify.scan import best_of_each_shape, n_to_scan, scan
+from .explore.polish import polish
+from .explore.study import explore
 
 # Enumeration certifies spaces up to this many architectures that may be feasible.
 MAX_CERTIFIED = 20_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..objectives.counts import flops_by_part, memcpys_by_part, n_params_by_part
+from ..objectives.cost.counts import flops_by_part, memcpys_by_part, n_params_by_part
 from ..objectives.flags import flags
 from ..objectives.loss_at_time import LossAtTime
 from ..space.architecture import Architecture

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from .. import __version__
 from ..objectives.budget import parse_budget
 from ..objectives.device import Device
+from ..objectives.law.loss_law import LossLaw, Range
 from ..objectives.loss_at_time import LossAtTime
-from ..objectives.loss_law import LossLaw, Range
-from ..objectives.presets import default_law, load_device, load_draws, load_law
 from ..objectives.uncertainty import Draws
-from ..space.load import default_space, load_space
+from ..presets.presets import default_law, load_device, load_draws, load_law
+from ..presets.spaces import default_space, load_space
 from ..space.search_space import SearchSpace
 
 # A space is walked once for all of its searches, at some millions of architectures a second.

@@ -9,12 +9,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+from ..files.read import build, read_text
 from ..objectives.uncertainty import Standing
 from ..space.architecture import FIELDS
-from ..space.files import build, read_text
 from .candidate import Candidate
-from .result_file import FILE_NAME, Result, candidate_of, load_result, read_document
-from .save import SHAPES_FILE
+from .record import SHAPES_FILE
+from .result import FILE_NAME, Result, candidate_of, load_result, read_document
 
 MADE_BY = "`anybudget find BUDGET --out DIR`"
 

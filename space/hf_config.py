@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..files.read import did_you_mean, read_text
 from .architecture import Architecture
-from .files import did_you_mean, read_text
 
 # Families that are the decoder `Architecture` describes. What sets a family apart from it is said
 # in the note that comes with the answer.

@@ -16,14 +16,14 @@ import pytest
 from anybudget import cli
 from anybudget.experiments import postgres_server
 from anybudget.objectives.device import Device
+from anybudget.objectives.law.loss_law import LossLaw
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.objectives.loss_law import LossLaw
 from anybudget.objectives.uncertainty import Draws
 from anybudget.search.find import find
-from anybudget.search.save import save
+from anybudget.show.save import save
 from anybudget.space.architecture import Architecture
 from anybudget.space.search_space import SearchSpace
-from anybudget.validation.compare import Trained, compare, labels
+from anybudget.validation.confirm.compare import Trained, compare, labels
 from anybudget.validation.runs import Run
 
 DATABASES = itertools.count()
@@ -222,8 +222,8 @@ def _run(candidate, seed, *, diverged):
 def plan_for(objective):
     """The plan of a small model, changed as asked."""
     from anybudget.search.candidate import Candidate
-    from anybudget.validation.export_plan import Plan
-    from anybudget.validation.recipe import Recipe
+    from anybudget.show.export.brief import Plan
+    from anybudget.validation.training.recipe import Recipe
 
     def plan_for(remat="none", **changes):
         shape = {"d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff": 256, "vocab_size": 300}

@@ -7,7 +7,7 @@ from typing import Literal
 import pydantic
 from pydantic import AwareDatetime, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from ..search.rows import Row, append_row, finished, read_rows
+from ..files.rows import Row, append_row, finished, read_rows
 from ..space.architecture import FIELDS, Architecture
 
 __all__ = ["ArchitectureRow", "Row", "Run", "append_row", "finished", "read_rows"]

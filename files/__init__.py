@@ -1,0 +1,1 @@
+"""What a user hands over and what is left behind: read checked, written whole."""

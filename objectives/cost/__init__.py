@@ -1,0 +1,1 @@
+"""What a step costs: parameters, memory copies, FLOPs, memory, time, communication."""

@@ -1,0 +1,229 @@
+"""What `anybudget fit` says of a table of runs: the law, how sure, how good, what else."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import Any, Literal, NamedTuple, get_args
+
+from ..law.copying import Copying
+from ..law.loss_law import PARAMETERS, LossLaw
+from ..law.terms import FORMS
+from .bootstrap import LawDraws, bootstrap_law
+from .choose_copying import choose_copying, std_beyond_luck
+from .law import REFERENCE_DELTA, LawFit, as_loss_law, fit_linear, fit_varpro
+from .multi_start import fit_multi_start
+from .runs import Convention, LawRuns, law_runs
+from .scores import (
+    KAPPAS,
+    FormScore,
+    Score,
+    Trend,
+    choose_form,
+    compare_conventions,
+    extrapolate,
+    leave_shape_out,
+    residual_trends,
+    trend_warnings,
+)
+
+Method = Literal["varpro", "linear", "multi_start"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LawReport:
+    """A fitted law with its uncertainty and its scores.
+
+    Attributes:
+        law: as `find --law` takes it.
+        fit: what it came from.
+        form: the name in `FORMS` of its further terms.
+        draws: laws that the runs could as well have given; None for a method without bootstrap.
+        scores: `leave_shape_out`, and `larger_n_params` and `larger_n_tokens`, the largest rows
+            predicted from the smaller, None where the smaller are too few.
+        forms: held-out errors of the forms tried; empty where the form was given.
+        conventions: the held-out score of either way to count N, where the runs have both.
+        trends: what still explains the residuals.
+        warnings: what a reader must know, a sentence each.
+    """
+
+    law: LossLaw
+    fit: LawFit
+    form: str
+    n_rows: int
+    n_runs: int
+    draws: LawDraws | None
+    scores: dict[str, Score | None]
+    forms: list[FormScore]
+    conventions: dict[Convention, Score]
+    trends: list[Trend]
+    warnings: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as one JSON object."""
+        errors = self.draws.standard_errors() if self.draws else {}
+        intervals = self.draws.intervals() if self.draws else {}
+        numbers = {
+            name: {
+                "value": value,
+                "standard_error": errors.get(name),
+                "interval_95": intervals.get(name),
+            }
+            for name, value in self.law.numbers.items()
+        }
+        return numbers | {
+            "kappa": self.law.kappa,
+            "method": self.fit.method,
+            "form": self.form,
+            "n_convention": self.law.n_convention,
+            "n_rows": self.n_rows,
+            "n_runs": self.n_runs,
+            "huber_delta": self.fit.delta if self.fit.delta < float("inf") else None,
+            "residual_std": self.law.residual_std,
+            "scores": {n: s and dataclasses.asdict(s) for n, s in self.scores.items()},
+            "forms": [dataclasses.asdict(form) for form in self.forms],
+            "conventions": {n: dataclasses.asdict(s) for n, s in self.conventions.items()},
+            "trends": [dataclasses.asdict(trend) for trend in self.trends],
+            "warnings": self.warnings,
+        }
+
+
+def report_law(
+    table: Mapping[str, Any],
+    *,
+    name: str,
+    source: str,
+    method: Method = "varpro",
+    form: str = "auto",
+    kappa: float | None = None,
+    n_convention: Convention | None = None,
+    huber_delta: float = REFERENCE_DELTA,
+    n_draws: int = 1000,
+    seed: int = 0,
+) -> LawReport:
+    """Fit a law to a table of runs and judge it.
+
+    Args:
+        table: columns by name, as `law_runs` takes them.
+        name: of the law.
+        source: where its numbers stand.
+        method: `varpro`; `linear`, at the exponents of Inbar and Sernau 2024; or `multi_start`.
+        form: of the further terms, a name from `FORMS`; `auto` keeps one only if it pays on
+            shapes left out, and then copying likewise.
+        kappa: the power in the law; None: chosen with the form where that is `auto`, else 1.
+        n_convention: which parameters N counts; None: all, where the table has them.
+        huber_delta: the threshold on the log residual beyond which a run pulls no harder, the
+            published one unless told otherwise; 0: a multiple of the spread of the residuals.
+        n_draws: bootstrap draws.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: the runs cannot tell a law, or an option is not one of those.
+    """
+    _check_options(method, form, kappa, huber_delta)
+    runs = law_runs(table, n_convention=n_convention)
+    fitters: dict[str, Callable[..., LawFit]] = {
+        "varpro": partial(fit_varpro, delta=huber_delta or None),
+        "linear": fit_linear,
+        "multi_start": partial(fit_multi_start, delta=huber_delta or REFERENCE_DELTA),
+    }
+    if method == "varpro":
+        chosen = _choose(runs, fitters[method], form, kappa)
+    else:
+        only = fitters[method](runs)
+        chosen = _Chosen(fit=only, pure=only, form="none")
+    fit, copying = chosen.fit, chosen.fit.copying
+    law = as_loss_law(fit, runs, name=name, corpus=_corpus(table), source=source)
+    if copying:
+        law = dataclasses.replace(law, residual_std=std_beyond_luck(runs, fit))
+    if fit.terms:
+        law = dataclasses.replace(law, pure=tuple(chosen.pure.values[name] for name in PARAMETERS))
+    draws = bootstrap_law(runs, fit, n_draws=n_draws, seed=seed) if method != "linear" else None
+    trends = residual_trends(runs, fit)
+    return LawReport(
+        law=law,
+        fit=fit,
+        form=chosen.form,
+        n_rows=len(runs.n_params),
+        n_runs=runs.n_runs,
+        draws=draws,
+        scores=_scores(runs, fit) if method != "linear" else {},
+        forms=list(chosen.forms),
+        conventions={name: score for name, (_, score) in compare_conventions(table).items()},
+        trends=trends,
+        warnings=list(
+            dict.fromkeys(
+                [
+                    *runs.warnings,
+                    *fit.warnings,
+                    *chosen.warnings,
+                    *(draws.warnings() if draws else ()),
+                    *trend_warnings(trends),
+                ]
+            )
+        ),
+    )
+
+
+class _Chosen(NamedTuple):
+    """A fit of the form that was asked for or pays, and the same without further terms."""
+
+    fit: LawFit
+    pure: LawFit
+    form: str
+    forms: Sequence[FormScore] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _choose(
+    runs: LawRuns, fitter: Callable[..., LawFit], form: str, kappa: float | None
+) -> _Chosen:
+    """Fit the form, or the one that pays on shapes left out, and then copying likewise."""
+
+    @cache
+    def fitted(form: str, kappa: float, copying: Copying | None) -> LawFit:
+        return fitter(runs, terms=FORMS[form], kappa=kappa, copying=copying)
+
+    forms, copying, at_an_end = [], None, ()
+    if form == "auto":
+        pure = fitted("none", 1.0, None)
+        chosen, forms = choose_form(runs, pure, KAPPAS if kappa is None else (kappa,))
+        form, kappa = chosen.form, chosen.kappa
+        copying, at_an_end = choose_copying(runs, fitted(form, kappa, None))
+    how = (kappa or 1.0, copying)
+    return _Chosen(
+        fit=fitted(form, *how),
+        pure=fitted("none", *how),
+        form=form,
+        forms=forms,
+        warnings=at_an_end,
+    )
+
+
+def _check_options(method: str, form: str, kappa: float | None, huber_delta: float) -> None:
+    if method not in get_args(Method):
+        raise ValueError(f"a method is one of {', '.join(get_args(Method))}, but got {method!r}")
+    if not 0 <= huber_delta < 1:
+        raise ValueError(f"`huber_delta` must be from 0 to below 1, but got {huber_delta}")
+    if form not in ("auto", *FORMS):
+        raise ValueError(f"a form is auto or one of {', '.join(FORMS)}, but got {form!r}")
+    if method != "varpro" and form not in ("auto", "none"):
+        raise ValueError(f"further terms are fitted by varpro, but got method {method!r}")
+    if kappa is not None and not 0 < kappa <= 1:
+        raise ValueError(f"`kappa` must be above 0 and at most 1, but got {kappa}")
+    if method != "varpro" and kappa not in (None, 1):
+        raise ValueError(f"a law with kappa is fitted by varpro, but got method {method!r}")
+
+
+def _scores(runs: LawRuns, fit: LawFit) -> dict[str, Score | None]:
+    return {
+        "leave_shape_out": leave_shape_out(runs, fit),
+        "larger_n_params": extrapolate(runs, fit, "n_params"),
+        "larger_n_tokens": extrapolate(runs, fit, "n_tokens"),
+    }
+
+
+def _corpus(table: Mapping[str, Any]) -> str:
+    names = {str(name) for name in table.get("corpus", ())}
+    return names.pop() if len(names) == 1 else "not stated"

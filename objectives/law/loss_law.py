@@ -1,0 +1,196 @@
+"""Loss as a function of parameters and tokens, L(N, D) = (E + A / N^alpha + B / D^beta)^kappa.
+
+With kappa = 1 this is the sum of Hoffmann et al. 2022 (arXiv:2203.15556), in which more tokens are
+worth the same to every model. Below 1 they are worth less to a small one; with E = 0 it is then
+equation 1.5 of Kaplan et al. 2020 (arXiv:2001.08361), whose alpha_D is kappa.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+
+from .copying import Copying, copying_factor
+from .terms import TERMS
+
+Range = tuple[float, float]
+# The numbers of the pure law, in the order of tables and draws.
+PARAMETERS = ("E", "A", "B", "alpha", "beta")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LossLaw:
+    """A loss law with what it needs to be used honestly: its N, its data, its range.
+
+    Attributes:
+        name: what `--law` calls it.
+        E: loss of an infinite model on infinite data, nats per token; like A, B and the terms to
+            the power of 1 / kappa.
+        A: scale of the model-size term.
+        B: scale of the data term.
+        alpha: exponent of the parameters.
+        beta: exponent of the tokens.
+        n_convention: the parameters that N counts, `total` or `non_embedding`.
+        kappa: how far size and data are coupled: 1 not at all.
+        corpus: the text whose loss it predicts; losses of different texts or vocabularies do not
+            compare.
+        source: where the numbers stand.
+        n_params_range: smallest and largest N behind the fit.
+        n_tokens_range: smallest and largest D behind the fit.
+        aspect_ratio_range: smallest and largest d_model / n_layers behind the fit, outside which
+            the law says nothing.
+        vocab_size: of the models behind the fit, where all had one.
+        terms: coefficients of further terms of `TERMS`, in shape or steps, beside A and B.
+        pure: for a law with further terms, E, A, B, alpha and beta of the fit without them, at the
+            same kappa and copying.
+        copying: by how much, and from which tokens on, the loss of some runs falls suddenly.
+        residual_std: relative standard deviation of measured losses about the law, once a run
+            copies or not.
+
+    Raises:
+        ValueError: a number is not positive and finite (E may be 0), kappa is above 1, or a range
+            is reversed.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: str
+    E: float
+    A: float
+    B: float
+    alpha: float
+    beta: float
+    n_convention: Literal["total", "non_embedding"]
+    corpus: str
+    source: str
+    n_params_range: Range
+    n_tokens_range: Range
+    aspect_ratio_range: Range | None = None
+    kappa: float = 1.0
+    vocab_size: int | None = None
+    terms: dict[str, float] = dataclasses.field(default_factory=dict)
+    pure: tuple[float, float, float, float, float] | None = None
+    copying: Copying | None = None
+    residual_std: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("A", "B", "alpha", "beta"):
+            if not (math.isfinite(value := getattr(self, name)) and value > 0):
+                raise ValueError(f"law {self.name!r}: `{name}` must be > 0, but got {value}")
+        if not (math.isfinite(self.E) and self.E >= 0):
+            raise ValueError(f"law {self.name!r}: `E` must be >= 0, but got {self.E}")
+        if not 0 < self.kappa <= 1:
+            raise ValueError(
+                f"law {self.name!r}: `kappa` must be above 0 and at most 1, but got {self.kappa}"
+            )
+        for name in ("n_params_range", "n_tokens_range", "aspect_ratio_range"):
+            low, high = getattr(self, name) or (1, 1)
+            if not 0 < low <= high < math.inf:
+                raise ValueError(
+                    f"law {self.name!r}: `{name}` must be 0 < low <= high, but got [{low}, {high}]"
+                )
+        for name, value in self.terms.items():
+            if name not in TERMS or not math.isfinite(value):
+                raise ValueError(
+                    f"law {self.name!r}: a term must be one of {sorted(TERMS)} with a finite "
+                    f"coefficient, but got {name!r}: {value}"
+                )
+        if not (math.isfinite(self.residual_std) and self.residual_std >= 0):
+            raise ValueError(
+                f"law {self.name!r}: `residual_std` must be >= 0, but got {self.residual_std}"
+            )
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All that was fitted, by name: of the pure law, of its terms, of copying."""
+        pure = {name: getattr(self, name) for name in PARAMETERS}
+        return pure | self.terms | (self.copying.numbers if self.copying else {})
+
+    @property
+    def floor(self) -> float:
+        """Loss of an infinite model on infinite data, nats per token."""
+        return self.E**self.kappa * (1 - self.copying.gain if self.copying else 1)
+
+    @property
+    def formula(self) -> str:
+        """Its form in letters."""
+        return self.around(f"E + A / N^alpha + B / D^beta{' + terms' if self.terms else ''}")
+
+    def around(self, total: str) -> str:
+        """What is around the sum of its terms, in letters."""
+        if self.kappa == 1 and not self.copying:
+            return total
+        power = f"^{self.kappa:.3g}" if self.kappa != 1 else ""
+        factor = f" × {self.copying.formula}" if self.copying else ""
+        return f"({total}){power}{factor}"
+
+    def without_terms(self) -> LossLaw:
+        """The pure law of the same runs; this one where it has no further terms."""
+        if not (self.terms and self.pure):
+            return self
+        numbers = dict(zip(PARAMETERS, self.pure, strict=True))
+        return dataclasses.replace(self, **numbers, terms={}, pure=None)
+
+    def loss(self, n_params: Any, n_tokens: Any, run: Mapping[str, Any] | None = None) -> Any:
+        """Predicted loss, nats per token.
+
+        Args:
+            n_params: by the law's own convention.
+            n_tokens: in training.
+            run: `d_model`, `n_layers` and `n_steps`, for a law with further terms or copying.
+        """
+        return self.loss_under(self.numbers.values(), n_params, n_tokens, run)
+
+    def loss_under(
+        self,
+        numbers: Iterable[Any],
+        n_params: Any,
+        n_tokens: Any,
+        run: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """As `loss`, under other numbers of the same form, of one law or of many at once.
+
+        Args:
+            numbers: as many as `numbers` has, in its order.
+            n_params: as for `loss`, like the next two.
+            n_tokens: in training.
+            run: for the terms and the copying.
+        """
+        own = [number for _, number in zip(self.numbers, numbers, strict=True)]
+        return law_loss(own, n_params, n_tokens, run, terms=self.terms, kappa=self.kappa)
+
+
+def law_loss(
+    numbers: Iterable[Any],
+    n_params: Any,
+    n_tokens: Any,
+    run: Mapping[str, Any] | None = None,
+    *,
+    terms: Collection[str] = (),
+    kappa: float = 1.0,
+) -> Any:
+    """The formula itself, of one law or of many at once, nats per token.
+
+    Args:
+        numbers: E, A, B, alpha, beta, the coefficients of the terms and, for a law with copying,
+            its gain and its onset.
+        n_params: as for `LossLaw.loss`, like the next two.
+        n_tokens: in training.
+        run: for the terms and the copying.
+        terms: names from `TERMS`, one for each coefficient.
+        kappa: the power in the law.
+    """
+    E, A, B, alpha, beta, *rest = numbers  # noqa: N806
+    coefficients, copying = rest[: len(terms)], rest[len(terms) :]
+    parts = E + A / n_params**alpha + B / n_tokens**beta
+    for name, coefficient in zip(terms, coefficients, strict=True):
+        parts = parts + coefficient * TERMS[name](run or {})
+    loss = parts if kappa == 1 else parts**kappa
+    if not copying:
+        return loss
+    gain, onset_tokens = copying
+    return loss * copying_factor(gain, onset_tokens, n_tokens, run or {})

@@ -1,0 +1,145 @@
+"""Reading a search space: the shipped default, a TOML file, and `field=values` on top."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..files.read import did_you_mean, read_toml
+from ..space.architecture import BOOL_FIELDS, FIELDS
+from ..space.search_space import RULES, Range, SearchSpace
+
+HERE = Path(__file__).parent / "spaces"
+DEFAULT = "default"
+# Where the law does not say: the loss stays within some 2% over it (Kaplan et al. 2020,
+# arXiv:2001.08361, figure 5), and beyond it a law without shape would run to a single layer.
+ASPECT_RATIO = (10.0, 300.0)
+KEYS = (*FIELDS, *RULES, "heads_fill_width")
+# Lists longer than this are a slip of the pen, such as a step left out of a wide range.
+MAX_VALUES = 100_000
+
+
+def space_names() -> list[str]:
+    """Names of the shipped spaces."""
+    return sorted(path.stem for path in HERE.glob("*.toml"))
+
+
+def default_space(kind: str) -> str:
+    """Name of the shipped space for a device of some kind."""
+    return "cpu" if kind == "cpu" else "default"
+
+
+def load_space(
+    name_or_path: str | Path = DEFAULT,
+    *,
+    settings: Iterable[str] = (),
+    aspect_ratio: Range | None = None,
+) -> SearchSpace:
+    """A search space by name or from a file, and settings on top.
+
+    Args:
+        name_or_path: one of `space_names()`, or a TOML file with keys of `SearchSpace`; what it
+            leaves out is as in the default.
+        settings: `field=values`, each replacing one key; values as in `parse_values`.
+        aspect_ratio: the law's range of d_model / n_layers, used where nothing else says; None:
+            `ASPECT_RATIO`.
+
+    Raises:
+        ValueError: no such name or file, a key is unknown, a value is not of its kind, or no model
+            is valid.
+    """
+    data: dict[str, Any] = {}
+    for source in (HERE / f"{DEFAULT}.toml", _path(name_or_path)):
+        for key, value in read_toml(source).items():
+            data[_known(key, str(source))] = (value, str(source))
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set must be field=values, but got {setting!r}")
+        data[_known(key.strip(), "--set")] = (value.strip(), "--set")
+    ratio = "{}:{}".format(*(aspect_ratio or ASPECT_RATIO))
+    data.setdefault("aspect_ratio", (ratio, "the law"))
+    return SearchSpace(**{key: _parse(key, *value) for key, value in data.items()})
+
+
+def parse_values(value: Any) -> tuple[int, ...]:
+    """Ascending whole numbers from `7`, `[7, 8]`, `"7,8"`, `"low:high"`, `"low:high:step"`.
+
+    Both ends of a range are included; a list may hold ranges.
+
+    Raises:
+        ValueError: the text is none of these.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str | list):
+        raise ValueError("it must be whole numbers")
+    if isinstance(value, int):
+        return (value,)
+    parts = value.split(",") if isinstance(value, str) else value
+    if len(parts) != 1 or isinstance(value, list):
+        return tuple(sorted({n for part in parts for n in parse_values(part)}))
+    try:
+        low, *rest = (int(number) for number in value.split(":"))
+    except ValueError:
+        raise ValueError("it must be whole numbers, or low:high:step") from None
+    high = rest[0] if rest else low
+    step = rest[1] if len(rest) > 1 else 1
+    if len(rest) > 2 or step < 1 or high < low:
+        raise ValueError("a range must be low:high:step with low <= high and step >= 1")
+    if (high - low) // step >= MAX_VALUES:
+        raise ValueError(f"a range must hold at most {MAX_VALUES:,} values")
+    return tuple(range(low, high + 1, step))
+
+
+def _path(name_or_path: str | Path) -> Path:
+    names = space_names()
+    if name_or_path in names:
+        return HERE / f"{name_or_path}.toml"
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        raise ValueError(
+            f"no space is called {str(name_or_path)!r}{did_you_mean(str(name_or_path), names)} "
+            "(a file of your own ends in .toml)"
+        )
+    return path
+
+
+def _known(key: str, where: str) -> str:
+    if key not in KEYS:
+        raise ValueError(f"{where}: unknown key `{key}`{did_you_mean(key, KEYS)}")
+    return key
+
+
+def _parse(key: str, value: Any, where: str) -> Any:
+    try:
+        if key in BOOL_FIELDS:
+            return _parse_bools(value)
+        if key == "heads_fill_width":
+            flag, *more = _parse_bools(value)
+            if more:
+                raise ValueError("it must be true or false, one of them")
+            return flag
+        return _parse_range(value) if key in RULES else parse_values(value)
+    except ValueError as error:
+        raise ValueError(f"{where}: `{key}`: {error} (got {value!r})") from None
+
+
+def _parse_bools(value: Any) -> tuple[bool, ...]:
+    words = {"true": True, "false": False, True: True, False: False}
+    parts = value.split(",") if isinstance(value, str) else value
+    parts = parts if isinstance(parts, list) else [parts]
+    if not parts or any(not isinstance(p, bool | str) or p not in words for p in parts):
+        raise ValueError("it must be true or false, or both")
+    return tuple(sorted({words[part] for part in parts}))
+
+
+def _parse_range(value: Any) -> Range:
+    text = ":".join(map(str, value)) if isinstance(value, list) else str(value)
+    try:
+        low, high = (float(number) for number in text.split(":"))
+    except ValueError:
+        raise ValueError("it must be low:high") from None
+    if not 0 <= low <= high or math.isinf(low):
+        raise ValueError("it must be low:high with 0 <= low <= high")
+    return low, high

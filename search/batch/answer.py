@@ -1,0 +1,137 @@
+"""The answer to one question of a batch: its winner, how sure that is, and how far it moves."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import AwareDatetime
+
+from ...files.rows import Row
+from ...objectives.loss_at_time import Prediction
+from ...objectives.uncertainty import BEATS_AT_LEAST, draw_losses, stand, tied
+from ...space.architecture import Architecture
+from ..candidate import Candidate
+from ..certify.frontier import Shapes
+from ..find import answer_warnings
+from ..question import Question
+
+# What the sensitivity of a winner is told of.
+MOVES = ("n_params", "n_tokens", "d_model", "n_layers")
+
+
+class Answer(Row):
+    """What a batch keeps of one search; empty where nothing is feasible, or no draws are known.
+
+    Attributes:
+        fingerprint: of the question.
+        status: `certified`, the lowest predicted loss of the whole space, or `infeasible`, for no
+            model of the space fits the device and makes a step in the budget.
+        n_architectures: in the space, all of which the certificate covers.
+        remat: what the winner does, `none`, `dots` or `layer`.
+        loss_low, loss_high: 95% interval of the winner's loss.
+        p_best: its chance to be the best of the best shapes.
+        n_tied: shapes that are statistically tied with it, itself included.
+        n_params_low, ...: 95% range of the models that win in the draws of law and step time.
+        memory_share: of the device's memory that the winner needs.
+        sharding: what its chips share, `data`, or `full` where they share the state too.
+        cost_usd: of the budget on all chips, where the device's price is known.
+        warnings: what a reader must know before believing the answer, separated by `; `.
+        searched_at: when it was found.
+    """
+
+    fingerprint: str
+    status: Literal["certified", "infeasible"]
+    n_architectures: int
+    d_model: int | None = None
+    n_layers: int | None = None
+    n_heads: int | None = None
+    n_kv_heads: int | None = None
+    d_head: int | None = None
+    d_ff: int | None = None
+    gated_mlp: bool | None = None
+    vocab_size: int | None = None
+    tied_embeddings: bool | None = None
+    seq_len: int | None = None
+    batch_size: int | None = None
+    n_params: int | None = None
+    n_params_non_embedding: int | None = None
+    step_time_s: float | None = None
+    n_steps: int | None = None
+    n_tokens: int | None = None
+    tokens_per_param: float | None = None
+    memory_bytes: int | None = None
+    memory_share: float | None = None
+    remat: Literal["none", "dots", "layer"] | None = None
+    predicted_loss: float | None = None
+    loss_low: float | None = None
+    loss_high: float | None = None
+    p_best: float | None = None
+    n_tied: int | None = None
+    n_params_low: int | None = None
+    n_params_high: int | None = None
+    n_tokens_low: int | None = None
+    n_tokens_high: int | None = None
+    d_model_low: int | None = None
+    d_model_high: int | None = None
+    n_layers_low: int | None = None
+    n_layers_high: int | None = None
+    sharding: Literal["data", "full"] | None = None
+    cost_usd: float | None = None
+    warnings: str | None = None
+    searched_at: AwareDatetime
+
+
+def answer(question: Question, shapes: Shapes | None) -> Answer:
+    """The row of a question.
+
+    Args:
+        question: what was asked.
+        shapes: the best architecture of each of the best shapes, best first; None where nothing
+            is feasible.
+    """
+    shared: dict[str, Any] = {
+        "fingerprint": question.fingerprint,
+        "n_architectures": question.space.n_architectures,
+        "searched_at": datetime.datetime.now(datetime.UTC),
+    }
+    if shapes is None:
+        return Answer(status="infeasible", **shared)
+    objective = question.objective
+    best = Candidate.at(*shapes, (0,))
+    price = objective.device.price_per_hour_usd
+    warnings = answer_warnings(question.space, objective, best, certified=True)
+    return Answer(
+        status="certified",
+        **shared,
+        **best.as_dict(),
+        **_sureness(question, *shapes),
+        memory_share=best.prediction.memory_bytes / objective.device.memory_bytes,
+        cost_usd=price and price * objective.n_chips * objective.time_budget_s / 3600,
+        warnings="; ".join(warnings) or None,
+    )
+
+
+def _sureness(question: Question, arch: Architecture, prediction: Prediction) -> dict[str, Any]:
+    """How sure the winner is, and the range of those that win in the draws."""
+    if question.draws is None:
+        return {}
+    losses = draw_losses(question.objective, arch, prediction, question.draws, seed=question.seed)
+    [best] = stand(losses, first=1)
+    sureness: dict[str, Any] = {
+        "loss_low": best.loss_low,
+        "loss_high": best.loss_high,
+        "p_best": best.p_best,
+        "n_tied": int(tied(losses).sum()),
+    }
+    winners = np.argmin(losses, axis=1)
+    for name in MOVES:
+        values = getattr(arch if hasattr(arch, name) else prediction, name)
+        values = np.broadcast_to(values, losses.shape[1])
+        # Of models that there are, not between two of them.
+        low, high = np.quantile(
+            values[winners], (BEATS_AT_LEAST, 1 - BEATS_AT_LEAST), method="closest_observation"
+        )
+        sureness |= {f"{name}_low": int(low), f"{name}_high": int(high)}
+    return sureness

@@ -1,0 +1,128 @@
+"""Many searches at the price of a few: those on one space share its enumeration.
+
+Finished searches are kept in a file, one row each under the fingerprint of its question, so that a
+batch that was killed goes on where it was, and an edited plan searches only what is new in it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from ...files.rows import append_row, read_rows
+from ...objectives.loss_at_time import LossAtTime
+from ...objectives.uncertainty import stacked
+from ..certify.frontier import Frontier, Shapes, find_frontiers, serves
+from ..certify.scan import scan
+from ..find import MAX_RANKED
+from ..question import Question
+from .answer import Answer, answer
+
+KEPT = "searches.csv"
+# Each of a space's devices, with what it keeps in memory, some 100 MB of the default space.
+DEVICES_AT_ONCE = 6
+
+Report = Callable[[str, int, int], None]
+
+
+def run_batch(
+    questions: list[Question],
+    folder: Path,
+    *,
+    on_progress: Report = lambda stage, done, total: None,
+) -> pd.DataFrame:
+    """Search what is missing, and tell all of it.
+
+    Args:
+        questions: of `load_plan`.
+        folder: an existing folder, with what an earlier run of this or another plan kept there.
+        on_progress: called with the stage, what is newly done in it, and the stage's total.
+
+    Returns:
+        A table with a row for each question, in their order: the columns of the question, then
+        those of its `Answer`.
+
+    Raises:
+        ValueError: what was kept there cannot be read.
+    """
+    kept = folder / KEPT
+    rows = read_rows(kept, Answer)
+    answers = {row.fingerprint: row for row in rows}
+    missing = [question for question in questions if question.fingerprint not in answers]
+    on_progress("searches", len(questions) - len(missing), len(questions))
+    for found in search_all(missing, on_progress):
+        append_row(kept, found)
+        answers[found.fingerprint] = found
+        on_progress("searches", 1, len(questions))
+    return to_table(questions, answers)
+
+
+def to_table(questions: list[Question], answers: dict[str, Answer]) -> pd.DataFrame:
+    """Questions with their answers, a row each."""
+    rows = [
+        question.as_dict() | answers[question.fingerprint].model_dump(mode="json")
+        for question in questions
+    ]
+    return pd.DataFrame(rows).astype(_dtypes())
+
+
+def _dtypes() -> dict[str, str]:
+    """Types of a table's columns, in which whole numbers stay whole where some are missing."""
+    kinds = {"int": "Int64", "float": "Float64", "bool": "boolean"}
+    fields = {name: str(kind) for name, kind in Answer.__annotations__.items()}
+    answers = {
+        name: kinds.get(kind.removesuffix(" | None"), "string") for name, kind in fields.items()
+    }
+    return answers | {"data_limit_tokens": "Float64", "time_budget_s": "Float64"}
+
+
+def search_all(questions: list[Question], on_progress: Report) -> Iterator[Answer]:
+    """The answers, one by one, those that share an enumeration together."""
+    groups = list(_by_space(questions))
+    total = sum(shared[0].space.n_architectures for shared in groups)
+    for shared in groups:
+        frontiers = _frontiers(shared, lambda n: on_progress("enumeration", n, total))
+        for question in shared:
+            frontier = frontiers.get(_machine(question))
+            yield answer(question, _best_shapes(question, frontier))
+
+
+def _by_space(questions: list[Question]) -> Iterator[list[Question]]:
+    """Questions in groups of one space and of few devices."""
+    spaces: dict = {}
+    for question in questions:
+        machines = spaces.setdefault(question.space, {})
+        machines.setdefault(_machine(question), []).append(question)
+    for machines in spaces.values():
+        groups = list(machines.values())
+        for at in range(0, len(groups), DEVICES_AT_ONCE):
+            yield list(itertools.chain.from_iterable(groups[at : at + DEVICES_AT_ONCE]))
+
+
+def _machine(question: Question) -> str:
+    """What makes a frontier, beside the space."""
+    objective = question.objective
+    return repr((objective.device, objective.remat, objective.n_chips, objective.attention))
+
+
+def _frontiers(
+    questions: list[Question], on_progress: Callable[[int], None]
+) -> dict[str, Frontier | None]:
+    objectives: dict[str, LossAtTime] = {
+        _machine(one): one.objective for one in questions if serves(one.objective)
+    }
+    found = find_frontiers(questions[0].space, list(objectives.values()), on_progress)
+    return dict(zip(objectives, found, strict=True))
+
+
+def _best_shapes(question: Question, frontier: Frontier | None) -> Shapes | None:
+    """The best of each of the best shapes: of one alone, where no draws will rank them."""
+    top = MAX_RANKED if question.draws else 1
+    if not serves(question.objective):
+        shapes = scan(question.space, question.objective, top=1).shapes[:top]
+        archs, predictions = [one.arch for one in shapes], [one.prediction for one in shapes]
+        return (stacked(archs), stacked(predictions)) if shapes else None
+    return frontier.best_shapes(question.objective, top) if frontier else None

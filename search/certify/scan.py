@@ -1,0 +1,152 @@
+"""Exhaustive search: every valid architecture of a space, so the best of them is certain.
+
+The scan walks the space's open meshes, so most of the arithmetic happens on small arrays, and
+passes over a mesh whose smallest member does not fit: memory only grows with every count.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from ...objectives.loss_at_time import LossAtTime, Prediction
+from ...space.architecture import COUNT_FIELDS, Architecture
+from ...space.search_space import SearchSpace
+from ..candidate import Candidate
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scan:
+    """What a scan found.
+
+    Attributes:
+        candidates: the best feasible architectures, best first.
+        shapes: the best of each width and depth (d_model, n_layers), best first.
+        n_valid: architectures that obey the rules, fit in memory and make a step in the budget.
+        n_in_rules: architectures that obey the space's rules, the infeasible included.
+    """
+
+    candidates: list[Candidate]
+    shapes: list[Candidate]
+    n_valid: int
+    n_in_rules: int
+
+
+def scan(
+    space: SearchSpace,
+    objective: LossAtTime,
+    *,
+    top: int = 10,
+    on_progress: Callable[[int], None] = lambda n: None,
+) -> Scan:
+    """Evaluate every architecture of a space and keep the best.
+
+    Args:
+        space: where to look.
+        objective: what to minimise.
+        top: how many candidates to keep.
+        on_progress: called with the number of architectures dealt with since the last call.
+    """
+    best: list[Candidate] = []
+    shapes: dict[tuple[int, int], Candidate] = {}
+    n_valid = n_in_rules = 0
+    for mesh, predicted, size in evaluate(space.blocks(), objective):
+        n_in_rules += size
+        if predicted is not None:
+            n_valid += int(np.count_nonzero(predicted.feasible))
+            best = _merge(best, mesh, predicted, top)
+            shapes |= _better_shapes(mesh, predicted, shapes)
+        on_progress(size)
+    return Scan(
+        candidates=best,
+        shapes=best_of_each_shape(shapes.values()),
+        n_valid=n_valid,
+        n_in_rules=n_in_rules,
+    )
+
+
+def n_to_scan(space: SearchSpace, objective: LossAtTime) -> int:
+    """How many architectures a scan would evaluate: those in meshes where something may fit."""
+    meshes = space.blocks()
+    return sum(size_of(mesh) for mesh in meshes if objective.admits(least(mesh)))
+
+
+def evaluate(
+    meshes: Iterator[Architecture], objective: LossAtTime
+) -> Iterator[tuple[Architecture, Prediction | None, int]]:
+    """Each mesh with its predictions (None where nothing in it fits) and its size."""
+    for mesh in meshes:
+        may_fit = objective.admits(least(mesh))
+        yield mesh, objective.predict(mesh) if may_fit else None, size_of(mesh)
+
+
+def best_of(meshes: Iterator[Architecture], objective: LossAtTime) -> Candidate | None:
+    """The best feasible architecture of some meshes, or None where none is feasible."""
+    best: list[Candidate] = []
+    for mesh, predicted, _ in evaluate(meshes, objective):
+        if predicted is not None:
+            best = _merge(best, mesh, predicted, 1)
+    return best[0] if best else None
+
+
+def best_of_each_shape(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The best of each width and depth, best first."""
+    best: dict[tuple[int, int], Candidate] = {}
+    for candidate in candidates:
+        if candidate.shape not in best or candidate.beats(best[candidate.shape]):
+            best[candidate.shape] = candidate
+    return sorted(best.values(), key=lambda candidate: candidate.loss)
+
+
+def feasible_losses(predicted: Prediction) -> np.ndarray:
+    """Predicted losses of a mesh, infinite where a model is not feasible."""
+    return np.where(predicted.feasible, predicted.predicted_loss, np.inf)
+
+
+def _merge(
+    best: list[Candidate], mesh: Architecture, predicted: Prediction, top: int
+) -> list[Candidate]:
+    """The `top` best of those kept so far and those of a mesh; on a tie the earlier stays ahead."""
+    losses = feasible_losses(predicted)
+    flat = losses.ravel()
+    better = np.flatnonzero(flat < (best[-1].loss if len(best) == top else np.inf))
+    if len(better) > top:
+        worst = np.partition(flat[better], top - 1)[top - 1]
+        better = better[flat[better] <= worst]
+    better = better[np.argsort(flat[better], kind="stable")[:top]]
+    found = [Candidate.at(mesh, predicted, np.unravel_index(i, losses.shape)) for i in better]
+    return sorted([*best, *found], key=lambda candidate: candidate.loss)[:top]
+
+
+def _better_shapes(
+    mesh: Architecture, predicted: Prediction, known: dict[tuple[int, int], Candidate]
+) -> dict[tuple[int, int], Candidate]:
+    """The best of each depth in a mesh of one width, where it beats what is known."""
+    losses = feasible_losses(predicted)
+    axis = int(np.argmax(np.shape(mesh.n_layers)))
+    lowest = losses.min(axis=tuple(i for i in range(losses.ndim) if i != axis))
+    better = {}
+    for place, n_layers in enumerate(np.ravel(mesh.n_layers)):
+        shape = (int(mesh.d_model), int(n_layers))
+        if lowest[place] < (known[shape].loss if shape in known else np.inf):
+            at = np.unravel_index(
+                np.take(losses, place, axis).argmin(), np.delete(losses.shape, axis)
+            )
+            index = (*at[:axis], place, *at[axis:])
+            better[shape] = Candidate.at(mesh, predicted, index)
+    return better
+
+
+def size_of(mesh: Architecture) -> int:
+    """Number of models in a mesh."""
+    return np.broadcast(*mesh.as_dict().values()).size
+
+
+def least(mesh: Architecture) -> Architecture:
+    """A model that needs no more memory and time than any of a mesh (not always one of them)."""
+    least = {name: np.min(getattr(mesh, name)) for name in COUNT_FIELDS} | {"n_kv_heads": 1}
+    return Architecture(
+        **least, gated_mlp=np.min(mesh.gated_mlp), tied_embeddings=np.max(mesh.tied_embeddings)
+    )

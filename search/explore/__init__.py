@@ -1,0 +1,1 @@
+"""Optuna explores a space, alone or with others."""

@@ -1,0 +1,177 @@
+"""A study in a storage, searched by any number of processes at once.
+
+Finished trials are all that it holds, one for each architecture. Their parameters are the
+architecture's own fields and their attributes the prediction's parts: readable in a dashboard, and
+free of the pickled state that some samplers keep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from types import TracebackType
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from ...objectives.loss_at_time import LossAtTime
+from ...space.architecture import BOOL_FIELDS, FIELDS, Architecture
+from ...space.search_space import SearchSpace
+from ..candidate import Candidate
+from .claims import Claims, Key
+from .proposer import excess
+from .storage import close_storage, open_storage, without_password
+
+
+class KeptStudy:
+    """The study, as one process sees it.
+
+    Attributes:
+        done: keys of the architectures whose trials are finished.
+        n_retried: how many of them this process took over from one that died.
+
+    Raises:
+        ValueError: the storage cannot be opened, or the study asked another question.
+    """
+
+    def __init__(
+        self, storage: str, study_name: str, space: SearchSpace, objective: LossAtTime
+    ) -> None:
+        self.url, self.name = storage, study_name
+        self.space, self.objective = space, objective
+        self.distributions = native_distributions(space)
+        self.claims = Claims()
+        self.mine: list[Architecture] = []
+        self.done: set[Key] = set()
+        self.n_retried = self.n_read = 0
+        self._open()
+        self._check_question()
+
+    def __enter__(self) -> KeptStudy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        try:
+            # Where the storage is lost, the claim is released as a dead process's.
+            with contextlib.suppress(Exception) if error else contextlib.nullcontext():
+                if self.claims.n_made:
+                    self.claim([])
+        finally:
+            self.claims.drop()
+            close_storage(self.storage)
+
+    @property
+    def taken(self) -> set[Key]:
+        """What other living processes are about to finish."""
+        return self.claims.taken - self.done
+
+    @property
+    def abandoned(self) -> list[Architecture]:
+        """What dead processes had claimed and not finished."""
+        keys = self.claims.abandoned - self.done
+        return [Architecture(**dict(zip(FIELDS, key, strict=True))) for key in keys]
+
+    def claim(self, wanted: list[Architecture]) -> None:
+        """Say what this process is about to evaluate, instead of what it said before."""
+        self.mine = wanted
+        keys = [Candidate.key_of(arch) for arch in wanted]
+        self.claims.make(self.storage, self.study_id, keys)
+
+    def look(self) -> list[Candidate]:
+        """See what others have claimed and, only then, finished; returns what is newly finished."""
+        self.claims.read(self.storage, self.study_id)
+        return self._read_trials()
+
+    def granted(self, n_trials: int) -> list[Architecture]:
+        """What of the claim is this process's, once it has looked.
+
+        Args:
+            n_trials: how many trials the study is to have.
+        """
+        others = self.done | self.taken
+        free = [arch for arch in self.mine if Candidate.key_of(arch) not in others]
+        return free[: max(n_trials - len(others), 0)]
+
+    def write(self, candidate: Candidate) -> None:
+        """Add a finished trial."""
+        self.study.add_trial(self._trial(candidate))
+        self.done.add(candidate.key)
+        self.n_retried += candidate.key in self.claims.abandoned
+
+    def _open(self) -> None:
+        self.storage = open_storage(self.url)
+        self.study = optuna.create_study(
+            storage=self.storage, study_name=self.name, load_if_exists=True
+        )
+        self.study_id = self.storage.get_study_id_from_name(self.name)
+
+    def _check_question(self) -> None:
+        question = fingerprint(self.space, self.objective)
+        if "question" not in self.study.user_attrs and not self.study.get_trials(deepcopy=False):
+            self.study.set_user_attr("question", question)
+        if self.study.user_attrs.get("question") != question:
+            raise ValueError(
+                f"study {self.name!r} in {without_password(self.url)} searched another space, "
+                "budget, device, law or the like; give it another --study name"
+            )
+
+    def _read_trials(self) -> list[Candidate]:
+        """Those of other processes since the last time.
+
+        They are predicted anew, which takes less time than to have read them.
+        """
+        trials = self.study.get_trials(deepcopy=False)
+        while trials and trials[-1].number >= len(trials):
+            # Optuna's proxy may list a trial before an earlier one, and then never lists that one
+            # to the same client: ask as a new client.
+            close_storage(self.storage)
+            self._open()
+            trials = self.study.get_trials(deepcopy=False)
+        fixed = {name: getattr(self.space, name)[0] for name in FIELDS}
+        new = {}
+        for trial in trials[self.n_read :]:
+            if trial.state == TrialState.COMPLETE:
+                arch = Architecture(**(fixed | trial.params))
+                new[Candidate.key_of(arch)] = arch
+        self.n_read = len(trials)
+        archs = [arch for key, arch in new.items() if key not in self.done]
+        self.done |= new.keys()
+        return [Candidate.of(arch, self.objective) for arch in archs]
+
+    def _trial(self, candidate: Candidate) -> FrozenTrial:
+        row = candidate.as_dict()
+        return create_trial(
+            value=candidate.loss,
+            params={name: row[name] for name in self.distributions},
+            distributions=self.distributions,
+            constraints={"feasible": excess(candidate, self.objective)},
+            user_attrs={name: row[name] for name in row if name not in FIELDS},
+        )
+
+
+def fingerprint(space: SearchSpace, objective: LossAtTime) -> str:
+    """A hash of the question that a search answers: its space and its objective."""
+    question = json.dumps(
+        [dataclasses.asdict(space), dataclasses.asdict(objective)], sort_keys=True
+    )
+    return hashlib.sha256(question.encode()).hexdigest()[:16]
+
+
+def native_distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """The searched fields' ranges, for a study that people read."""
+    ranges: dict[str, BaseDistribution] = {}
+    for name in FIELDS:
+        values: tuple[Any, ...] = getattr(space, name)
+        if len(values) > 1:
+            ranges[name] = (
+                CategoricalDistribution(values)
+                if name in BOOL_FIELDS
+                else IntDistribution(values[0], values[-1])
+            )
+    return ranges

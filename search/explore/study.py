@@ -1,0 +1,177 @@
+"""Optuna's exploration of a space, with the predicted loss at a fixed time as its objective."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import random
+import time
+from collections.abc import Callable, Iterator
+
+import optuna
+
+from ...objectives.loss_at_time import LossAtTime
+from ...space.architecture import Architecture
+from ...space.search_space import SearchSpace
+from ..candidate import Candidate
+from .kept_study import KeptStudy
+from .polish import polish
+from .proposer import Proposer
+from .samplers import make_sampler
+from .storage import storage_failures
+
+# Architectures claimed at once, and so the most that wait for a process that died.
+BATCH = 16
+# Longest time between two looks at what others do, while they do all that is left.
+WAIT_S = 0.2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exploration:
+    """What Optuna found.
+
+    Attributes:
+        candidates: every feasible architecture evaluated, best first, the polished best included.
+        n_trials: distinct architectures evaluated, those of earlier and of other processes too.
+        n_repeats: suggestions that had been evaluated before; they count for nothing.
+        n_retried: trials finished here that a process had claimed before it died.
+    """
+
+    candidates: list[Candidate]
+    n_trials: int
+    n_repeats: int
+    n_retried: int = 0
+
+    @property
+    def best(self) -> Candidate:
+        """The best candidate after the polish, where anything tried was feasible."""
+        return self.candidates[0]
+
+
+def explore(
+    space: SearchSpace,
+    objective: LossAtTime,
+    *,
+    n_trials: int,
+    sampler: str = "auto",
+    seed: int = 0,
+    storage: str | None = None,
+    study_name: str = "anybudget",
+    on_progress: Callable[[int], None] = lambda n: None,
+) -> Exploration:
+    """Search a space with Optuna until `n_trials` distinct architectures have been evaluated.
+
+    Args:
+        space: where to look.
+        objective: what to minimise.
+        n_trials: distinct architectures to evaluate; with a storage, those kept there count, and
+            those that other processes add meanwhile.
+        sampler: one of `SAMPLERS`; `auto` polishes the best of a few random models, then looks
+            for better ones with NSGA-II.
+        seed: of all randomness; the same seed gives the same search unless others share its study.
+        storage: where trials are kept, a URL or the path of a journal file; None: nowhere.
+        study_name: under which name.
+        on_progress: called with the number of trials since the last call, the kept ones first.
+
+    Raises:
+        ValueError: `n_trials` is not positive, the kept study asked another question, or the
+            storage cannot be opened or is lost on the way.
+    """
+    if n_trials < 1:
+        raise ValueError(f"`n_trials` must be at least 1, but got {n_trials}")
+    make_sampler(sampler, seed=seed, n_coordinates=len(space.free_coordinates))  # or refuse now
+    proposer = Proposer(space, objective, sampler, seed)
+    n_trials = min(n_trials, space.n_architectures)
+    n_retried = 0
+    with quiet_optuna():
+        if storage is None:
+            while len(proposer.seen) < n_trials:
+                for arch in proposer.propose(1):
+                    proposer.learn(Candidate.of(arch, objective))
+                    on_progress(1)
+        else:
+            with (
+                storage_failures(storage),
+                KeptStudy(storage, study_name, space, objective) as kept,
+            ):
+                _search_with_others(proposer, kept, n_trials, on_progress)
+                n_retried = kept.n_retried
+    return _sum_up(proposer, n_retried)
+
+
+def _search_with_others(
+    proposer: Proposer, kept: KeptStudy, n_trials: int, on_progress: Callable[[int], None]
+) -> None:
+    """Claim, evaluate and write batches until the study has its trials, whoever adds them."""
+    left: list[Architecture] = []
+    n_told = 0
+    for candidate in kept.look():
+        proposer.learn(candidate)
+    proposer.taken = kept.taken
+    while True:
+        on_progress(len(proposer.seen) - n_told)
+        n_told = len(proposer.seen)
+        if n_told >= n_trials:
+            return
+        wanted = [*left, *kept.abandoned[:BATCH]]
+        n_missing = n_trials - len(kept.done | kept.taken) - len(wanted)
+        wanted += proposer.propose(min(BATCH - len(wanted), n_missing))
+        if wanted:
+            kept.claim(wanted)
+        _meet(proposer, kept)
+        granted = kept.granted(n_trials) if wanted else []
+        left = _evaluate(proposer, kept, granted)
+        for key in set(proposer.pending) - {Candidate.key_of(arch) for arch in left}:
+            proposer.withdraw(key)
+        if not granted:
+            time.sleep(random.uniform(0, WAIT_S))  # unlike for each: they have met
+
+
+def _meet(proposer: Proposer, kept: KeptStudy) -> None:
+    """Learn what other processes found, and go other ways than they."""
+    others = kept.look()
+    for candidate in others:
+        proposer.learn(candidate)
+    proposer.taken = kept.taken
+    if others or kept.taken:
+        proposer.diverge()
+
+
+def _evaluate(
+    proposer: Proposer, kept: KeptStudy, granted: list[Architecture]
+) -> list[Architecture]:
+    """Evaluate what is granted while the claim holds; returns what is left then."""
+    for i, arch in enumerate(granted):
+        if kept.claims.is_old:
+            return granted[i:]
+        candidate = Candidate.of(arch, proposer.objective)
+        kept.write(candidate)
+        proposer.learn(candidate)
+    return []
+
+
+def _sum_up(proposer: Proposer, n_retried: int) -> Exploration:
+    """Polish the best of all."""
+    feasible = [c for c in proposer.seen.values() if c.prediction.feasible]
+    feasible.sort(key=lambda candidate: candidate.loss)
+    if feasible:
+        best = polish(feasible[0], proposer.space, proposer.objective)
+        if best.key != feasible[0].key:
+            feasible.insert(0, best)
+    return Exploration(
+        candidates=feasible,
+        n_trials=len(proposer.seen),
+        n_repeats=proposer.n_repeats,
+        n_retried=n_retried,
+    )
+
+
+@contextlib.contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Without Optuna's line for every study."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -1,0 +1,1 @@
+"""What people see: text, pictures, pages, and configs for other trainers."""

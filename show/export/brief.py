@@ -1,0 +1,178 @@
+"""What any trainer has to be told to train one candidate as the recipe would, and what it gets.
+
+The recipe gives every matrix its own learning rate (`recipe.scales`); trainers take one. It is that
+of the matrices that read the residual stream, which hold most of the parameters, and the weight
+decay is set so that matrices shrink as fast as under the recipe.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from ...objectives.budget import format_budget
+from ...objectives.cost.remat import FULL_HEADS, REMATS
+from ...objectives.loss_at_time import LossAtTime
+from ...search.candidate import Candidate
+from ...space.architecture import Architecture
+from ...validation.training.recipe import Recipe, named_scales, peak_learning_rate
+
+# So few digits that a file is pleasant to read, and more than a learning rate is known to.
+N_DIGITS = 4
+ONE_RATE = (
+    "one learning rate for all parameters, the recipe's for matrices that read the residual stream"
+)
+# All trainers do, where the accelerator and its libraries allow it.
+FUSES = (
+    "the trainer fuses attention on an accelerator where it can, but the prediction is of plain "
+    "attention: `find --attention fused` predicts that"
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One candidate, the objective that it was found for, and the recipe to train it by.
+
+    Attributes:
+        candidate: the architecture and its prediction.
+        objective: the device, law and time budget of the prediction.
+        recipe: the constants of training.
+        seed: of the initial weights and of the order of the text.
+    """
+
+    candidate: Candidate
+    objective: LossAtTime
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    seed: int = 0
+
+    @property
+    def arch(self) -> Architecture:
+        """What to train."""
+        return self.candidate.arch
+
+    @property
+    def n_steps(self) -> int:
+        """Optimizer steps in the time budget."""
+        return self.candidate.prediction.n_steps
+
+    @property
+    def n_warmup_steps(self) -> int:
+        """Steps in which the learning rate rises, at least one."""
+        return max(1, round(self.recipe.warmup * self.n_steps))
+
+    @property
+    def learning_rate(self) -> float:
+        """The highest, of the matrices that read the residual stream."""
+        return _short(peak_learning_rate(self.arch, self.recipe) * self._rate)
+
+    @property
+    def weight_decay(self) -> float:
+        """AdamW's, which a trainer multiplies by its learning rate, and the recipe by its own."""
+        return _short(self.recipe.weight_decay / self._rate)
+
+    @property
+    def _rate(self) -> float:
+        return named_scales(self.arch, self.recipe)["qkv"].rate
+
+    @property
+    def is_bfloat16(self) -> bool:
+        """Whether matmuls run in bfloat16; else in float32. Weights are float32 in any case."""
+        return self.objective.device.dtype == "bfloat16"
+
+    @property
+    def remat(self) -> str:
+        """What the backward pass runs a second time: none, dots or layer."""
+        return REMATS[self.candidate.prediction.remat]
+
+    @property
+    def device_batch_size(self) -> int:
+        """Sequences in a step on each of the objective's chips."""
+        return self.objective.share(self.arch).batch_size
+
+    def devices_note(self, file: str, name: str) -> str:
+        """For how many devices a file is, and which setting changes with their number."""
+        n_chips = self.objective.n_chips
+        if n_chips == 1:
+            return f"{file} is for one device; for n, divide {name} by n"
+        kind = "fully sharded" if self.candidate.prediction.sharded else "data parallel"
+        return f"{file} is for {n_chips} devices, {kind}; {name} is of each"
+
+    @property
+    def attention_notes(self) -> list[str]:
+        """That the trainer's attention is another than the prediction's, where it is."""
+        objective = self.objective
+        return [FUSES] if objective.device.kind in FULL_HEADS and not objective.fused else []
+
+    def heading(self) -> Iterator[str]:
+        """What the exported file is, in a few lines."""
+        arch, predicted = self.arch, self.candidate.prediction
+        yield f"{arch.d_model} x {arch.n_layers}, {predicted.n_params:,} parameters,"
+        yield (
+            f"for {format_budget(self.objective.time_budget_s)} on {self.objective.machine}: "
+            f"{self.n_steps:,} steps, {predicted.n_tokens:,} tokens,"
+        )
+        yield f"predicted loss {self.candidate.loss:.4f} (law {self.objective.law.name})."
+
+    def rows(self) -> Iterator[tuple[str, dict[str, float]]]:
+        """What the recipe gives each kind of parameter: its own AdamW settings and beginning."""
+        recipe, peak = self.recipe, peak_learning_rate(self.arch, self.recipe)
+        for name, scale in named_scales(self.arch, recipe).items():
+            decay = recipe.weight_decay / scale.rate if scale.std else 0.0
+            settings = {"learning_rate": peak * scale.rate, "weight_decay": decay}
+            settings |= {"mean": scale.mean, "std": scale.std}
+            yield name, {key: _short(value) for key, value in settings.items()}
+
+    def per_matrix(self) -> Iterator[str]:
+        """The same as a table."""
+        yield f"{'':18}{'learning rate':>14}  begins"
+        for name, row in self.rows():
+            begins = f"normal, spread {row['std']}" if row["std"] else f"all {row['mean']}"
+            yield f"{name:18}{row['learning_rate']:>14}  {begins}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Export:
+    """What a trainer takes.
+
+    Attributes:
+        files: text by file name.
+        config: the settings, as the trainer reads them.
+        notes: what the trainer does otherwise than the recipe or the model of the prediction.
+        command: starts training, where the files are; words in capitals are the user's.
+    """
+
+    files: dict[str, str]
+    config: dict[str, Any]
+    notes: list[str]
+    command: str
+
+
+def commented(plan: Plan, trainer: str, notes: list[str], command: str, body: str) -> str:
+    """A config under a heading of `#` comments that say all that `body` cannot."""
+    lines = ["Written by anybudget export.", *plan.heading(), "", f"Start: {command}", ""]
+    lines += [f"What {trainer} does otherwise, or wants:", *(f"- {note}" for note in notes), ""]
+    lines += ["The recipe's own, matrix by matrix:", *plan.per_matrix()]
+    return "".join(f"# {line}".rstrip() + "\n" for line in lines) + "\n" + body
+
+
+def refuse(trainer: str, clashes: dict[str, str]) -> None:
+    """Say what a trainer's model cannot have, and how to search for one that it can.
+
+    Args:
+        trainer: its name.
+        clashes: by what clashes, the settings of `find --set` that avoid it; empty where none does.
+
+    Raises:
+        ValueError: there is a clash.
+    """
+    if clashes:
+        settings = dict.fromkeys(" ".join(clashes.values()).split())
+        raise ValueError(
+            f"{trainer} cannot have {', '.join(clashes)}; take another --candidate, or search "
+            f"with {' '.join(f'--set {setting}' for setting in settings)}"
+        )
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{N_DIGITS}g}")

@@ -1,0 +1,80 @@
+"""The winner of a search as a config for the trainers that people use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from ...files.read import did_you_mean
+from ...files.write import write_whole
+from ...search.result import Result
+from .brief import Export, Plan
+from .hf import to_hf
+from .levanter import to_levanter
+from .maxtext import to_maxtext
+from .nanogpt import to_nanogpt
+
+TRAINERS: dict[str, Callable[[Plan], Export]] = {
+    "hf": to_hf,
+    "levanter": to_levanter,
+    "maxtext": to_maxtext,
+    "nanogpt": to_nanogpt,
+}
+
+
+def export(result: Result, trainer: str, *, candidate: int = 1, seed: int = 0) -> Export:
+    """A candidate of a result as a config, with the recipe's steps, batch and learning rate.
+
+    Args:
+        result: of `find`.
+        trainer: a name of `TRAINERS`.
+        candidate: its place in the result, the best is 1.
+        seed: for the trainer.
+
+    Raises:
+        ValueError: there is no such trainer or candidate, or the trainer's model cannot have the
+            candidate's shape.
+    """
+    if trainer not in TRAINERS:
+        near = did_you_mean(trainer, TRAINERS)
+        raise ValueError(f"--to must be a trainer that is known, but got {trainer!r}{near}")
+    if not 1 <= candidate <= len(result.candidates):
+        raise ValueError(
+            f"`candidate` must be from 1 to {len(result.candidates)}, "
+            f"the number in the result, but got {candidate}; `find --top` keeps more"
+        )
+    chosen = result.candidates[candidate - 1]
+    return TRAINERS[trainer](Plan(candidate=chosen, objective=result.objective, seed=seed))
+
+
+def save_export(exported: Export, folder: Path) -> None:
+    """Write the files of an export into an existing folder."""
+    for name, text in exported.files.items():
+        write_whole(folder / name, text)
+
+
+def show_export(exported: Export, folder: Path) -> Iterator[str]:
+    """What the trainer does otherwise, and how to start it."""
+    yield "What the trainer does otherwise, or wants:"
+    yield from (f"- {note}" for note in exported.notes)
+    yield f"\nStart: {escape(_command(exported, folder))}"
+
+
+def export_as_dict(exported: Export, folder: Path) -> dict[str, Any]:
+    """The machine-readable form: where it was written, the settings, notes and command."""
+    return {
+        "files": [str(folder / name) for name in exported.files],
+        "config": exported.config,
+        "notes": exported.notes,
+        "command": _command(exported, folder),
+    }
+
+
+def _command(exported: Export, folder: Path) -> str:
+    command = exported.command.replace("FOLDER", str(folder))
+    for name in exported.files:
+        command = command.replace(name, str(folder / name))
+    return command

@@ -1,0 +1,70 @@
+"""A candidate for Hugging Face `transformers`: config, trainer's arguments and the recipe.
+
+The trainer takes an optimizer of the user's, so that here every matrix can have its own learning
+rate and beginning: `recipe.json` holds them, and docs/export.md has the script that reads them.
+"""
+
+from __future__ import annotations
+
+import json
+
+from ...space.hf_config import hf_from_architecture
+from ...validation.training.recipe import EPSILON
+from .brief import Export, Plan
+
+CONFIG_FILE, ARGUMENTS_FILE, RECIPE_FILE = "config.json", "training_args.json", "recipe.json"
+# The names of `transformers`, each the last but one part of a parameter's, by ours.
+NAMES = {
+    "embedding": ("embed_tokens",),
+    "logits": ("lm_head",),
+    "qkv": ("q_proj", "k_proj", "v_proj"),
+    "attention_output": ("o_proj",),
+    "mlp_gate": ("gate_proj",),
+    "mlp_up": ("up_proj",),
+    "mlp_down": ("down_proj",),
+    "attention_norm": ("input_layernorm",),
+    "mlp_norm": ("post_attention_layernorm",),
+    "final_norm": ("norm",),
+}
+
+
+def to_hf(plan: Plan) -> Export:
+    """`config.json`, keyword arguments of `TrainingArguments`, and each matrix's own settings.
+
+    References:
+        `TrainingArguments` of `transformers` 5.24, which take all these names.
+    """
+    config = hf_from_architecture(plan.arch)
+    recipe = plan.recipe
+    arguments = {
+        "output_dir": "out",
+        "max_steps": plan.n_steps,
+        "per_device_train_batch_size": plan.device_batch_size,
+        "learning_rate": plan.learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": plan.n_warmup_steps,
+        "weight_decay": plan.weight_decay,
+        "adam_beta1": recipe.beta1,
+        "adam_beta2": recipe.beta2,
+        "adam_epsilon": EPSILON,
+        "max_grad_norm": recipe.clip_norm,
+        "bf16": plan.is_bfloat16,
+        "activation_checkpointing": plan.remat != "none",
+        "seed": plan.seed,
+    }
+    rows = {name: row for ours, row in plan.rows() for name in NAMES[ours]}
+    notes = [
+        f"{ARGUMENTS_FILE} has one learning rate, the recipe's for matrices that read the residual "
+        f"stream; {RECIPE_FILE} has every matrix's own and how it begins",
+        f"the data must come in sequences of {plan.arch.seq_len} tokens from a vocabulary of "
+        f"{plan.arch.vocab_size}",
+        plan.devices_note(ARGUMENTS_FILE, "per_device_train_batch_size"),
+        *plan.attention_notes,
+    ]
+    files = {CONFIG_FILE: config, ARGUMENTS_FILE: arguments, RECIPE_FILE: rows}
+    return Export(
+        files={name: json.dumps(content, indent=2) + "\n" for name, content in files.items()},
+        config={name: dict(content) for name, content in files.items()},
+        notes=notes,
+        command="python train_hf.py FOLDER TOKENS  # the script stands in docs/export.md",
+    )

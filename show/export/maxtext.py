@@ -1,0 +1,80 @@
+"""A candidate for MaxText: a YAML file over its `base.yml`."""
+
+from __future__ import annotations
+
+import yaml
+
+from ...validation.training.recipe import EPSILON
+from .brief import ONE_RATE, Export, Plan, commented
+
+FILE = "maxtext.yml"
+REMAT_POLICIES = {"none": "minimal_with_context", "dots": "minimal", "layer": "full"}
+COMMAND = (
+    f"python3 -m maxtext.trainers.pre_train.train {FILE} run_name=NAME "
+    "base_output_directory=OUTPUT dataset_type=hf hf_path=DATASET tokenizer_path=TOKENIZER"
+)
+
+
+def to_maxtext(plan: Plan) -> Export:
+    """A YAML file whose keys override those of MaxText's `base.yml`.
+
+    MaxText's default decoder block is a Llama whose MLP multiplies one projection for each of
+    `mlp_activations`, so that it holds gated and plain models alike. Its `wsd` schedule with a
+    linear decay that begins where the warmup ends is the recipe's.
+
+    References:
+        github.com/AI-Hypercomputer/maxtext, src/maxtext/configs/base.yml of 2026-08-22 (e591f30).
+    """
+    arch, recipe, device = plan.arch, plan.recipe, plan.objective.device
+    config = {
+        "base_config": "base.yml",
+        "hardware": device.kind,
+        "decoder_block": "llama2",
+        "base_emb_dim": arch.d_model,
+        "base_num_decoder_layers": arch.n_layers,
+        "base_num_query_heads": arch.n_heads,
+        "base_num_kv_heads": arch.n_kv_heads,
+        "head_dim": arch.d_head,
+        "base_mlp_dim": arch.d_ff,
+        "mlp_activations": ["silu", "linear"] if arch.gated_mlp else ["gelu"],
+        "vocab_size": arch.vocab_size,
+        "logits_via_embedding": arch.tied_embeddings,
+        "normalization_layer_epsilon": 1e-6,
+        "rope_max_timescale": 10_000,
+        "dtype": device.dtype,
+        "weight_dtype": "float32",
+        "remat_policy": REMAT_POLICIES[plan.remat],
+        "max_target_length": arch.seq_len,
+        "per_device_batch_size": plan.device_batch_size,
+        "steps": plan.n_steps,
+        "opt_type": "adamw",
+        "learning_rate": plan.learning_rate,
+        "lr_schedule_type": "wsd",
+        "warmup_steps_fraction": recipe.warmup,
+        "wsd_decay_steps_fraction": 1 - recipe.warmup,
+        "wsd_decay_style": "linear",
+        "learning_rate_final_fraction": 0.0,
+        "adam_b1": recipe.beta1,
+        "adam_b2": recipe.beta2,
+        "adam_eps": EPSILON,
+        "adam_weight_decay": plan.weight_decay,
+        "adamw_mask": [".*norm"],
+        "gradient_clipping_threshold": recipe.clip_norm,
+        "init_weights_seed": plan.seed,
+        "data_shuffle_seed": plan.seed,
+    }
+    notes = [
+        ONE_RATE,
+        "matrices begin with a spread of 1/sqrt(fan-in), the query's with less by sqrt(head_dim), "
+        "which is then not divided by in attention; norms begin with 1",
+        plan.devices_note("the file", "per_device_batch_size"),
+        f"TOKENIZER must have {arch.vocab_size} tokens or fewer",
+        *plan.attention_notes,
+    ]
+    if arch.tied_embeddings:
+        notes.append("tied logits are divided by sqrt(base_emb_dim)")
+    if plan.remat == "none":
+        notes.append("minimal_with_context keeps all matmuls' outputs, the least MaxText reruns")
+    body = yaml.safe_dump(config, sort_keys=False)
+    text = commented(plan, "MaxText", notes, COMMAND, body)
+    return Export(files={FILE: text}, config=config, notes=notes, command=COMMAND)

@@ -1,0 +1,166 @@
+"""The report of a search: what was asked, what came out, what shows it, what it rests on."""
+
+from __future__ import annotations
+
+from ...objectives.budget import format_budget
+from ...objectives.uncertainty import COVERAGE, Standing
+from ...search.candidate import Candidate
+from ...search.find import MAX_RANKED
+from ...search.predict import breakdown
+from ...search.searched import Searched
+from ..pictures.curves import over_time
+from ..terminal.found import short_count
+from .basis import assumptions
+from .landscape import draw_landscape
+from .page import Page, Section
+from .ranking import ranking
+from .style import shape_of, time_text
+from .winner_figures import draw_over_time, draw_parts
+
+GROUPS = {
+    "attention takes": ("qkv", "scores", "weighted_values", "attention_output"),
+    "the MLP": ("mlp_up", "mlp_down"),
+    "the vocabulary": ("embedding", "logits"),
+    "the rest": ("norms", "optimizer", "overhead"),
+    "communication": ("communication",),
+}
+
+
+def search_page(searched: Searched) -> Page:
+    """A search as a page."""
+    objective, record = searched.result.objective, searched.record
+    budget, device = format_budget(objective.time_budget_s), objective.machine
+    return Page(
+        title=f"{shape_of(_best(searched))} in {budget} on {device}",
+        question=(
+            f"I have {budget} on {device}. Which decoder-only transformer should I train, what "
+            "loss will it reach, and how sure is that?"
+        ),
+        answer=_answer(searched),
+        basis=[_how_sure(searched)],
+        warnings=record.warnings,
+        sections=[ranking(searched), _landscape(searched), _time(searched), _parts(searched)],
+        assumptions=assumptions(searched),
+        commands=[record.command],
+        made_by=[
+            ("anybudget", record.anybudget),
+            ("Seed", str(record.seed)),
+            ("Date", record.date),
+        ],
+    )
+
+
+def _best(searched: Searched) -> Candidate:
+    return searched.result.candidates[0]
+
+
+def _standing(searched: Searched) -> Standing | None:
+    return searched.standings[0] if searched.standings else None
+
+
+def _answer(searched: Searched) -> str:
+    best, standing = _best(searched), _standing(searched)
+    arch, predicted = best.arch, best.prediction
+    sure = f" ({standing.loss_low:.3f} to {standing.loss_high:.3f})" if standing else ""
+    return (
+        f"Train d_model {arch.d_model} × {arch.n_layers} layers, {_heads(arch.n_heads)} of "
+        f"{arch.d_head} and d_ff {arch.d_ff}{' gated' if arch.gated_mlp else ''}: "
+        f"{short_count(predicted.n_params)} parameters see {short_count(predicted.n_tokens)} "
+        f"tokens and reach a loss of {best.loss:.3f}{sure} nats per token."
+    )
+
+
+def _heads(count: int) -> str:
+    return "with one head" if count == 1 else f"with {count} heads"
+
+
+def _how_sure(searched: Searched) -> str:
+    standing, record = _standing(searched), searched.record
+    proof = "It is the best that Optuna found, not proved to be the optimum."
+    if record.certified and record.n_valid is not None:
+        proof = (
+            f"It has the lowest predicted loss of all {record.n_valid:,} valid architectures of "
+            "its space, each of them evaluated."
+        )
+    if standing is None:
+        law = searched.result.objective.law.name
+        return f"{proof} How sure that is, is not known, for {law} comes without draws."
+    others = len(_tied(searched)) - 1
+    tied = f"{others} others are statistically tied with it" if others else "no other is tied"
+    tied = "one other is statistically tied with it" if others == 1 else tied
+    return (
+        f"{proof} Given what is not known of law and step time, its loss lies in the interval with "
+        f"probability {COVERAGE:.0%} and it is the best with {standing.p_best:.0%}; {tied}."
+    )
+
+
+def _tied(searched: Searched) -> set[tuple[int, int]]:
+    return {_best(searched).shape, *searched.record.tied_shapes}
+
+
+def _landscape(searched: Searched) -> Section:
+    shapes, tied = searched.shapes, _tied(searched)
+    best = shape_of(_best(searched))
+    finding = f"Of {len(shapes):,} shapes, {len(tied) - 1:,} are statistically tied with {best}"
+    dots = " White dots are tied with it." if len(tied) > 1 else ""
+    if not searched.standings:
+        finding = f"{best} is the best of {len(shapes):,} shapes"
+    elif len(tied) == 1:
+        finding = f"{best} stands alone among {len(shapes):,} shapes"
+    return Section(
+        finding=finding,
+        text=(
+            "Each cell is the best model of its width and depth, darker the nearer its loss is to "
+            f"the star's.{dots} Lines join models of equal step time (heads as wide as "
+            "the star's, d_ff = 4 d_model). "
+            f"P(best) and ties are among the {MAX_RANKED} best."
+        ),
+        figures=[draw_landscape(shapes, sorted(tied), searched.result.objective)],
+    )
+
+
+def _time(searched: Searched) -> Section:
+    result = searched.result
+    curves = over_time(_best(searched), result.space, result.objective)
+    known = [
+        (time_text(budget_s), best)
+        for budget_s, best in zip(curves.budgets_s, curves.best, strict=True)
+        if best.prediction.feasible
+    ]
+    (first, small), (last, large) = known[0], known[-1]
+    return Section(
+        finding=(
+            f"From {first} to {last} the best shape goes from {shape_of(small)} to "
+            f"{shape_of(large)}, and its loss from {small.loss:.2f} to {large.loss:.2f}"
+        ),
+        text=(
+            "Blue: this search's winner, trained for other times. Orange: the best of each time, "
+            "by local search from its neighbour's. Where the two part, another time wants another "
+            "model."
+        ),
+        figures=[draw_over_time(curves, _standing(searched))],
+    )
+
+
+def _parts(searched: Searched) -> Section:
+    best, objective = _best(searched), searched.result.objective
+    parts = breakdown(best, objective)
+    timed = {name: part for name, part in parts.items() if part["step_time_s"]}
+    step_time_s = sum(part["step_time_s"] for part in timed.values())
+    shares = {
+        group: sum(timed[name]["step_time_s"] for name in names if name in timed) / step_time_s
+        for group, names in GROUPS.items()
+    }
+    named = [f"{group} {share:.0%}" for group, share in shares.items() if share >= 0.005]
+    return Section(
+        finding=f"Of the winner's step, {_listed(named)}",
+        text=(
+            f"{1e3 * step_time_s:,.4g} ms a step of {best.arch.tokens_per_step:,} tokens, forward "
+            f"and backward, by the step-time model “{objective.device.step_time_model.name}”."
+        ),
+        figures=[draw_parts(timed)],
+    )
+
+
+def _listed(texts: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))

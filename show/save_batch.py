@@ -1,0 +1,56 @@
+"""A batch's results on disk: batch.csv, batch.parquet, curves.csv, batch.json and the figures."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from .. import __version__
+from ..files.write import write_whole
+from ..search.question import Question
+from .pictures.batch import save_batch_figures
+
+
+def save_batch(
+    questions: list[Question],
+    table: pd.DataFrame,
+    curves: pd.DataFrame,
+    folder: Path,
+    *,
+    plan: Path,
+    command: str,
+) -> list[str]:
+    """Write the tables, the figures and what is needed to make them again.
+
+    Args:
+        questions: of the plan.
+        table: of `run_batch`.
+        curves: of `fit_curves`.
+        folder: an existing folder.
+        plan: the file.
+        command: the command line that made it.
+
+    Returns:
+        The names of the files.
+    """
+    provenance = {
+        "command": command,
+        "anybudget": __version__,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "plan": plan.read_text(encoding="utf-8"),
+    }
+    write_whole(folder / "batch.csv", table.to_csv(index=False))
+    write_whole(folder / "curves.csv", curves.to_csv(index=False))
+    write_whole(folder / "batch.json", json.dumps(provenance, indent=2) + "\n")
+    parquet = io.BytesIO()
+    table.to_parquet(parquet, index=False)
+    beside = folder / "batch.parquet.part"
+    beside.write_bytes(parquet.getvalue())
+    os.replace(beside, folder / "batch.parquet")
+    figures = save_batch_figures(questions, table, folder)
+    return ["batch.csv", "batch.parquet", "curves.csv", "batch.json", *figures]

@@ -1,0 +1,243 @@
+"""A search's answers as text for a terminal: sentences and tables, for the face to print."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from ...objectives.budget import format_budget
+from ...objectives.device import Device
+from ...objectives.law.loss_law import LossLaw
+from ...objectives.loss_at_time import FUSED_MARK, LossAtTime
+from ...search.find import Found
+
+Lines = Iterator[str | Table]
+
+# What stands behind a model's memory, and what that means.
+REMAT_MARKS = {"none": "", "dots": "a", "layer": "r"}
+REMAT_MEANS = {
+    "dots": "a: runs attention again in the backward pass",
+    "layer": "r: runs blocks again in the backward pass",
+}
+
+
+def show_found(found: Found, space_name: str) -> Lines:
+    """The answer: what it rests on, the winner, the candidates, the certificate, the warnings."""
+    objective, best = found.objective, found.best
+    arch, predicted = best.arch, best.prediction
+    yield _assumptions(objective) + (
+        f"Space {escape(space_name)}: {found.space.n_architectures:,} architectures.\n"
+    )
+    yield (
+        f"In {format_budget(objective.time_budget_s)} train "
+        f"[bold]d_model {arch.d_model} × {arch.n_layers} layers[/], {arch.n_heads} heads of "
+        f"{arch.d_head}, d_ff {arch.d_ff}{' gated' if arch.gated_mlp else ''}:\n"
+        f"{short_count(predicted.n_params)} parameters, {short_count(predicted.n_tokens)} tokens, "
+        f"{predicted.n_tokens / predicted.n_params:.1f} of them per parameter, predicted loss "
+        f"[bold]{predicted.predicted_loss:.4f}[/].\n"
+        + _sharing(objective, sharded=predicted.sharded, batch_size=arch.batch_size)
+    )
+    rows = found.frame.to_dict(orient="records")
+    yield _candidates(rows)
+    yield _marks(rows)
+    if found.certified:
+        regret = found.optuna_regret
+        ended = "found nothing that fits" if regret is None else f"ended {regret:.2g} above it"
+        yield (
+            f"Certified: the lowest predicted loss of all {found.n_valid:,} valid architectures.\n"
+            f"Optuna, in {found.n_trials} trials and a polish, {ended}.\n"
+        )
+    yield from _how_sure(found)
+    yield from show_warnings(found.warnings)
+
+
+def show_prediction(answer: dict[str, Any], objective: LossAtTime) -> Lines:
+    """One architecture's prediction: where its step goes, and what comes of it."""
+    yield _assumptions(objective)
+    table = plain_table("part", "parameters", "memory copies", "FLOPs", "step ms", "share")
+    for part, row in answer["parts"].items():
+        table.add_row(
+            part,
+            f"{row['n_params']:,}",
+            f"{row['memcpys']:.3g}",
+            f"{row['flops']:.3g}",
+            f"{row['step_time_s'] * 1e3:.2f}",
+            f"{row['step_time_s'] / answer['step_time_s']:.1%}",
+        )
+    yield table
+    if objective.n_chips > 1:
+        sharded = answer["sharding"] == "full"
+        sharing = _sharing(objective, sharded=sharded, batch_size=answer["batch_size"])
+        yield f"\n{sharing}All but parameters, steps and tokens is per chip."
+    yield (
+        f"\n{answer['n_params']:,} parameters ({answer['n_params_non_embedding']:,} outside the "
+        f"vocabulary), {answer['memory_bytes'] / 1e9:.2f} GB, remat {answer['remat']}\n"
+        f"{answer['step_time_s'] * 1e3:.2f} ms a step × {answer['n_steps']:,} steps = "
+        f"{answer['n_tokens']:,} tokens ({answer['tokens_per_param']:.1f} per parameter)\n"
+    )
+    if answer["feasible"]:
+        yield f"predicted loss [bold]{answer['predicted_loss']:.4f}[/] nats per token\n"
+    else:
+        yield "[bold]cannot be trained so[/]: it does not fit, or makes no step in the budget\n"
+    yield from show_warnings(answer["warnings"])
+
+
+def show_front(frame: pd.DataFrame, objective: LossAtTime, most: int = 20) -> Lines:
+    """A Pareto front, thinned to `most` rows spread over it."""
+    yield _assumptions(objective)
+    table = plain_table("time", "memory GB", "shape", "heads", "d_ff", "params", "tokens", "loss")
+    kept = np.unique(np.linspace(0, len(frame) - 1, most).round().astype(int))
+    for row in frame.iloc[kept].to_dict(orient="records"):
+        table.add_row(
+            format_budget(row["time_budget_s"]),
+            f"{row['memory_bytes'] / 1e9:.2f}",
+            f"{row['d_model']}×{row['n_layers']}",
+            f"{row['n_heads']}×{row['d_head']}",
+            str(row["d_ff"]) + ("g" if row["gated_mlp"] else ""),
+            short_count(row["n_params"]),
+            short_count(row["n_tokens"]),
+            f"{row['predicted_loss']:.4f}",
+        )
+    yield table
+    yield f"\n{len(frame)} models that no other tried beats in both; {len(kept)} shown."
+
+
+def show_warnings(warnings: list[str]) -> Lines:
+    """One marked line for each."""
+    for warning in warnings:
+        yield f"[yellow]![/] {escape(warning)}"
+
+
+def show_devices(devices: list[Device]) -> Lines:
+    """A table of devices and where their numbers come from."""
+    table = plain_table("device", "kind", "peak TFLOP/s", "GB/s", "memory GB", "step time")
+    for device in devices:
+        table.add_row(
+            device.name,
+            device.kind,
+            f"{device.peak_flops_per_s / 1e12:.4g}",
+            f"{device.bandwidth_bytes_per_s / 1e9:.4g}",
+            f"{device.memory_bytes / 1e9:.4g}",
+            device.basis,
+        )
+    yield table
+    yield from _sources(devices)
+
+
+def show_laws(laws: list[LossLaw]) -> Lines:
+    """A table of laws and where their numbers come from."""
+    table = plain_table("law", "E", "A", "alpha", "B", "beta", "kappa", "N counts", "N", "D")
+    for law in laws:
+        table.add_row(
+            law.name,
+            *(f"{n:.4g}" for n in (law.E, law.A, law.alpha, law.B, law.beta, law.kappa)),
+            law.n_convention,
+            *("{:.2g}..{:.2g}".format(*ends) for ends in (law.n_params_range, law.n_tokens_range)),
+        )
+    yield "L(N, D) = (E + A / N^alpha + B / D^beta)^kappa, nats per token\n"
+    yield table
+    copying = [f"{law.name}: {law.copying.sentence}" for law in laws if law.copying]
+    yield from map(escape, ["\nCopying", *copying] if copying else [])
+    yield from _sources(laws)
+
+
+def plain_table(*columns: str) -> Table:
+    """A table without lines, the first column to the left, the numbers to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    for at, name in enumerate(columns):
+        table.add_column(name, justify="right" if at else "left", no_wrap=True)
+    return table
+
+
+def short_count(count: float) -> str:
+    """A count in thousands, millions, billions or trillions, three digits of it."""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return f"{count:g}"
+
+
+def _assumptions(objective: LossAtTime) -> str:
+    times = f"{objective.n_chips} × " if objective.n_chips > 1 else ""
+    attention = FUSED_MARK * objective.fused
+    return escape(f"Device {times}{objective.device.label}{attention}; law {objective.law.name}.\n")
+
+
+def _sharing(objective: LossAtTime, *, sharded: bool, batch_size: int) -> str:
+    """How several chips share the work; nothing of one."""
+    if objective.n_chips == 1:
+        return ""
+    kind = "fully sharded" if sharded else "data parallel"
+    return f"{objective.n_chips} chips, {kind}, {batch_size // objective.n_chips} sequences each.\n"
+
+
+def _sources(rows: list[Any]) -> Lines:
+    yield "\n[dim]Sources[/]"
+    for row in rows:
+        yield escape(f"{row.name}: {row.source}")
+
+
+def _candidates(rows: list[dict[str, Any]]) -> Table:
+    """The candidates in 80 columns; result.json and candidates.csv hold every quantity."""
+    sure = "p_best" in rows[0]
+    table = plain_table(
+        "shape", "heads", "kv", "d_ff", "params", "step ms", "tokens", "GB", "loss",
+        *(["behind, 95%", "P(best)"] if sure else ["behind"]),
+    )  # fmt: skip
+    for row in rows:
+        behind = [f"{row['loss_behind_best']:.4f}"]
+        if sure:
+            interval = f"{row['behind_low']:+.3f}..{row['behind_high']:+.3f}"
+            behind = ["" if row is rows[0] else interval, f"{row['p_best']:.0%}"]
+        table.add_row(
+            f"{row['d_model']}×{row['n_layers']}",
+            f"{row['n_heads']}×{row['d_head']}",
+            str(row["n_kv_heads"]),
+            str(row["d_ff"]) + ("g" if row["gated_mlp"] else ""),
+            short_count(row["n_params"]),
+            f"{row['step_time_s'] * 1e3:,.3g}",
+            short_count(row["n_tokens"]),
+            f"{row['memory_bytes'] / 1e9:.1f}"
+            + REMAT_MARKS[row["remat"]]
+            + ("s" if row["sharding"] == "full" else ""),
+            f"{row['predicted_loss']:.4f}",
+            *behind,
+        )
+    return table
+
+
+def _how_sure(found: Found, most: int = 12) -> Lines:
+    """The interval of the winner's loss, its chance to be the best, and who is tied with it."""
+    if not found.standings:
+        law = escape(found.objective.law.name)
+        yield f"How sure: not known, for {law} comes without draws.\n"
+        return
+    best = found.standings[0]
+    shapes = [f"{d_model}×{n_layers}" for d_model, n_layers in (c.shape for c in found.tied)]
+    named = ", ".join(shapes[:most]) + (f" and {len(shapes) - most} more" * (len(shapes) > most))
+    yield (
+        f"How sure: its loss is {best.loss_low:.3f} to {best.loss_high:.3f} (95%), and it is the "
+        f"best with probability {best.p_best:.0%}.\n"
+        f"Statistically tied: {named}.\n"
+        if len(shapes) > 1
+        else f"How sure: its loss is {best.loss_low:.3f} to {best.loss_high:.3f} (95%); no other "
+        f"shape is tied with it (P(best) {best.p_best:.0%}).\n"
+    )
+
+
+def remat_means(used: Collection[str]) -> list[str]:
+    """What the marks of those rematerialisations mean that are used."""
+    return [text for name, text in REMAT_MEANS.items() if name in used]
+
+
+def _marks(rows: list[dict[str, Any]]) -> str:
+    gated = "g: gated MLP" if any(row["gated_mlp"] for row in rows) else ""
+    full = "s: fully sharded" if any(row["sharding"] == "full" for row in rows) else ""
+    remats = remat_means({row["remat"] for row in rows})
+    marks = "; ".join(filter(None, [gated, *remats, full]))
+    return f"[dim]{marks}[/]\n" if marks else ""

@@ -1,0 +1,83 @@
+"""A fitted law as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.markup import escape
+from rich.table import Table
+
+from ...objectives.fit.report import LawReport
+from .found import plain_table, show_warnings
+
+
+def show_law(report: LawReport) -> Iterator[str | Table]:
+    """The numbers with their errors, the held-out scores, the forms tried, the warnings."""
+    law = report.law
+    yield (
+        f"{escape(law.name)}: {report.n_rows} rows of {report.n_runs} runs, by "
+        f"{report.fit.method}; N counts {law.n_convention} parameters; further terms: "
+        f"{report.form}.\n"
+        f"L(N, D) = {law.formula}\n"
+        + (f"Copying: {law.copying.sentence}.\n" if law.copying else "")
+    )
+    yield _numbers(report)
+    yield ""
+    yield _scores(report)
+    if report.forms:
+        yield ""
+        yield _forms(report)
+    yield ""
+    yield from show_warnings(report.warnings)
+
+
+def _numbers(report: LawReport) -> Table:
+    table = plain_table("", "value", "std. error", "95% interval")
+    errors = report.draws.standard_errors() if report.draws else {}
+    intervals = report.draws.intervals() if report.draws else {}
+    for name, value in report.law.numbers.items():
+        interval = "{:.5g} .. {:.5g}".format(*intervals[name]) if name in intervals else "-"
+        error = f"{errors[name]:.2g}" if name in errors else "-"
+        table.add_row(name, f"{value:.5g}", error, interval)
+    return table
+
+
+def _scores(report: LawReport) -> Table:
+    table = plain_table("held out", "rows", "R²", "mean error", "bias")
+    names = {
+        "leave_shape_out": "each architecture in turn",
+        "larger_n_params": "the largest third in N",
+        "larger_n_tokens": "the largest third in D",
+    }
+    scores = {names[name]: score for name, score in report.scores.items()}
+    scores |= {
+        f"each architecture, N counting {name}": score
+        for name, score in report.conventions.items()
+        if len(report.conventions) > 1
+    }
+    for name, score in scores.items():
+        if score is None:
+            table.add_row(name, "too few", "", "", "")
+        else:
+            table.add_row(
+                name,
+                str(score.n_judged),
+                f"{score.r2:.4f}",
+                f"{score.mape:.2%}",
+                f"{score.bias:+.2%}",
+            )
+    return table
+
+
+def _forms(report: LawReport) -> Table:
+    table = plain_table("form", "kappa", "held-out error", "std. error", "")
+    for form in report.forms:
+        is_chosen = (form.form, form.kappa) == (report.form, report.law.kappa)
+        table.add_row(
+            form.form,
+            f"{form.kappa:.3g}",
+            f"{form.mape:.2%}",
+            f"{form.standard_error:.2%}",
+            "chosen" if is_chosen else "",
+        )
+    return table

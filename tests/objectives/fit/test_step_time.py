@@ -1,0 +1,208 @@
+"""Fits of step-time models: known coefficients come back, and held-out means held out."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step
+from anybudget.objectives.cost.step_time import MODELS, StepTimeModel
+from anybudget.objectives.fit.step_time import (
+    RIDGES,
+    Steps,
+    compare_step_times,
+    draw_coefficients,
+    fit_step_time,
+    implied_rates,
+    variance_explained_alone,
+)
+from anybudget.space.architecture import Architecture
+
+PAPER = StepTimeModel(
+    name="paper", seconds_per_unit={"memcpys": 3e-10, "flops": 2e-11, "steps": 2e-3}
+)
+
+
+def some_models(n=40, seed=0):
+    """Unlike architectures as one, every field an array."""
+    rng = np.random.default_rng(seed)
+    d_head, n_heads = rng.choice([16, 32, 64], n), rng.choice([1, 2, 4, 8], n)
+    d_model = d_head * n_heads
+    return Architecture(
+        d_model=d_model,
+        n_layers=rng.integers(1, 13, n),
+        n_heads=n_heads,
+        n_kv_heads=1,
+        d_head=d_head,
+        d_ff=d_model * rng.integers(2, 9, n),
+        gated_mlp=rng.random(n) < 0.5,
+        vocab_size=rng.choice([512, 4096, 32768], n),
+        seq_len=rng.choice([64, 256, 1024], n),
+        batch_size=rng.choice([1, 4, 16], n),
+    )
+
+
+def steps_of(model, *, noise=0.0, seed=0):
+    """Steps whose measured times are a model's, times a lognormal factor."""
+    arch = some_models(seed=seed)
+    factor = np.exp(noise * np.random.default_rng(seed).standard_normal(len(arch.d_model)))
+    return Steps(arch=arch, measured_s=model.step_time_s(arch) * factor)
+
+
+def test_coefficients_come_back_from_exact_times():
+    fit = fit_step_time(steps_of(PAPER), "paper")
+    assert fit.model.seconds_per_unit == pytest.approx(PAPER.seconds_per_unit, rel=1e-6)
+    assert fit.r2 == pytest.approx(1, abs=1e-9)
+    assert fit.mape < 1e-6
+    assert fit.ratio_95 == pytest.approx((1, 1), abs=1e-6)
+
+
+def test_the_ridge_of_a_roofline_comes_back():
+    known = StepTimeModel(
+        name="roofline",
+        seconds_per_unit=dict.fromkeys(MODELS["roofline"], 0.0) | {"roofline_flops": 1e-11},
+        ridge=float(RIDGES[17]),
+    )
+    fit = fit_step_time(steps_of(known), "roofline")
+    assert fit.model.ridge == RIDGES[17]
+    assert fit.model.seconds_per_unit["roofline_flops"] == pytest.approx(1e-11, rel=1e-6)
+
+
+def test_what_no_step_has_costs_nothing():
+    steps = steps_of(PAPER)
+    tied = Architecture(**(steps.arch.as_dict() | {"tied_embeddings": True}))
+    fit = fit_step_time(dataclasses.replace(steps, arch=tied), "traffic")
+    assert fit.model.seconds_per_unit["lookup"] == 0
+    assert np.isfinite(fit.heldout_s).all()
+
+
+def test_the_fit_has_the_least_relative_error():
+    steps = steps_of(PAPER, noise=0.2)
+    fitted = fit_step_time(steps, "paper").model
+
+    def error(model):
+        return np.sum((model.step_time_s(steps.arch) / steps.measured_s - 1) ** 2)
+
+    for feature, seconds in fitted.seconds_per_unit.items():
+        for factor in (0.99, 1.01):
+            changed = fitted.seconds_per_unit | {feature: factor * seconds}
+            assert error(dataclasses.replace(fitted, seconds_per_unit=changed)) > error(fitted)
+
+
+def test_a_coefficient_that_least_squares_makes_negative_is_0():
+    work_s = steps_of(PAPER).measured_s
+    steps = Steps(arch=some_models(), measured_s=work_s - 0.9 * work_s.min())
+    counts = [memcpys_per_step(steps.arch), flops_per_step(steps.arch), np.ones(40)]
+    relative = np.stack(counts, axis=1) / steps.measured_s[:, None]
+    scale = relative.mean(axis=0)
+    assert np.linalg.lstsq(relative / scale, np.ones(40))[0][2] < 0
+    assert fit_step_time(steps, "paper").model.seconds_per_unit["steps"] == 0
+
+
+def test_a_shape_is_predicted_without_any_of_its_steps():
+    steps = steps_of(PAPER, noise=0.1)
+    out = steps.shape_index == steps.shape_index[0]
+    spoilt = dataclasses.replace(steps, measured_s=np.where(out, 50, 1) * steps.measured_s)
+    before, after = (fit_step_time(each, "paper").heldout_s for each in (steps, spoilt))
+    np.testing.assert_array_equal(before[out], after[out])
+    assert not np.allclose(before[~out], after[~out])
+
+
+def test_shapes_are_width_and_depth():
+    arch = Architecture(
+        d_model=np.array([64, 64, 64, 128]), n_layers=np.array([2, 4, 2, 2]), n_heads=2,
+        n_kv_heads=2, d_head=32, d_ff=256,
+    )  # fmt: skip
+    shapes = Steps(arch=arch, measured_s=np.ones(4)).shape_index
+    assert shapes[0] == shapes[2]
+    assert len(set(shapes)) == 3
+
+
+def test_scores_are_of_the_held_out_predictions():
+    steps = steps_of(PAPER, noise=0.3)
+    fit = fit_step_time(steps, "memcpys")
+    relative = fit.heldout_s / steps.measured_s
+    assert fit.mape == pytest.approx(np.abs(relative - 1).mean())
+    unexplained = np.mean((fit.heldout_s - steps.measured_s) ** 2) / np.var(steps.measured_s)
+    assert fit.r2 == pytest.approx(1 - unexplained)
+    inside = (1 / relative >= fit.ratio_95[0]) & (1 / relative <= fit.ratio_95[1])
+    assert inside.sum() == 38
+
+
+def test_models_come_best_first_and_the_true_one_beats_what_lacks_its_features():
+    fits = compare_step_times(steps_of(PAPER, noise=0.02))
+    assert [fit.mape for fit in fits] == sorted(fit.mape for fit in fits)
+    assert {fit.model.name for fit in fits} == set(MODELS)
+    assert {fits[-1].model.name, fits[-2].model.name} == {"flops", "memcpys"}
+
+
+def test_accumulated_passes_multiply_all_but_what_a_step_does_once():
+    arch = some_models()
+    once = Steps(arch=arch, measured_s=np.ones(40)).units("traffic", 0.0)
+    thrice = Steps(arch=arch, measured_s=np.ones(40), n_passes=3).units("traffic", 0.0)
+    factor = [1 if name in ("params", "steps") else 3 for name in MODELS["traffic"]]
+    np.testing.assert_array_equal(thrice, once * factor)
+
+
+def test_steps_that_rematerialise_are_fitted_as_such():
+    arch = some_models()
+    steps = Steps(arch=arch, measured_s=PAPER.step_time_s(arch, remat=True), remat=True)
+    fit = fit_step_time(steps, "paper")
+    assert fit.model.seconds_per_unit == pytest.approx(PAPER.seconds_per_unit, rel=1e-6)
+
+
+def test_draws_scatter_about_the_fit_as_fits_to_new_data_do():
+    fit = fit_step_time(steps_of(PAPER, noise=0.1), "paper")
+    draws = draw_coefficients(steps_of(PAPER, noise=0.1), fit.model, n_draws=200, seed=1)
+    fresh = [fit_step_time(steps_of(PAPER, noise=0.1, seed=s), "paper").model for s in range(30)]
+    expected = np.std([list(model.seconds_per_unit.values()) for model in fresh], axis=0)
+    assert draws.shape == (200, 3)
+    # 30 fits give a spread to a fifth or so, and each has its own architectures.
+    np.testing.assert_allclose(draws.std(axis=0), expected, rtol=0.7)
+    again = draw_coefficients(steps_of(PAPER, noise=0.1), fit.model, n_draws=200, seed=1)
+    np.testing.assert_array_equal(draws, again)
+
+
+def test_variance_explained_alone_is_the_squared_correlation():
+    memory_bound = StepTimeModel(name="memcpys", seconds_per_unit={"memcpys": 1e-10, "steps": 0.01})
+    alone = variance_explained_alone(steps_of(memory_bound))
+    assert alone["memcpys"] == pytest.approx(1)
+    assert alone["flops"] < 0.99
+
+
+@pytest.mark.parametrize(
+    ("model", "rates"),
+    [
+        (PAPER, {"bandwidth_bytes_per_s": 4 / 3e-10, "peak_flops_per_s": 5e10}),
+        (
+            StepTimeModel(
+                name="roofline",
+                seconds_per_unit=dict.fromkeys(MODELS["roofline"], 0.0) | {"roofline_flops": 1e-11},
+                ridge=20.0,
+            ),
+            {"bandwidth_bytes_per_s": 2e10, "peak_flops_per_s": 1e11},
+        ),
+        (
+            StepTimeModel(name="flops", seconds_per_unit={"flops": 1e-12, "steps": 0.0}),
+            {"peak_flops_per_s": 1e12},
+        ),
+    ],
+)
+def test_coefficients_imply_rates(model, rates):
+    assert implied_rates(model, 4) == pytest.approx(rates)
+
+
+@pytest.mark.parametrize(
+    ("measured_s", "n_layers", "message"),
+    [
+        ([1.0, 2.0, 0.0], [1, 2, 3], "every measured step must take a time > 0"),
+        ([1.0, 2.0, np.nan], [1, 2, 3], "every measured step must take a time > 0"),
+        ([1.0, 2.0, 3.0], [1, 2, 2], "at least 3 shapes .* but got 2"),
+    ],
+)
+def test_refused(measured_s, n_layers, message):
+    arch = Architecture(
+        d_model=64, n_layers=np.array(n_layers), n_heads=2, n_kv_heads=2, d_head=32, d_ff=256
+    )
+    with pytest.raises(ValueError, match=message):
+        Steps(arch=arch, measured_s=np.array(measured_s))

@@ -1,0 +1,62 @@
+"""Devices: checked when built, and timed from their datasheet until they are calibrated."""
+
+import dataclasses
+
+import pytest
+
+from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step
+from anybudget.objectives.cost.step_time import StepTimeModel
+from anybudget.space.architecture import Architecture
+
+ARCH = Architecture.from_shape(d_model=256, n_layers=4)
+MODEL = StepTimeModel(
+    name="paper", seconds_per_unit={"memcpys": 1e-10, "flops": 1e-13, "steps": 0.1}
+)
+
+
+@pytest.mark.parametrize(("dtype", "n_bytes"), [("float32", 4), ("bfloat16", 2)])
+def test_datasheet_moves_then_computes_at_the_utilisation(device, dtype, n_bytes):
+    half = dataclasses.replace(device, utilisation=0.5, dtype=dtype)
+    moving = n_bytes * memcpys_per_step(ARCH) / (0.5 * 1e10)
+    computing = flops_per_step(ARCH) / (0.5 * 1e12)
+    assert half.step_time_model.step_time_s(ARCH) == pytest.approx(moving + computing, rel=1e-12)
+
+
+def test_a_calibrated_model_replaces_the_datasheet(device):
+    measured = dataclasses.replace(device, basis="measured", step_time=MODEL)
+    assert measured.step_time_model is MODEL
+
+
+def test_collectives_run_at_the_utilisation_and_on_the_links_of_a_slice(device):
+    gpu, tpu = (
+        dataclasses.replace(device, interconnect_bytes_per_s=8e9, utilisation=0.5, kind=kind)
+        for kind in ("gpu", "tpu")
+    )
+    assert gpu.collective_bytes_per_s == 4e9
+    assert tpu.collective_bytes_per_s == 2e9
+
+
+def test_the_label_says_where_the_step_time_comes_from(device):
+    half = dataclasses.replace(device, utilisation=0.5)
+    assert half.label == "toy (datasheet at 50% utilisation, not calibrated)"
+    measured = dataclasses.replace(device, basis="measured", step_time=MODEL)
+    assert measured.label == "toy (measured)"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"interconnect_bytes_per_s": 0.0}, "`interconnect_bytes_per_s` must be > 0, but got 0"),
+        ({"peak_flops_per_s": -1.0}, "device 'toy': `peak_flops_per_s` must be > 0, but got -1"),
+        ({"memory_bytes": 0.0}, "`memory_bytes` must be > 0, but got 0"),
+        ({"bandwidth_bytes_per_s": float("inf")}, "`bandwidth_bytes_per_s` must be > 0"),
+        ({"price_per_hour_usd": 0.0}, "`price_per_hour_usd` must be > 0, but got 0"),
+        ({"utilisation": 1.5}, "`utilisation` must be at most 1, but got 1.5"),
+        ({"utilisation": float("nan")}, "`utilisation` must be > 0"),
+        ({"basis": "measured"}, "`step_time` must be given unless `basis` is datasheet"),
+        ({"step_time": MODEL}, "but got basis='datasheet'"),
+    ],
+)
+def test_refused(device, change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(device, **change)

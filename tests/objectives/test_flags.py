@@ -1,0 +1,106 @@
+"""What is said of a prediction before it is believed."""
+
+import dataclasses
+import math
+
+import pytest
+
+from anybudget.objectives.cost.memory import memory_bytes
+from anybudget.objectives.flags import flags
+from anybudget.space.architecture import Architecture
+
+ARCH = Architecture.from_shape(d_model=128, n_layers=4, vocab_size=1000, seq_len=64, batch_size=4)
+
+
+def flags_of(objective, **changes):
+    """Flags under a law that expects less than a guess among the few tokens of ARCH."""
+    changed = dataclasses.replace(objective, **changes)
+    mild = dataclasses.replace(changed, law=dataclasses.replace(changed.law, A=1.0, B=1.0))
+    return flags(mild, ARCH, mild.predict(ARCH))
+
+
+def test_a_plain_case_has_no_flags(roomy):
+    assert flags_of(roomy) == []
+
+
+def test_flag_does_not_fit(objective):
+    (flag,) = flags_of(objective, device=dataclasses.replace(objective.device, memory_bytes=2e6))
+    assert flag.startswith("does not fit: ")
+    assert flag.endswith(" of 0.0 GB on toy")
+
+
+@pytest.mark.parametrize(
+    ("limits", "what"),
+    [
+        ({"n_params_range": (1e7, 1e9)}, "parameters"),
+        ({"n_params_range": (1e3, 1e4)}, "parameters"),
+        ({"n_tokens_range": (1e10, 1e12)}, "tokens"),
+        ({"aspect_ratio_range": (40.0, 109.0)}, "d_model / n_layers"),
+    ],
+)
+def test_flag_outside_the_law(roomy, limits, what):
+    (flag,) = flags_of(roomy, law=dataclasses.replace(roomy.law, **limits))
+    assert flag.startswith("outside the law: ")
+    assert f" {what}, but toy-law was fitted on " in flag
+
+
+def test_flag_another_vocabulary(roomy):
+    assert flags_of(roomy, law=dataclasses.replace(roomy.law, vocab_size=ARCH.vocab_size)) == []
+    (flag,) = flags_of(roomy, law=dataclasses.replace(roomy.law, vocab_size=50257))
+    assert flag.endswith(
+        "but toy-law was fitted on losses over 50,257: its level means nothing here"
+    )
+
+
+def test_flag_worse_than_guessing(roomy):
+    guess = math.log(ARCH.vocab_size)
+    for excess, flagged in ((-0.01, False), (0.01, True)):
+        certain = dataclasses.replace(roomy.law, E=guess + excess)
+        flag = flags_of(roomy, law=dataclasses.replace(certain, alpha=5.0, beta=5.0))
+        assert [text.startswith("worse than guessing: ") for text in flag] == [True] * flagged
+
+
+def test_flag_few_steps(roomy):
+    law = dataclasses.replace(roomy.law, n_tokens_range=(1.0, 1e10))
+    short = dataclasses.replace(roomy, law=law)
+    assert flags_of(short, time_budget_s=1000.5 * float(roomy.predict(ARCH).step_time_s)) == []
+    (flag,) = flags_of(short, time_budget_s=999.5 * float(roomy.predict(ARCH).step_time_s))
+    assert flag.startswith("only 999 optimizer steps (under 1,000)")
+
+
+def test_flag_many_epochs(roomy):
+    tokens = float(roomy.predict(ARCH).n_tokens)
+    assert flags_of(roomy, data_limit_tokens=tokens / 4) == []
+    assert flags_of(roomy, data_limit_tokens=tokens / 4.5) == [
+        "4.5 epochs over the data (more than 4)"
+    ]
+
+
+def test_fused_attention_is_faster_and_needs_less_and_says_that_nothing_was_timed(roomy):
+    accelerator = dataclasses.replace(roomy.device, kind="gpu")
+    plain = dataclasses.replace(roomy, device=accelerator)
+    fused = dataclasses.replace(plain, attention="fused")
+    arch = dataclasses.replace(ARCH, seq_len=2048)
+    slow, fast = (one.predict(arch) for one in (plain, fused))
+    assert fast.step_time_s < slow.step_time_s
+    assert fast.memory_bytes < slow.memory_bytes
+    saved = 1 - fast.step_time_s / slow.step_time_s
+    assert any(f"take {saved:.0%} off each step" in flag for flag in flags(plain, arch, slow))
+    assert any("counted, not timed" in flag for flag in flags(fused, arch, fast))
+    assert not [flag for flag in flags(roomy, arch, slow) if "attention" in flag]  # on a CPU
+    assert (plain.machine, fused.machine) == ("toy", "toy, fused attention")
+    with pytest.raises(ValueError, match="fused on a tpu or gpu only, but toy is a cpu"):
+        dataclasses.replace(roomy, attention="fused")
+
+
+def test_what_fusing_saves_is_said_of_the_step_that_is_predicted(roomy):
+    """Plain attention must run blocks again where fused attention need not."""
+    arch = dataclasses.replace(ARCH, seq_len=2048)
+    fits = memory_bytes(arch, bytes_per_element=4, padded_head=1)
+    device = dataclasses.replace(roomy.device, kind="gpu", memory_bytes=1.01 * fits)
+    plain = dataclasses.replace(roomy, device=device)
+    fused = dataclasses.replace(plain, attention="fused")
+    slow, fast = (one.predict(arch) for one in (plain, fused))
+    assert slow.remat != fast.remat == 0
+    saved = 1 - fast.step_time_s / slow.step_time_s
+    assert any(f"take {saved:.0%} off each step" in flag for flag in flags(plain, arch, slow))

@@ -1,0 +1,197 @@
+"""Many processes on one study: over every kind of storage, killed, paused, and racing."""
+
+import collections
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import optuna
+import pytest
+
+from anybudget.search.candidate import Candidate
+from anybudget.search.explore import claims as claims_module
+from anybudget.search.explore.kept_study import KeptStudy
+from anybudget.search.explore.storage import close_storage, open_storage
+from anybudget.search.explore.study import explore
+
+# Opens the storage and searches, in one of several processes that start at once. Says which
+# architectures it evaluated.
+WORKER = """
+import sys
+from anybudget.objectives.loss_at_time import LossAtTime
+from anybudget.presets.presets import load_device, load_law
+from anybudget.search.explore import study
+from anybudget.search.candidate import Candidate
+from anybudget.presets.spaces import load_space
+
+of = Candidate.of
+def reported(arch, objective):
+    print(*Candidate.key_of(arch), flush=True)
+    return of(arch, objective)
+
+url, n_trials = sys.argv[1:]
+objective = LossAtTime(device=load_device("tpu-v5e"), law=load_law(), time_budget_s=3600.0)
+evaluate = study._evaluate
+def traced(*args):
+    study.Candidate.of = reported
+    try:
+        return evaluate(*args)
+    finally:
+        study.Candidate.of = of
+study._evaluate = traced
+study.explore(load_space(), objective, n_trials=int(n_trials), sampler="random", storage=url)
+"""
+
+
+def start(url, n_trials):
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, url, str(n_trials)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    """The architectures that a process evaluated."""
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return out.splitlines()
+
+
+def kept(url):
+    storage = open_storage(url)
+    trials = optuna.load_study(study_name="anybudget", storage=storage).trials
+    close_storage(storage)
+    return trials
+
+
+def shapes(trials):
+    return [tuple(sorted(trial.params.items())) for trial in trials]
+
+
+@pytest.fixture
+def proxy(database):
+    """The URL of a proxy in front of an empty PostgreSQL database."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    command = [sys.executable, "-m", "anybudget", "proxy", database, "--port", str(port)]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert server.stderr
+    assert f"at grpc://127.0.0.1:{port}" in server.stderr.readline()
+    yield f"grpc://127.0.0.1:{port}"
+    server.send_signal(signal.SIGINT)
+    _, err = server.communicate(timeout=30)
+    assert (server.returncode, "Traceback" in err) == (130, False)
+
+
+@pytest.fixture(params=["sqlite", "postgres", "proxy"])
+def url(request, tmp_path):
+    match request.param:
+        case "sqlite":
+            return f"sqlite:///{tmp_path / 'study.db'}"
+        case "postgres":
+            return request.getfixturevalue("database")
+    return request.getfixturevalue("proxy")
+
+
+def test_processes_share_a_new_study_and_a_killed_ones_batch_is_redone(url):
+    """All with one seed, started at once, on a storage without its tables."""
+    doomed, *others = [start(url, 100) for _ in range(3)]
+    assert doomed.stdout
+    by_doomed = [doomed.stdout.readline().strip()]
+    os.kill(doomed.pid, signal.SIGKILL)
+    by_doomed += doomed.communicate()[0].splitlines()
+    evaluated = collections.Counter(line for process in others for line in finish(process))
+    assert max(evaluated.values()) == 1
+    trials = kept(url)
+    assert {trial.state for trial in trials} == {optuna.trial.TrialState.COMPLETE}
+    assert len(trials) == len(set(shapes(trials))) == 100
+    # What it had evaluated and not yet written is evaluated again, and is one at most.
+    assert len(set(by_doomed) & set(evaluated)) <= 1
+    assert len(set(by_doomed) | set(evaluated)) == 100
+
+
+def claim_of_another(url, small_space, objective, archs, **changes):
+    """Leave a claim as a process elsewhere would."""
+    study = KeptStudy(url, "anybudget", small_space, objective)
+    claim = {"number": 1, "pid": 1, "machine": "elsewhere", "keys": [a.key for a in archs]}
+    study.storage.set_study_system_attr(study.study_id, "claim:elsewhere:1:0", claim | changes)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return str(tmp_path / "study.journal")
+
+
+@pytest.fixture
+def candidates(small_space, objective):
+    """What a search of 30 finds."""
+    return explore(small_space, objective, n_trials=30, sampler="random").candidates
+
+
+def test_a_stale_claim_is_taken_over(small_space, objective, journal, candidates, monkeypatch):
+    monkeypatch.setattr(claims_module, "GRACE_S", 0.5)
+    claim_of_another(journal, small_space, objective, candidates[:5])
+    explored = explore(small_space, objective, n_trials=40, sampler="random", storage=journal)
+    assert (explored.n_trials, explored.n_retried) == (40, 5)
+    assert {c.key for c in candidates[:5]} <= {c.key for c in explored.candidates}
+
+
+def test_the_claim_of_a_dead_process_here_is_taken_over_at_once(
+    small_space, objective, journal, candidates
+):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here = {"pid": gone.pid, "machine": claims_module._machine()}
+    claim_of_another(journal, small_space, objective, candidates[:5], **here)
+    explored = explore(small_space, objective, n_trials=5, sampler="random", storage=journal)
+    assert (explored.n_trials, explored.n_retried) == (5, 5)
+
+
+def test_a_living_claim_is_left_alone(small_space, objective, journal, candidates):
+    claimed, finished = candidates[:3], candidates[3:6]
+    claim_of_another(journal, small_space, objective, claimed)
+    study = KeptStudy(journal, "anybudget", small_space, objective)
+    for candidate in finished:
+        study.write(candidate)
+    study.claim([c.arch for c in candidates])
+    assert study.look() == []
+    assert study.taken == {c.key for c in claimed}
+    granted = {Candidate.key_of(arch) for arch in study.granted(1000)}
+    assert granted == {c.key for c in candidates[6:]}
+    # Three are finished and three are promised.
+    assert [len(study.granted(n)) for n in (5, 6, 7, 8)] == [0, 0, 1, 2]
+
+
+def test_a_trial_listed_late_is_not_lost(small_space, objective, journal, candidates, monkeypatch):
+    """Optuna's proxy may list a trial before an earlier one."""
+    writer = KeptStudy(journal, "anybudget", small_space, objective)
+    for candidate in candidates[:4]:
+        writer.write(candidate)
+    reader = KeptStudy(journal, "anybudget", small_space, objective)
+    trials = reader.study.get_trials()
+    monkeypatch.setattr(reader.study, "get_trials", lambda deepcopy: [*trials[:1], *trials[2:]])
+    assert [c.key for c in reader.look()] == [c.key for c in candidates[:4]]
+
+
+def test_what_a_process_could_not_do_in_time_it_claims_again(
+    small_space, objective, journal, monkeypatch
+):
+    monkeypatch.setattr(claims_module, "RENEW_S", -1.0)  # at once too late
+    made = []
+    make = claims_module.Claims.make
+
+    def renew_from_the_third_on(self, storage, study_id, keys):
+        made.append(keys)
+        if len(made) == 3:
+            monkeypatch.setattr(claims_module, "RENEW_S", 1e9)
+        make(self, storage, study_id, keys)
+
+    monkeypatch.setattr(claims_module.Claims, "make", renew_from_the_third_on)
+    explored = explore(small_space, objective, n_trials=20, sampler="random", storage=journal)
+    assert explored.n_trials == 20
+    assert made[0] == made[1] == made[2] != made[3]

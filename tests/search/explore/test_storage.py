@@ -1,0 +1,301 @@
+"""Kept studies: resumed, shared, killed, torn, and refused where they are not ours."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+
+import optuna
+import pytest
+
+from anybudget.experiments import postgres_server
+from anybudget.search.explore import journal as journal_module
+from anybudget.search.explore import storage as storage_module
+from anybudget.search.explore.storage import open_storage, serve
+from anybudget.search.explore.study import BATCH, explore
+from anybudget.space.architecture import FIELDS
+
+# A search of the default space by the slowest sampler, which reports each kept batch on stdout.
+SEARCH = """
+import sys
+from anybudget.objectives.loss_at_time import LossAtTime
+from anybudget.presets.presets import load_device, load_law
+from anybudget.search.explore.study import explore
+from anybudget.presets.spaces import load_space
+
+storage, sampler, n_trials, seed = sys.argv[1:]
+objective = LossAtTime(device=load_device("tpu-v5e"), law=load_law(), time_budget_s=3600.0)
+explored = explore(
+    load_space(), objective, n_trials=int(n_trials), sampler=sampler, seed=int(seed),
+    storage=storage, on_progress=lambda n: print(n, flush=True),
+)
+print("done", explored.n_trials, explored.best.loss)
+"""
+
+
+def start(storage, *, sampler="random", n_trials, seed=0):
+    return subprocess.Popen(
+        [sys.executable, "-c", SEARCH, str(storage), sampler, str(n_trials), str(seed)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    """The number of trials that a search reports at its end."""
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    word, n_trials, _ = out.splitlines()[-1].split()
+    assert word == "done"
+    return int(n_trials)
+
+
+def kept(storage, name="anybudget"):
+    return optuna.load_study(study_name=name, storage=open_storage(str(storage))).trials
+
+
+def shapes(trials):
+    return [tuple(sorted(trial.params.items())) for trial in trials]
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return tmp_path / "study.journal"
+
+
+@pytest.fixture(params=["journal", "sqlite"])
+def url(request, tmp_path):
+    journal = str(tmp_path / "study.journal")
+    return journal if request.param == "journal" else f"sqlite:///{tmp_path / 'study.db'}"
+
+
+def test_a_kept_study_is_taken_up_where_it_stood(small_space, objective, url):
+    first = explore(small_space, objective, n_trials=10, sampler="random", storage=url)
+    assert len(kept(url)) == first.n_trials == 10
+    counts = []
+    second = explore(
+        small_space,
+        objective,
+        n_trials=25,
+        sampler="random",
+        storage=url,
+        on_progress=counts.append,
+    )
+    assert (second.n_trials, counts) == (25, [10, 15])
+    assert len(set(shapes(kept(url)))) == len(kept(url)) == 25
+    assert {c.key for c in first.candidates[1:]} <= {c.key for c in second.candidates}
+    assert second.best.loss <= first.best.loss
+
+
+def test_a_finished_study_answers_without_new_trials(small_space, objective, url):
+    first = explore(small_space, objective, n_trials=12, storage=url)
+    again = explore(small_space, objective, n_trials=12, storage=url)
+    assert len(kept(url)) == 12
+    assert [c.key for c in again.candidates] == [c.key for c in first.candidates]
+
+
+def test_a_kept_trial_reads_as_an_architecture_and_its_prediction(small_space, objective, url):
+    explored = explore(small_space, objective, n_trials=20, sampler="random", storage=url)
+    searched = {name for name in FIELDS if len(getattr(small_space, name)) > 1}
+    rows = {
+        tuple(row[n] for n in searched): row for c in explored.candidates for row in [c.as_dict()]
+    }
+    n_feasible = 0
+    for trial in kept(url):
+        assert set(trial.params) == searched
+        row = rows.get(tuple(trial.params[name] for name in searched))
+        (excess,) = trial.constraints.values()
+        assert (excess <= 0) == (row is not None)
+        if row:
+            n_feasible += 1
+            assert trial.value == row["predicted_loss"]
+            assert trial.user_attrs == {name: row[name] for name in row if name not in FIELDS}
+    assert 0 < n_feasible < 20
+
+
+def test_two_studies_lie_side_by_side_under_their_names(small_space, objective, url):
+    longer = dataclasses.replace(objective, time_budget_s=1200.0)
+    explore(small_space, objective, n_trials=4, storage=url, study_name="ten minutes")
+    explore(small_space, longer, n_trials=7, storage=url, study_name="twenty minutes")
+    assert len(kept(url, "ten minutes")) == 4
+    assert len(kept(url, "twenty minutes")) == 7
+
+
+def test_another_question_under_the_same_name_is_refused(small_space, objective, url):
+    explore(small_space, objective, n_trials=8, storage=url)
+    longer = dataclasses.replace(objective, time_budget_s=1200.0)
+    with pytest.raises(ValueError, match="searched another space, budget, device, law or the like"):
+        explore(small_space, longer, n_trials=20, storage=url)
+    assert len(kept(url)) == 8
+
+
+def test_someone_elses_study_of_that_name_is_refused(small_space, objective, url):
+    study = optuna.create_study(storage=open_storage(url), study_name="anybudget")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    with pytest.raises(ValueError, match="give it another --study name"):
+        explore(small_space, objective, n_trials=20, storage=url)
+    assert len(kept(url)) == 3
+
+
+def test_a_kill_loses_at_most_the_batch_in_flight(journal):
+    process = start(journal, sampler="tpe", n_trials=2000)
+    assert process.stdout
+    reported = 0
+    while reported < 3 * BATCH:
+        reported += int(process.stdout.readline())
+    os.kill(process.pid, signal.SIGKILL)
+    rest, _ = process.communicate()
+    reported += sum(map(int, rest.split()))
+    left = len(kept(journal))
+    assert reported <= left <= reported + BATCH
+    # The same command with fewer trials to go, so that the test stays short.
+    assert finish(start(journal, sampler="random", n_trials=left + 100)) == left + 100
+    trials = kept(journal)
+    assert len(set(shapes(trials))) == len(trials) == left + 100
+
+
+@pytest.mark.parametrize("cut", [1, 200, 700])
+def test_a_torn_last_line_costs_its_own_trial_alone(small_space, objective, journal, cut):
+    explore(small_space, objective, n_trials=30, sampler="random", storage=str(journal))
+    lines = journal.read_bytes().splitlines(keepends=True)
+    while b"predicted_loss" not in lines[-1]:
+        lines.pop()  # the released claim
+    whole = b"".join(lines)
+    assert len(lines[-1]) > 700
+    journal.write_bytes(whole[:-cut])
+    explored = explore(small_space, objective, n_trials=30, sampler="random", storage=str(journal))
+    assert explored.n_trials == 30
+    assert len(set(shapes(kept(journal)))) == len(kept(journal)) == 30
+    assert journal.read_bytes().startswith(b"\n".join(whole.splitlines()[:-1]))
+
+
+def test_a_journal_torn_in_its_first_line_is_begun_anew(small_space, objective, journal):
+    journal.write_bytes(b'{"op_c')
+    assert explore(small_space, objective, n_trials=10, storage=str(journal)).n_trials == 10
+    assert len(kept(journal)) == 10
+
+
+def test_the_lock_of_a_dead_process_is_broken(small_space, objective, journal, monkeypatch):
+    monkeypatch.setattr(journal_module, "LOCK_GRACE_S", 3)
+    explore(small_space, objective, n_trials=10, sampler="random", storage=str(journal))
+    os.symlink(journal, f"{journal}.lock")
+    explored = explore(small_space, objective, n_trials=20, sampler="random", storage=str(journal))
+    assert explored.n_trials == len(kept(journal)) == 20
+
+
+def test_two_processes_share_one_study(journal):
+    """With one seed between them, so that they would suggest the same if neither looked."""
+    both = [start(journal, n_trials=100) for _ in range(2)]
+    assert [finish(process) for process in both] == [100, 100]
+    trials = kept(journal)
+    assert len(trials) == len(set(shapes(trials))) == 100
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"my notes",
+        b"my notes\n",
+        b'{"a": 1}',
+        b'{"a": 1}\n',
+        b"5\n6\n",
+        b"[1, 2]\n",
+        b"\x00\xff\xfe binary",
+        b'{"op_code":0,"worker_id":"x"\nnot json\n{}\n',
+    ],
+)
+def test_a_file_that_is_no_journal_is_refused_and_left_as_it_was(
+    small_space, objective, journal, content
+):
+    journal.write_bytes(content)
+    with pytest.raises(ValueError, match="is not a study's journal; choose another file"):
+        explore(small_space, objective, n_trials=5, storage=str(journal))
+    assert journal.read_bytes() == content
+
+
+def test_a_folder_that_is_missing_or_no_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "none" / "study", tmp_path, tmp_path / "file" / "study"):
+        with pytest.raises(ValueError, match="a journal is a file in an existing folder, but got"):
+            open_storage(str(path))
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("parsecs://study", "Can't load plugin: sqlalchemy.dialects:parsecs"),
+        ("://", "Could not parse SQLAlchemy URL"),
+        ("sqlite://host:port/", "invalid literal"),
+        ("sqlite:////no/such/folder/study.db", "unable to open database file"),
+    ],
+)
+def test_a_url_that_is_none(url, reason):
+    with pytest.raises(ValueError, match=f"cannot open the storage '{url}': .*{reason}") as caught:
+        open_storage(url)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_database_that_is_none(tmp_path):
+    path = tmp_path / "notes.db"
+    path.write_text("my notes, which are long enough to have a header" * 10)
+    with pytest.raises(ValueError, match=r"cannot open the storage .*file is not a database"):
+        open_storage(f"sqlite:///{path}")
+
+
+def test_a_driver_that_is_missing(monkeypatch):
+    monkeypatch.setattr(storage_module.importlib.util, "find_spec", lambda name: None)
+    for url, extra in (("postgres://db/x", "postgres"), ("grpc://db:1", "grpc")):
+        with pytest.raises(ValueError, match=rf"pip install 'anybudget\[{extra}\]'"):
+            open_storage(url)
+
+
+def test_a_proxy_that_does_not_answer(monkeypatch):
+    monkeypatch.setattr(storage_module, "CONNECT_TIMEOUT_S", 0.2)
+    with pytest.raises(ValueError, match=r"no proxy answered within 0\.2 s; start one"):
+        open_storage("grpc://127.0.0.1:1")
+    with pytest.raises(ValueError, match="a proxy is given as grpc://host:port"):
+        open_storage("grpc://")
+
+
+def test_a_database_that_does_not_answer_and_a_wrong_password(postgres):
+    with pytest.raises(ValueError, match=r"x:\*\*\*@127.0.0.1:1/x': .*refused") as caught:
+        open_storage("postgresql://x:secret@127.0.0.1:1/x")
+    wrong = postgres.url().replace(postgres_server.PASSWORD, "secret")
+    with pytest.raises(ValueError, match="password authentication failed") as caught_too:
+        open_storage(wrong)
+    for one in (caught, caught_too):
+        assert "\n" not in str(one.value)
+        assert "secret" not in str(one.value)
+
+
+def test_a_database_lost_on_the_way(small_space, objective, tmp_path):
+    def lose(n):
+        (tmp_path / "study.db").write_bytes(b"")
+
+    with pytest.raises(ValueError, match=r"lost the storage .*study\.db"):
+        explore(
+            small_space,
+            objective,
+            n_trials=500,
+            storage=f"sqlite:///{tmp_path / 'study.db'}",
+            on_progress=lose,
+        )
+
+
+def test_sqlite_keeps_a_write_ahead_log(tmp_path):
+    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
+    assert isinstance(storage, optuna.storages.RDBStorage)
+    with storage.engine.connect() as connection:
+        for pragma, value in (("journal_mode", "wal"), ("synchronous", 1)):
+            assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
+    storage.engine.dispose()
+    with pytest.raises(ValueError, match="it has no file to keep a study in"):
+        open_storage("sqlite://")
+
+
+@pytest.mark.parametrize("url", ["study.journal", "grpc://127.0.0.1:1"])
+def test_a_proxy_serves_databases_alone(url):
+    with pytest.raises(ValueError, match="a proxy serves a database by its URL"):
+        serve(url, "127.0.0.1", 0, print)

@@ -1,0 +1,152 @@
+"""The main job: what it returns, what it certifies, what it warns of."""
+
+import dataclasses
+import json
+
+import pytest
+
+from anybudget.objectives.flags import flags
+from anybudget.search import find as find_module
+from anybudget.search.certify.scan import scan
+from anybudget.search.explore import study
+from anybudget.search.find import find
+from anybudget.space.architecture import FIELDS
+
+
+def test_a_certified_answer_is_the_scan(small_space, objective):
+    found = find(small_space, objective, top=5, distinct="architecture")
+    scanned = scan(small_space, objective, top=5)
+    assert found.certified
+    assert [c.key for c in found.candidates] == [c.key for c in scanned.candidates]
+    assert found.best.key == scanned.candidates[0].key
+    assert found.n_valid == scanned.n_valid
+    assert found.optuna_regret == 0
+
+
+def test_distinct_shapes_are_the_best_of_each_width_and_depth(small_space, objective):
+    every = scan(small_space, objective, top=10_000).candidates
+    best = {}
+    for candidate in every:
+        best.setdefault((candidate.arch.d_model, candidate.arch.n_layers), candidate)
+    expected = sorted(best.values(), key=lambda candidate: candidate.loss)
+    found = find(small_space, objective, top=6)
+    assert [c.key for c in found.candidates] == [c.key for c in expected[:6]]
+    assert [c.key for c in found.shapes] == [c.key for c in expected]
+
+
+def test_the_regret_is_optunas_best_above_the_optimum(small_space, objective, monkeypatch):
+    monkeypatch.setattr(study, "polish", lambda candidate, space, objective: candidate)
+    kwargs = {"n_trials": 5, "sampler": "random", "seed": 1}
+    explored = study.explore(small_space, objective, **kwargs)
+    optimum = scan(small_space, objective, top=1).candidates[0].loss
+    found = find(small_space, objective, **kwargs)
+    assert found.optuna_regret == pytest.approx(explored.best.loss - optimum, abs=1e-11)
+    assert explored.best.loss - optimum > 0.01
+    assert found.n_trials == 5
+
+
+@pytest.mark.parametrize("why", ["not asked for", "too large"])
+def test_without_a_certificate_it_says_so(small_space, objective, monkeypatch, why):
+    if why == "too large":
+        monkeypatch.setattr(find_module, "MAX_CERTIFIED", 5)
+    found = find(small_space, objective, certify=why == "too large", n_trials=50)
+    assert (found.certified, found.n_valid, found.optuna_regret) == (False, None, None)
+    assert found.warnings[-1].startswith("not certified: ")
+    assert found.candidates[0].arch in small_space
+
+
+def test_a_certified_search_answers_where_optuna_tried_nothing_that_fits(small_space, objective):
+    seeds = [
+        seed
+        for seed in range(20)
+        if not study.explore(small_space, objective, n_trials=1, seed=seed).candidates
+    ]
+    found = find(small_space, objective, n_trials=1, seed=seeds[0])
+    assert found.best.key == scan(small_space, objective, top=1).candidates[0].key
+    assert found.optuna_regret is None
+    with pytest.raises(ValueError, match="none of 1 architectures tried fits toy"):
+        find(small_space, objective, n_trials=1, seed=seeds[0], certify=False)
+
+
+def test_nothing_fits(small_space, objective):
+    hopeless = dataclasses.replace(objective, time_budget_s=1e-6)
+    with pytest.raises(ValueError, match="none of 768 architectures in the space fits toy and mak"):
+        find(small_space, hopeless)
+
+
+def test_the_warnings_are_flags_and_bounds_of_the_winner(small_space, objective):
+    found = find(small_space, objective)
+    told = flags(objective, found.best.arch, found.best.prediction)
+    bounds = small_space.bounds(found.best.arch)
+    assert bounds
+    assert found.warnings[: len(told)] == told
+    assert found.warnings[len(told) : -1] == [f"on a bound: {bound}" for bound in bounds]
+    assert "toy-law sees only parameters and tokens" in found.warnings[-1]
+
+
+def test_the_frame_has_every_quantity_on_the_way(small_space, objective):
+    frame = find(small_space, objective, top=8).frame
+    assert list(frame.columns) == [
+        *FIELDS,
+        "n_params",
+        "n_params_non_embedding",
+        "step_time_s",
+        "n_steps",
+        "n_tokens",
+        "tokens_per_param",
+        "memory_bytes",
+        "remat",
+        "sharding",
+        "predicted_loss",
+        "loss_behind_best",
+    ]
+    assert len(frame) == 8
+    best = frame.to_dict(orient="records")[0]
+    for row in frame.to_dict(orient="records"):
+        assert row["n_tokens"] == row["n_steps"] * row["batch_size"] * row["seq_len"]
+        assert row["tokens_per_param"] == row["n_tokens"] / row["n_params"]
+        assert row["loss_behind_best"] == row["predicted_loss"] - best["predicted_loss"]
+
+
+def test_as_dict_is_one_json_object(small_space, objective):
+    answer = json.loads(json.dumps(find(small_space, objective, top=3).as_dict(), allow_nan=False))
+    assert set(answer) >= {
+        "time_budget_s",
+        "device",
+        "law",
+        "n_valid",
+        "certified",
+        "optuna_regret",
+        "warnings",
+        "candidates",
+    }
+    assert answer["time_budget_s"] == 600
+    assert answer["device"]["name"] == "toy"
+    assert len(answer["candidates"]) == 3
+    assert type(answer["candidates"][0]["n_params"]) is int
+    assert type(answer["candidates"][0]["gated_mlp"]) is bool
+
+
+def test_progress_reaches_its_totals(small_space, objective):
+    done, totals = {"Optuna": 0, "certify": 0}, {}
+
+    def report(stage, n, total):
+        done[stage] += n
+        totals[stage] = total
+
+    find(small_space, objective, n_trials=70, on_progress=report)
+    assert done == totals == {"Optuna": 70, "certify": 768}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"top": 0}, "`top` must be at least 1, but got 0"),
+        ({"n_trials": 0}, "`n_trials` must be at least 1, but got 0"),
+        ({"distinct": "width"}, "`distinct` must be shape or architecture, but got 'width'"),
+        ({"sampler": "annealing"}, "a sampler is one of auto, .* but got 'annealing'"),
+    ],
+)
+def test_refused(small_space, objective, change, message):
+    with pytest.raises(ValueError, match=message):
+        find(small_space, objective, **change)

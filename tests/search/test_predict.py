@@ -1,0 +1,104 @@
+"""One architecture's prediction and its breakdown."""
+
+import json
+
+import pytest
+
+from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step, n_params
+from anybudget.objectives.cost.remat import remat_code
+from anybudget.search.candidate import Candidate
+from anybudget.search.predict import predict_one
+from anybudget.show.terminal.found import show_prediction
+from anybudget.space.architecture import Architecture
+
+SHAPE = {"d_model": 128, "n_layers": 3, "vocab_size": 1000}
+ARCH = Architecture.from_shape(**SHAPE, seq_len=1024, batch_size=8)
+
+
+def test_it_has_the_keys_and_values_of_a_candidate(objective):
+    answer = predict_one(objective, SHAPE)
+    candidate = Candidate.of(ARCH, objective).as_dict()
+    assert {name: answer[name] for name in candidate} == candidate
+    assert (answer["device"], answer["law"], answer["time_budget_s"]) == ("toy", "toy-law", 600)
+    assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+
+
+@pytest.mark.parametrize("remat", ["none", "dots", "layer"])
+def test_the_parts_add_up(objective, remat):
+    asked = Candidate.of(ARCH, objective).prediction
+    answer = predict_one(
+        type(objective)(
+            device=objective.device, law=objective.law, time_budget_s=600.0, remat=remat
+        ),
+        SHAPE,
+    )
+    again = remat_code(remat)
+    sums = {
+        name: sum(part[name] for part in answer["parts"].values())
+        for name in ("n_params", "memcpys", "flops", "step_time_s")
+    }
+    assert sums["n_params"] == n_params(ARCH) == asked.n_params
+    assert sums["memcpys"] == memcpys_per_step(ARCH, remat=again)
+    assert sums["flops"] == flops_per_step(ARCH, remat=again)
+    assert sums["step_time_s"] == pytest.approx(answer["step_time_s"], rel=1e-12)
+    assert answer["remat"] == remat
+
+
+def test_on_several_chips_communication_is_a_part(chips):
+    answer = predict_one(chips, SHAPE | {"seq_len": 64})
+    parts = answer["parts"]
+    total_s = sum(part["step_time_s"] for part in parts.values())
+    assert total_s == pytest.approx(answer["step_time_s"], rel=1e-12)
+    share = Architecture.from_shape(**SHAPE, seq_len=64, batch_size=2)
+    assert sum(part["flops"] for part in parts.values()) == flops_per_step(share)
+    assert parts["communication"]["step_time_s"] > 0
+    assert (answer["n_chips"], answer["sharding"]) == (4, "full")
+    assert "4 chips, fully sharded, 2 sequences each." in "".join(
+        line for line in show_prediction(answer, chips) if isinstance(line, str)
+    )
+
+
+def test_a_tied_embedding_has_parameters_and_its_logits_have_work(objective):
+    parts = predict_one(objective, SHAPE)["parts"]
+    assert parts["embedding"]["n_params"] == 1000 * 128
+    assert (parts["embedding"]["flops"], parts["logits"]["n_params"]) == (0, 0)
+    assert parts["logits"]["flops"] == 3 * 2 * 8 * 1024 * 128 * 1000
+
+
+def test_what_does_not_fit_is_told(objective):
+    answer = predict_one(objective, SHAPE | {"vocab_size": 32000})
+    assert answer["warnings"][0].startswith("does not fit: ")
+
+
+def test_a_config_instead_of_a_shape(objective, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(
+        json.dumps(
+            {
+                "model_type": "gpt2",
+                "n_embd": 64,
+                "n_layer": 2,
+                "n_head": 2,
+                "vocab_size": 500,
+            }
+        )
+    )
+    answer = predict_one(objective, {"batch_size": 2}, path)
+    assert (answer["d_model"], answer["d_ff"], answer["batch_size"]) == (64, 256, 2)
+    assert answer["warnings"][-1].startswith(f"{path}: biases, learned positions")
+    with pytest.raises(ValueError, match="--config already says `d_model`; leave one of them out"):
+        predict_one(objective, {"d_model": 64}, path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "`d_model` is missing; give --d-model, or --config config.json"),
+        ({"d_model": 128}, "`n_layers` is missing; give --n-layers, or --config config.json"),
+        ({"d_model": 100, "n_layers": 2}, "`d_head` must divide `d_model`"),
+        ({"d_model": 128, "n_layers": 2, "n_kv_heads": 3}, "`n_kv_heads` must divide `n_heads`"),
+    ],
+)
+def test_refused(objective, fields, message):
+    with pytest.raises(ValueError, match=message):
+        predict_one(objective, fields)

@@ -1,0 +1,79 @@
+"""What every trainer is told: the recipe's rates as one, and refusals with a way out."""
+
+import dataclasses
+
+import pytest
+
+from anybudget.show.export.brief import commented, refuse
+from anybudget.show.export.hf import to_hf
+from anybudget.show.export.maxtext import to_maxtext
+from anybudget.show.export.nanogpt import to_nanogpt
+from anybudget.validation.training.recipe import Recipe
+
+
+def test_one_rate_and_a_weight_decay_that_shrinks_as_much(plan_for):
+    plan = plan_for(d_model=128)
+    # 0.004 at a width of 256, in proportion to 1 / fan-in.
+    assert plan.learning_rate == 0.008
+    assert plan.learning_rate * plan.weight_decay == pytest.approx(0.004 * 0.1)
+
+
+def test_a_small_batch_has_a_small_rate_and_the_decay_of_any(plan_for):
+    plan, small = plan_for(), dataclasses.replace(plan_for(), recipe=Recipe())
+    # 32 tokens a step are a 64th of the base.
+    assert small.learning_rate == plan.learning_rate / 8
+    assert small.weight_decay == plan.weight_decay
+
+
+def test_steps_are_those_of_the_prediction_and_a_tenth_warms_up(plan_for):
+    plan = plan_for()
+    assert plan.n_steps * plan.arch.tokens_per_step == plan.candidate.prediction.n_tokens
+    assert plan.n_warmup_steps == round(plan.n_steps / 10)
+
+
+@pytest.mark.parametrize("n_chips", [1, 2])
+def test_each_chip_has_its_share_of_the_batch(plan_for, n_chips):
+    plan = plan_for()
+    device = dataclasses.replace(plan.objective.device, interconnect_bytes_per_s=1e9)
+    many = dataclasses.replace(plan.objective, device=device, n_chips=n_chips)
+    plan = dataclasses.replace(plan, objective=many)
+    configs = [
+        to_hf(plan).config["training_args.json"],
+        to_maxtext(plan).config,
+        to_nanogpt(plan).config,
+    ]
+    found = [value for one in configs for name, value in one.items() if "batch_size" in name]
+    assert found == [2 // n_chips] * 3
+    assert configs[2]["gradient_accumulation_steps"] == n_chips
+    told = "for 2 devices, data parallel" if n_chips == 2 else "for one device; for n, divide"
+    for export in (to_hf, to_maxtext, to_nanogpt):
+        assert any(told in note for note in export(plan).notes)
+
+
+def test_the_dtype_is_the_devices(plan_for):
+    plan = plan_for()
+    device = dataclasses.replace(plan.objective.device, dtype="bfloat16")
+    other = dataclasses.replace(plan, objective=dataclasses.replace(plan.objective, device=device))
+    assert (plan.is_bfloat16, other.is_bfloat16) == (False, True)
+
+
+def test_all_that_one_rate_cannot_say_is_a_comment(plan_for):
+    plan = plan_for(d_model=128, n_layers=2, d_ff=512)
+    text = commented(plan, "Trainer", ["it is slow"], "run FILE", "a: 1\n")
+    *comments, empty, body = text.splitlines()
+    assert all(line.startswith("#") for line in comments)
+    assert (empty, body) == ("", "a: 1")
+    assert "# Start: run FILE" in comments
+    assert "# - it is slow" in comments
+    rows = [line.removeprefix("# ").split() for line in comments]
+    # Twice as wide as the base and half as deep; see `recipe.scales`.
+    assert ["embedding", "0.06", "normal,", "spread", "0.2"] in rows
+    assert ["qkv", "0.008", "normal,", "spread", "0.08839"] in rows
+    assert ["mlp_down", "0.005657", "normal,", "spread", "0.03125"] in rows
+    assert ["final_norm", "0.0024", "all", "0.6"] in rows
+
+
+def test_a_refusal_names_what_clashes_and_the_search_that_avoids_it():
+    refuse("trainer", {})
+    with pytest.raises(ValueError, match=r"trainer cannot have x=1, y=2; .* --set x=0 --set y=0$"):
+        refuse("trainer", {"x=1": "x=0", "y=2": "y=0 x=0"})

@@ -1,0 +1,141 @@
+"""Architectures from Hugging Face configs, against the released models' sizes."""
+
+import json
+
+import pytest
+
+from anybudget.objectives.cost.counts import n_params
+from anybudget.space.architecture import Architecture
+from anybudget.space.hf_config import architecture_from_hf, hf_from_architecture
+
+LLAMA_3_8B = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 14336,
+    "vocab_size": 128256,
+    "tie_word_embeddings": False,
+    "rope_theta": 500000.0,
+}
+GPT2 = {
+    "model_type": "gpt2",
+    "n_embd": 768,
+    "n_layer": 12,
+    "n_head": 12,
+    "n_inner": None,
+    "vocab_size": 50257,
+    "n_positions": 1024,
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(config):
+        path = tmp_path / "config.json"
+        path.write_text(config if isinstance(config, str) else json.dumps(config))
+        return path
+
+    return write
+
+
+def test_llama_3_8b(write):
+    arch, note = architecture_from_hf(write(LLAMA_3_8B), seq_len=8192, batch_size=1)
+    assert n_params(arch) == 8_030_261_248
+    assert (arch.seq_len, arch.batch_size, note) == (8192, 1, "")
+
+
+def test_gpt2_without_what_the_note_leaves_out(write):
+    arch, note = architecture_from_hf(write(GPT2))
+    # The released 124,439,808 less learned positions, biases of 12 layers and the norms' shifts.
+    biases = 12 * (3 * 768 + 768 + 3072 + 768)
+    assert n_params(arch) == 124_439_808 - 1024 * 768 - biases - 25 * 768
+    assert note == "biases, learned positions and the norms' shifts are not counted"
+    assert arch.tied_embeddings
+
+
+def test_qwen3_has_heads_that_do_not_fill_the_width(write):
+    # Qwen3-0.6B, 596,049,920 parameters with 28 layers of two norms of 128 that are not counted.
+    config = {
+        "model_type": "qwen3",
+        "hidden_size": 1024,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "intermediate_size": 3072,
+        "vocab_size": 151936,
+        "tie_word_embeddings": True,
+    }
+    arch, note = architecture_from_hf(write(config))
+    assert n_params(arch) == 596_049_920 - 28 * 2 * 128
+    assert "norms on queries and keys" in note
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "lama"}, "`model_type` 'lama' is not a known decoder; did you mean llama"),
+        ({"model_type": "bert"}, "`model_type` 'bert' is not a known decoder"),
+        ({"model_type": None}, "`model_type` None is not a known decoder"),
+        ({"model_type": ["llama"]}, r"`model_type` \['llama'\] is not a known decoder"),
+        ({"hidden_size": None}, "`hidden_size` must be a whole number >= 1, but got None"),
+        ({"hidden_size": "4096"}, "`hidden_size` must be a whole number >= 1, but got '4096'"),
+        ({"num_hidden_layers": 0}, "`num_hidden_layers` must be a whole number >= 1, but got 0"),
+        ({"vocab_size": True}, "`vocab_size` must be a whole number >= 1, but got True"),
+        ({"num_key_value_heads": 5}, "`n_kv_heads` must divide `n_heads`"),
+        ({"num_attention_heads": 24}, "heads must divide the width, but got 24 heads and a width"),
+        ({"tie_word_embeddings": "no"}, "`tie_word_embeddings` must be true or false"),
+    ],
+)
+def test_a_config_that_does_not_fit(write, change, message):
+    with pytest.raises(ValueError, match=message):
+        architecture_from_hf(write(LLAMA_3_8B | change))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (json.dumps(LLAMA_3_8B)[:80], "config.json is not valid JSON"),
+        ("", "config.json is not valid JSON"),
+        ("[1, 2]", "config.json must hold a JSON object, but holds a list"),
+    ],
+)
+def test_a_file_that_is_no_config(write, text, message):
+    with pytest.raises(ValueError, match=message):
+        architecture_from_hf(write(text))
+
+
+SHAPE = {"d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff": 96, "vocab_size": 300}
+VARIANTS = {
+    "plain": {},
+    "gated": {"gated_mlp": True},
+    "grouped": {"n_kv_heads": 2},
+    "gated-grouped": {"gated_mlp": True, "n_kv_heads": 1},
+    "untied": {"tied_embeddings": False},
+    "gated-untied": {"gated_mlp": True, "tied_embeddings": False},
+    "wide-heads": {"d_head": 32},
+    "gated-narrow-heads": {"gated_mlp": True, "d_head": 8, "n_kv_heads": 2},
+    "heads-do-not-divide": {"gated_mlp": True, "n_heads": 6, "n_kv_heads": 3, "d_head": 16},
+}
+
+
+@pytest.mark.parametrize("fields", VARIANTS.values(), ids=VARIANTS)
+def test_transformers_builds_our_parameter_count_and_we_read_it_back(write, fields):
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    arch = Architecture.from_shape(**(SHAPE | fields))
+    path = write(hf_from_architecture(arch))
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path.parent))
+    assert sum(parameter.numel() for parameter in model.parameters()) == n_params(arch)
+    shape = {"seq_len": arch.seq_len, "batch_size": arch.batch_size}
+    assert architecture_from_hf(path, **shape) == (arch, "")
+
+
+def test_transformers_has_no_plain_model_whose_heads_do_not_divide_the_width():
+    arch = Architecture.from_shape(**(SHAPE | {"n_heads": 6, "d_head": 16}))
+    with pytest.raises(ValueError, match=r"must divide `d_model` .* n_heads=6, d_model=64"):
+        hf_from_architecture(arch)

@@ -1,0 +1,317 @@
+"""Choosing what to train, training it once, and surviving a kill, with a cheap trainer."""
+
+import dataclasses
+import datetime
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from anybudget.objectives.cost.counts import n_params, n_params_non_embedding
+from anybudget.objectives.cost.remat import FULL_HEADS, PADDED_HEADS
+from anybudget.objectives.uncertainty import Draws
+from anybudget.search.candidate import Candidate
+from anybudget.search.find import find
+from anybudget.search.result import Result
+from anybudget.show.save import save, save_confirmation
+from anybudget.validation.confirm.choose import MIN_CONTRAST_STEPS, choose
+from anybudget.validation.confirm.confirm import confirm
+from anybudget.validation.confirm.confirmed import load_confirmed
+from anybudget.validation.runs import Run, read_rows
+from anybudget.validation.training.model import FUSED_KERNELS
+
+
+@pytest.fixture
+def found(small_space, objective):
+    space = dataclasses.replace(small_space, vocab_size=(512,), batch_size=(4,))
+    quick = dataclasses.replace(objective, time_budget_s=4.0)
+    return find(space, quick, top=4, n_trials=1)
+
+
+@pytest.fixture
+def result(found):
+    return Result(space=found.space, objective=found.objective, candidates=found.candidates)
+
+
+class Trainer:
+    """Answers at once: a tenth slower than predicted, and a nat better; or is killed."""
+
+    def __init__(self, objective, killed_after=None):
+        self.objective, self.killed_after, self.calls = objective, killed_after, []
+
+    def __call__(self, arch, tokens, *, time_budget_s, seed, **settings):
+        if len(self.calls) == self.killed_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.calls.append((arch, seed))
+        self.attention = settings["execution"].attention
+        settings["checkpoint_dir"].mkdir(parents=True)
+        at_time = dataclasses.replace(self.objective, time_budget_s=time_budget_s)
+        predicted = Candidate.of(arch, at_time).prediction
+        return Run(
+            **arch.as_dict(),
+            corpus=tokens.corpus,
+            corpus_fingerprint=tokens.corpus_fingerprint,
+            seed=seed,
+            device=settings["device_name"],
+            recipe="none",
+            learning_rate=1e-3,
+            time_budget_s=time_budget_s,
+            n_params=n_params(arch),
+            n_params_non_embedding=n_params_non_embedding(arch),
+            status="ok",
+            n_steps=predicted.n_steps,
+            n_tokens=predicted.n_tokens,
+            step_time_s=1.1 * predicted.step_time_s,
+            measured_loss=predicted.predicted_loss - 1 + 0.001 * seed,
+            started=datetime.datetime.now(datetime.UTC),
+            versions="none",
+        )
+
+
+def test_the_choice(result):
+    objective, entries = choose(result, top=3, contrast=5)
+    assert objective == result.objective
+    assert [entry.role for entry in entries] == ["top"] * 3 + ["contrast"] * 5
+    assert [e.candidate.arch for e in entries[:3]] == [c.arch for c in result.candidates[:3]]
+    contrast = [entry.candidate for entry in entries[3:]]
+    shapes = {c.shape for c in contrast}
+    assert len(shapes) == 5
+    assert not shapes & {c.shape for c in result.candidates[:3]}
+    assert all(c.arch in result.space and c.prediction.feasible for c in contrast)
+    assert all(c.prediction.n_steps >= MIN_CONTRAST_STEPS for c in contrast)
+    losses = [c.loss for c in contrast]
+    assert losses == sorted(losses)
+    assert losses[0] > result.candidates[0].loss
+    assert choose(result, top=3, contrast=5)[1] == entries
+    assert choose(result, top=3, contrast=5, seed=1)[1] != entries
+
+
+def test_less_time_is_predicted_anew(result):
+    objective, entries = choose(result, top=2, contrast=1, scale=0.25)
+    assert objective.time_budget_s == 1.0
+    for entry in entries:
+        assert entry.candidate == Candidate.of(entry.candidate.arch, objective)
+    best = find(result.space, objective, top=1, n_trials=1).candidates[0]
+    assert best.arch != result.candidates[0].arch
+    assert [e.role for e in entries] == ["top", "top", "best in 1s", "contrast"]
+    assert entries[2].candidate.arch == best.arch
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"top": 0}, "`top` must be at least 1, but got 0"),
+        ({"contrast": -1}, "`contrast` must be at least 0, but got -1"),
+        ({"scale": 0}, "`scale` must be above 0 and at most 1, but got 0"),
+        ({"scale": float("nan")}, "`scale` must be above 0"),
+        ({"scale": 1e-3}, r"at least 10 steps, but 0.004s hold \d of .* take more time"),
+    ],
+)
+def test_a_choice_that_cannot_be(result, choice, message):
+    with pytest.raises(ValueError, match=message):
+        choose(result, **choice)
+
+
+def test_chips_that_are_not_here_are_refused_before_anything_is_read(result, text, tmp_path):
+    device = dataclasses.replace(result.objective.device, interconnect_bytes_per_s=1e9)
+    objective = dataclasses.replace(result.objective, device=device, n_chips=4)
+    many = dataclasses.replace(result, objective=objective)
+    with pytest.raises(ValueError, match="for 4 chips, but JAX finds 1 here; start the command on"):
+        run(many, text, tmp_path, Trainer(objective), top=1, contrast=0)
+
+
+def test_fused_attention_trains_with_a_kernel_and_is_another_run(
+    result, text, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(FUSED_KERNELS, "cpu", "xla")
+    monkeypatch.setitem(FULL_HEADS, "cpu", 128)
+    monkeypatch.setitem(PADDED_HEADS, "cpu", 1)
+    fused = dataclasses.replace(result.objective, attention="fused")
+    for objective, attention in ((result.objective, "einsum"), (fused, "xla")):
+        trainer = Trainer(objective)
+        asked = dataclasses.replace(result, objective=objective)
+        run(asked, text, tmp_path, trainer, top=1, contrast=0)
+        assert len(trainer.calls) == 1
+        assert trainer.attention == attention
+        again = Trainer(objective)
+        run(asked, text, tmp_path, again, top=1, contrast=0)
+        assert not again.calls
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_chips", "message"),
+    [
+        ("tpu", 4, "one chip here, but the result is for 4; search again"),
+        ("tpu", 1, "a TPU's fused attention takes a `seq_len` of 128, .* but got 64"),
+        (
+            "gpu",
+            1,
+            "fused attention takes a `d_head` of up to 128 that 8 divides, but got 4",
+        ),
+    ],
+)
+def test_what_a_fused_kernel_does_not_take(result, text, tmp_path, kind, n_chips, message):
+    device = dataclasses.replace(result.objective.device, kind=kind, interconnect_bytes_per_s=1e9)
+    objective = dataclasses.replace(
+        result.objective, device=device, attention="fused", n_chips=n_chips
+    )
+    arch = dataclasses.replace(result.candidates[0].arch, n_heads=16, n_kv_heads=16, d_head=4)
+    asked = dataclasses.replace(
+        result, objective=objective, candidates=[Candidate.of(arch, objective)]
+    )
+    with pytest.raises(ValueError, match=message):
+        run(asked, text, tmp_path, Trainer(objective), top=1, contrast=0)
+
+
+def test_losses_of_different_texts_are_not_compared(result):
+    arch = dataclasses.replace(result.candidates[1].arch, seq_len=128)
+    candidates = [result.candidates[0], Candidate.of(arch, result.objective)]
+    mixed = dataclasses.replace(result, candidates=candidates)
+    assert choose(mixed, top=1)[1][0].candidate == candidates[0]
+    with pytest.raises(ValueError, match=r"one `seq_len`, but the result's best have \[64, 128\]"):
+        choose(mixed, top=2)
+
+
+def run(result, text, tmp_path, train, **settings):
+    return confirm(
+        result, tmp_path / "out", train_one=train, corpus=str(text), cache_dir=tmp_path, **settings
+    )
+
+
+def test_predicted_and_measured_meet(result, text, tmp_path):
+    lines = []
+    train = Trainer(result.objective)
+    confirmation = run(
+        result, text, tmp_path, train, n_seeds=2, top=2, contrast=3, on_progress=lines.append
+    )
+    comparison = confirmation.comparison
+    assert comparison.regret_nats == 0
+    assert comparison.seed_noise_nats == pytest.approx(0.001 / 2**0.5)
+    assert comparison.loss.spearman == pytest.approx(1.0)
+    assert comparison.loss.mean_error == pytest.approx(0.9995)
+    assert comparison.log_step_time.r_squared_of_line == pytest.approx(1.0)
+    assert "the ranking held (Spearman 1.00 over 5 models)" in confirmation.verdict
+    assert "the law is of none and training was on words.txt" in confirmation.verdict
+    rows = read_rows(tmp_path / "out/runs.csv", Run)
+    assert [(row.architecture, row.seed) for row in rows] == train.calls
+    assert [seed for _, seed in train.calls] == [0] * 5 + [1] * 5
+    assert [line[:6] for line in lines if line.startswith("[")] == [
+        f"[{n}/10]"[:6] for n in range(1, 11)
+    ]
+    assert not list((tmp_path / "out").glob("checkpoints/*"))
+
+
+# What a process of its own runs, to be killed when it has trained two models.
+KILLED = """
+import importlib.util, pathlib, sys
+from anybudget.search.result import load_result
+from anybudget.validation.confirm.confirm import confirm
+spec = importlib.util.spec_from_file_location("its_trainer", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+folder = pathlib.Path(sys.argv[2])
+result = load_result(folder)
+trainer = module.Trainer(result.objective, killed_after=2)
+confirm(result, folder / "out", corpus=str(folder / "words.txt"), cache_dir=folder,
+        train_one=trainer, top=2, contrast=2)
+"""
+
+
+def test_after_a_kill_nothing_is_lost_and_nothing_done_twice(result, found, text, tmp_path):
+    save(found, tmp_path, command="find", seed=0)
+    command = [sys.executable, "-c", KILLED, __file__, str(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    kept = read_rows(tmp_path / "out/runs.csv", Run)
+    assert len(kept) == 2
+
+    again = Trainer(result.objective)
+    confirmation = run(result, text, tmp_path, again, top=2, contrast=2)
+    rows = read_rows(tmp_path / "out/runs.csv", Run)
+    assert rows[:2] == kept
+    assert [(row.architecture, row.seed) for row in rows[2:]] == again.calls
+    assert len({row.architecture for row in rows}) == len(rows) == 4
+    assert [len(model.runs) for model in confirmation.comparison.models] == [1] * 4
+
+
+def test_more_seeds_leave_the_earlier_ones(result, text, tmp_path):
+    run(result, text, tmp_path, Trainer(result.objective), top=2, contrast=1)
+    more = Trainer(result.objective)
+    run(result, text, tmp_path, more, top=2, contrast=1, n_seeds=2)
+    assert [seed for _, seed in more.calls] == [1] * 3
+    assert len(read_rows(tmp_path / "out/runs.csv", Run)) == 6
+
+
+def test_another_time_is_another_run(result, text, tmp_path):
+    first, second = Trainer(result.objective), Trainer(result.objective)
+    run(result, text, tmp_path, first, top=1, contrast=0)
+    run(result, text, tmp_path, second, top=1, contrast=0, scale=0.5)
+    assert len(second.calls) == 2
+
+
+def test_steps_of_another_speed_are_told_of(result, text, tmp_path):
+    device = dataclasses.replace(result.objective.device, utilisation=0.5)
+    train = Trainer(dataclasses.replace(result.objective, device=device))
+    confirmation = run(result, text, tmp_path, train, top=2, contrast=0)
+    # Half the rates take twice the time, and the trainer a tenth more.
+    assert any("steps took 2.2 times as long as predicted" in w for w in confirmation.warnings)
+    quick = run(result, text, tmp_path / "quick", Trainer(result.objective), top=2, contrast=0)
+    n_epochs = max(row.n_tokens for row in read_rows(tmp_path / "quick/out/runs.csv", Run))
+    n_epochs /= len(quick.tokens.train)
+    only = f"the text was read up to {n_epochs:.1f} times over: it is shorter than the training"
+    assert quick.warnings == [only]
+
+
+def test_the_files(result, text, tmp_path):
+    confirmation = run(result, text, tmp_path, Trainer(result.objective), top=2, contrast=2)
+    save_confirmation(confirmation, tmp_path / "out", command="anybudget confirm")
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"runs.csv", "models.csv", "confirm.json", "confirm.png"} <= written
+    assert (tmp_path / "out/confirm.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_report_reads_what_confirm_writes(result, text, tmp_path):
+    confirmation = run(result, text, tmp_path, Trainer(result.objective), top=2, contrast=1)
+    assert load_confirmed(tmp_path) is None
+    (tmp_path / "confirm").mkdir()
+    save_confirmation(confirmation, tmp_path / "confirm", command="anybudget confirm")
+    confirmed = load_confirmed(tmp_path)
+    assert confirmed is not None
+    comparison = confirmation.comparison
+    assert (confirmed.verdict, confirmed.loss) == (confirmation.verdict, comparison.loss)
+    for model, trained in zip(confirmed.models, comparison.models, strict=True):
+        assert (model.label, model.measured_losses) == (trained.label, trained.losses)
+        assert model.predicted_loss == trained.candidate.loss
+
+
+def test_another_kind_of_machine(result, text, tmp_path):
+    tpu = dataclasses.replace(result.objective.device, kind="tpu")
+    with pytest.raises(ValueError, match="toy is a tpu, but JAX finds a cpu on this machine; run"):
+        run(result, text, tmp_path, Trainer(result.objective), device=tpu)
+
+
+def test_no_seeds(result, text, tmp_path):
+    with pytest.raises(ValueError, match="`seeds` must be at least 1, but got 0"):
+        run(result, text, tmp_path, Trainer(result.objective), n_seeds=0)
+
+
+def test_the_chances_before_training(result, text, tmp_path):
+    """Without uncertainty the predicted winner has all the chance."""
+    law, device = result.objective.law, result.objective.device
+    draws = Draws(
+        laws=np.array([[law.E, law.A, law.B, law.alpha, law.beta]]),
+        law_residual=0.0,
+        seconds_per_unit=np.array([list(device.step_time_model.seconds_per_unit.values())]),
+        time_residual=0.0,
+    )
+    confirmation = confirm(
+        result, tmp_path, corpus=str(text), cache_dir=tmp_path / "cache", draws=draws,
+        train_one=Trainer(result.objective), top=2, contrast=1,
+    )  # fmt: skip
+    winner = confirmation.comparison.winner.label
+    assert confirmation.p_best == {winner: 1.0} | dict.fromkeys(
+        [m.label for m in confirmation.comparison.models if m.label != winner], 0.0
+    )
+    assert confirmation.as_dict()["p_best"] == confirmation.p_best

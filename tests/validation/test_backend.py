@@ -1,0 +1,38 @@
+import dataclasses
+
+from anybudget.machines import machine
+from anybudget.machines.machine import cpu_name
+from anybudget.objectives.cost.step_time import StepTimeModel
+from anybudget.validation.backend import machine_name, machine_warning
+
+
+def test_a_cpu_is_named_as_its_processor():
+    assert cpu_name() == machine_name("cpu")
+
+
+def test_a_device_of_another_machine_is_warned_of(device):
+    model = StepTimeModel(name="flops", seconds_per_unit={"flops": 1e-12, "steps": 0.0})
+
+    def calibrated_on(machine):
+        return dataclasses.replace(
+            device, step_time=model, basis="measured", calibration={"machine": machine}
+        )
+
+    assert machine_warning(device) is None  # from a datasheet
+    assert machine_warning(calibrated_on(cpu_name())) is None
+    warning = machine_warning(calibrated_on("Abacus 2"))
+    assert "toy was calibrated on Abacus 2, but this machine is " + cpu_name() in (warning or "")
+
+
+def test_a_plan_for_an_accelerator_elsewhere_is_no_mistake(device, monkeypatch):
+    gpu = dataclasses.replace(
+        device,
+        kind="gpu",
+        step_time=StepTimeModel(name="flops", seconds_per_unit={"flops": 1e-12, "steps": 0.0}),
+        basis="measured",
+        calibration={"machine": "Abacus 100"},
+    )
+    monkeypatch.setattr(machine, "ACCELERATORS", ())
+    assert machine_warning(gpu) is None
+    monkeypatch.setattr(machine, "ACCELERATORS", ("/",))
+    assert "calibrated on Abacus 100" in (machine_warning(gpu) or "")

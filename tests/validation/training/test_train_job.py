@@ -1,0 +1,75 @@
+"""Training on an engine gives the rows that training here gives."""
+
+import dataclasses
+import shutil
+
+import pytest
+
+from anybudget.machines.engines import Engine
+from anybudget.machines.machine import count_cores
+from anybudget.search.find import find
+from anybudget.search.result import Result
+from anybudget.validation.confirm.confirm import confirm
+from anybudget.validation.runs import Run, read_rows
+from anybudget.validation.training.corpus import load_corpus
+from anybudget.validation.training.tokens import prepare_tokens
+from anybudget.validation.training.train import train
+from anybudget.validation.training.train_job import open_text, training
+
+TIMINGS = {"step_time_s", "step_time_spread", "tokens_per_s", "mfu", "started"}
+
+
+def twelve_steps(arch, tokens, *, time_budget_s, **settings):
+    """As `train`, but for so many steps, so that two runs are equal."""
+    run = train(arch, tokens, n_steps=12, n_heldout_tokens=2048, **settings)
+    return run.model_copy(update={"time_budget_s": time_budget_s})
+
+
+def rows_by_model(folder):
+    rows = read_rows(folder / "runs.csv", Run)
+    assert len({row.architecture for row in rows}) == len(rows)
+    return {row.architecture: row.model_dump(exclude=TIMINGS) for row in rows}
+
+
+@pytest.mark.skipif(count_cores() < 2, reason="two workers need two cores")
+def test_two_workers_confirm_what_one_does(small_space, objective, text, tmp_path):
+    small = {"d_model": (64,), "n_layers": (1, 2), "vocab_size": (512,), "batch_size": (4,)}
+    space = dataclasses.replace(small_space, **small)
+    found = find(space, dataclasses.replace(objective, time_budget_s=4.0), top=2, n_trials=1)
+    result = Result(space=found.space, objective=found.objective, candidates=found.candidates)
+    what = {"corpus": str(text), "cache_dir": tmp_path, "train_one": twelve_steps}
+    what |= {"top": 2, "contrast": 0}
+    confirm(result, tmp_path / "one", **what)
+    lines = []
+    engine = Engine(n_workers=2, n_cores=1)
+    confirmation = confirm(
+        result, tmp_path / "two", engine=engine, on_progress=lines.append, **what
+    )
+    assert rows_by_model(tmp_path / "two") == rows_by_model(tmp_path / "one")
+    assert [line[:5] for line in lines[-2:]] == ["[1/2]", "[2/2]"]
+    assert len(confirmation.machines) == 1
+    # Neither jobs nor checkpoints are left, and nothing is trained again.
+    assert [path.name for path in (tmp_path / "two").iterdir()] == ["runs.csv"]
+    again = confirm(result, tmp_path / "two", engine=engine, **what)
+    assert again.comparison.as_dict() == confirmation.comparison.as_dict()
+    assert again.machines == frozenset()
+
+
+def test_a_text_is_the_drivers_or_the_same_made_anew(text, tmp_path, small_space, objective):
+    tokens = prepare_tokens(load_corpus(text), vocab_size=512, cache_dir=tmp_path / "driver")
+    arguments = training(
+        train,
+        next(iter(find(small_space, objective, top=1, n_trials=1).candidates)).arch,
+        tokens,
+        read={"name_or_path": str(text)},
+        device=objective.device,
+        checkpoint=tmp_path / "checkpoint",
+    )
+    assert arguments["train"] == "anybudget.validation.training.train:train"
+    mapped = open_text(**arguments["text"])
+    assert (mapped.train == tokens.train).all()
+    assert mapped.fingerprint == tokens.fingerprint
+    shutil.rmtree(tmp_path / "driver")
+    text.write_text(text.read_text() + "\n<|doc|>\nOne more.")
+    with pytest.raises(ValueError, match=r"the text of words\.txt must be the same on every"):
+        open_text(**arguments["text"])

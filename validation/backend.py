@@ -1,0 +1,65 @@
+"""What JAX finds on this machine, and whether a device's numbers are of it."""
+
+from __future__ import annotations
+
+from ..machines.machine import cpu_name, has_accelerator
+from ..objectives.device import Device
+
+
+def machine_name(kind: str) -> str:
+    """What a step time depends on apart from the architecture: the chip that JAX runs on."""
+    if kind == "cpu":
+        return cpu_name()
+    import jax
+
+    return jax.devices()[0].device_kind
+
+
+def check_kind(name: str, kind: str) -> None:
+    """Refuse to use a device for another kind of machine than JAX finds here.
+
+    Raises:
+        ValueError: the device's kind is not JAX's backend.
+    """
+    import jax
+
+    if kind != (here := jax.default_backend()):
+        raise ValueError(
+            f"{name} is a {kind}, but JAX finds a {here} on this machine; run "
+            "`anybudget calibrate` here and give the file that it writes to --device"
+        )
+
+
+def check_chips(n_chips: int) -> None:
+    """Refuse to train on more chips than JAX finds.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    import jax
+
+    if n_chips > (n_here := jax.device_count()):
+        raise ValueError(
+            f"the result is for {n_chips} chips, but JAX finds {n_here} here; start the command on "
+            f"every host with --distributed, or search again with --chips {n_here}"
+        )
+
+
+def machine_warning(device: Device, ours: str | None = None) -> str | None:
+    """One sentence when a device was calibrated on another machine than ours, else None.
+
+    Who asks for an accelerator on a machine that has none plans for another machine, and knows.
+
+    Args:
+        device: that is to predict.
+        ours: `machine_name` of the machine that trains; this one when left out.
+    """
+    theirs = device.calibration.get("machine")
+    if ours is None and device.kind != "cpu" and not has_accelerator():
+        return None
+    if theirs is None or theirs == (ours := ours or machine_name(device.kind)):
+        return None
+    return (
+        f"device {device.name} was calibrated on {theirs}, but this machine is {ours}: its step "
+        "times hold there; run `anybudget calibrate` for this one"
+    )

@@ -1,0 +1,1 @@
+"""What a TPU's compiler says of a step, without a TPU."""

@@ -1,0 +1,1 @@
+"""An optimized XLA program read back: FLOPs, traffic, time."""

@@ -1,0 +1,151 @@
+"""TPU topologies by name, as their compiler takes them, and what of a chip its cycles rest on."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from typing import Any
+
+from ...files.read import did_you_mean
+from ...objectives.device import Device
+from ...presets.presets import load_device
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Generation:
+    """One TPU generation.
+
+    Attributes:
+        device: the preset of one chip.
+        accelerator_type: what the compiler's library wants in `TPU_ACCELERATOR_TYPE`.
+        n_axes: of the torus that its chips form.
+        wraps_at: an axis of a multiple of so many chips is a ring, a shorter one a line.
+        flops_per_cycle: of one chip's matrix units in bfloat16: 2 for a multiply-add, by the
+            units of all cores, by the square of their side.
+        link_bytes_per_s: of one link between neighbours, one way.
+    """
+
+    device: str
+    accelerator_type: str
+    n_axes: int
+    wraps_at: int
+    flops_per_cycle: int
+    link_bytes_per_s: float
+
+
+# Cores, matrix units, ports and two-way bandwidth per chip: Google Cloud documentation, pages
+# "TPU v4", "TPU v5e", "TPU v5p" and "TPU v6e"; a link is the bandwidth over twice the ports.
+GENERATIONS = {
+    "v4": Generation(
+        device="tpu-v4",
+        accelerator_type="v4-8",
+        n_axes=3,
+        wraps_at=4,
+        flops_per_cycle=2 * 8 * 128**2,
+        link_bytes_per_s=50e9,
+    ),
+    "v5e": Generation(
+        device="tpu-v5e",
+        accelerator_type="v5litepod-4",
+        n_axes=2,
+        wraps_at=16,
+        flops_per_cycle=2 * 4 * 128**2,
+        link_bytes_per_s=50e9,
+    ),
+    "v5p": Generation(
+        device="tpu-v5p",
+        accelerator_type="v5p-8",
+        n_axes=3,
+        wraps_at=4,
+        flops_per_cycle=2 * 8 * 128**2,
+        link_bytes_per_s=100e9,
+    ),
+    "v6e": Generation(
+        device="tpu-v6e",
+        accelerator_type="v6e-4",
+        n_axes=2,
+        wraps_at=16,
+        flops_per_cycle=2 * 4 * 256**2,
+        link_bytes_per_s=100e9,
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Topology:
+    """Chips of one generation in a grid, for example `v5e:2x2` or `v5p:2x2x1`.
+
+    Attributes:
+        generation: a key of `GENERATIONS`.
+        axes: chips along each axis.
+
+    Raises:
+        ValueError: no such generation, or not the axes that it has.
+    """
+
+    generation: str
+    axes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.generation not in GENERATIONS:
+            near = did_you_mean(self.generation, GENERATIONS)
+            raise ValueError(f"no TPU generation is called {self.generation!r}{near}")
+        n_axes = GENERATIONS[self.generation].n_axes
+        if len(self.axes) != n_axes or min(self.axes) < 1:
+            one = "x".join("1" * n_axes)
+            raise ValueError(
+                f"a {self.generation} topology has {n_axes} axes of 1 chip or more, as "
+                f"{self.generation}:{one}, but got {'x'.join(map(str, self.axes))}"
+            )
+
+    @property
+    def name(self) -> str:
+        """As it is written on the command line."""
+        return f"{self.generation}:{'x'.join(map(str, self.axes))}"
+
+    @property
+    def n_chips(self) -> int:
+        """In the whole grid."""
+        return math.prod(self.axes)
+
+    @property
+    def device(self) -> Device:
+        """One chip, from its datasheet."""
+        return load_device(GENERATIONS[self.generation].device)
+
+    @property
+    def clock_hz(self) -> float:
+        """Cycles per second, so that all matrix units together make the datasheet's peak."""
+        return self.device.peak_flops_per_s / GENERATIONS[self.generation].flops_per_cycle
+
+    @property
+    def interconnect_bytes_per_s(self) -> float:
+        """What a chip sends at most: a link each way along a ring, one along a line."""
+        generation = GENERATIONS[self.generation]
+        n_links = sum(1 + (n % generation.wraps_at == 0) for n in self.axes if n > 1)
+        return n_links * generation.link_bytes_per_s
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Arguments of `jax.experimental.topologies.get_topology_desc`.
+
+        A single chip is no slice that can be rented, so the compiler must be told its bounds.
+        """
+        one_chip = {"chips_per_host_bounds": (1, 1, 1)} if self.n_chips == 1 else {}
+        return {"platform": "tpu", "topology_name": self.name} | one_chip
+
+
+def parse_topology(name: str) -> Topology:
+    """The topology of a name.
+
+    Raises:
+        ValueError: it is not GENERATION:AXES, or there is no such topology.
+    """
+    match = re.fullmatch(r"(\w+):(\d+(?:x\d+)*)", name)
+    if not match:
+        raise ValueError(
+            "a topology is a TPU generation and its chips, as v5e:1x1, v5e:2x2 or v5p:2x2x1, "
+            f"but got {name!r}"
+        )
+    return Topology(generation=match[1], axes=tuple(int(n) for n in match[2].split("x")))

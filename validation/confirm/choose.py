@@ -1,0 +1,135 @@
+"""Choosing what to train of what `find` found: its best, and contrast."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ...objectives.budget import format_budget
+from ...objectives.device import Device
+from ...objectives.loss_at_time import LossAtTime
+from ...search.candidate import Candidate
+from ...search.explore.polish import polish
+from ...search.result import Result
+from ...space.search_space import COORDINATES, SearchSpace
+from .compare import labels
+
+# Fewer steps than this are no training: the schedule alone needs them.
+MIN_STEPS = 10
+# Contrast makes more, for a prediction may be several times off where nothing is calibrated.
+MIN_CONTRAST_STEPS = 100
+# Shapes drawn from the space for contrast to be chosen from.
+N_DRAWN = 500
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A model to train, and why."""
+
+    label: str
+    role: str
+    candidate: Candidate
+
+
+def choose(
+    result: Result,
+    *,
+    top: int = 3,
+    contrast: int = 5,
+    scale: float = 1.0,
+    device: Device | None = None,
+    seed: int = 0,
+) -> tuple[LossAtTime, list[Entry]]:
+    """What to train: the best of a result, and models of its space spread over predicted loss.
+
+    All have the winner's vocabulary, length and batch, for losses of others do not compare. When
+    the time or the device is another than the result's, every prediction is made anew and the
+    result's winner, moved to the best near it for that time, is trained too.
+
+    Args:
+        result: what `find` answered.
+        top: how many of its candidates to train.
+        contrast: how many others, at equal quantiles of predicted loss, no two of one shape.
+        scale: share of the result's time budget to train for.
+        device: the device to predict for; the result's when left out.
+        seed: decides which shapes the contrast is chosen from.
+
+    Returns:
+        The objective at that time, and the entries, the result's candidates first.
+
+    Raises:
+        ValueError: a number is out of range, or a model would make fewer than `MIN_STEPS` steps.
+    """
+    for name, value, least in (("top", top, 1), ("contrast", contrast, 0)):
+        if value < least:
+            raise ValueError(f"`{name}` must be at least {least}, but got {value}")
+    if not 0 < scale <= 1:
+        raise ValueError(f"`scale` must be above 0 and at most 1, but got {scale}")
+    objective = dataclasses.replace(
+        result.objective,
+        time_budget_s=result.objective.time_budget_s * scale,
+        device=device or result.objective.device,
+    )
+    best = [Candidate.of(candidate.arch, objective) for candidate in result.candidates[:top]]
+    space = _same_text(result.space, best)
+    roles = dict.fromkeys(best, "top")
+    if objective != result.objective:
+        role = f"best in {format_budget(objective.time_budget_s)}"
+        roles.setdefault(polish(best[0], space, objective), role)
+    for candidate in roles:
+        _check_steps(candidate, objective)
+    taken = {candidate.shape for candidate in roles}
+    roles |= dict.fromkeys(_spread(space, objective, contrast, taken, seed), "contrast")
+    names = labels([candidate.arch for candidate in roles])
+    return objective, [
+        Entry(label=label, role=role, candidate=candidate)
+        for label, (candidate, role) in zip(names, roles.items(), strict=True)
+    ]
+
+
+def _same_text(space: SearchSpace, candidates: list[Candidate]) -> SearchSpace:
+    """The part of a space whose losses compare with those of the candidates."""
+    fixed = {}
+    for name in ("vocab_size", "seq_len", "batch_size"):
+        values = sorted({getattr(candidate.arch, name) for candidate in candidates})
+        if len(values) > 1:
+            raise ValueError(
+                f"models to compare must have one `{name}`, but the result's best have {values}; "
+                f"confirm with --top 1, or fix it with `find --set {name}={values[0]}`"
+            )
+        fixed[name] = tuple(values)
+    return dataclasses.replace(space, **fixed)
+
+
+def _check_steps(candidate: Candidate, objective: LossAtTime) -> None:
+    if candidate.prediction.n_steps < MIN_STEPS:
+        arch, step_time_s = candidate.arch, candidate.prediction.step_time_s
+        raise ValueError(
+            f"a time budget must hold at least {MIN_STEPS} steps, but "
+            f"{format_budget(objective.time_budget_s)} hold {candidate.prediction.n_steps:.0f} of "
+            f"{arch.d_model}×{arch.n_layers} at {step_time_s:.3g} s each; take more time"
+        )
+
+
+def _spread(
+    space: SearchSpace,
+    objective: LossAtTime,
+    count: int,
+    taken: set[tuple[int, int]],
+    seed: int,
+) -> list[Candidate]:
+    """Feasible models at the middles of `count` equal shares of the shapes, by predicted loss."""
+    positions = np.random.default_rng(seed).random((N_DRAWN if count else 0, len(COORDINATES)))
+    of_shape: dict[tuple[int, int], Candidate] = {}
+    for position in positions:
+        arch = space.decode(dict(zip(COORDINATES, position, strict=True)))
+        candidate = Candidate.of(arch, objective)
+        prediction = candidate.prediction
+        if prediction.feasible and prediction.n_steps >= MIN_CONTRAST_STEPS:
+            of_shape.setdefault(candidate.shape, candidate)
+    others = [candidate for shape, candidate in of_shape.items() if shape not in taken]
+    others.sort(key=lambda candidate: candidate.loss)
+    if len(others) <= count:
+        return others
+    return [others[int((i + 0.5) / count * len(others))] for i in range(count)]

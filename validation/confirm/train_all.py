@@ -1,0 +1,219 @@
+"""Train all that is planned, a row of `runs.csv` each: in this process, or on an engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from ...machines.engines import Engine
+from ...machines.job import Job
+from ...objectives.budget import format_budget
+from ...objectives.cost.remat import REMATS
+from ...objectives.loss_at_time import FUSED_MARK, LossAtTime
+from ...space.architecture import FIELDS
+from ..runs import Run, append_row, read_rows
+from ..training.hosts import is_first
+from ..training.loop import StepReport
+from ..training.tokens import Tokens
+from ..training.train import default_execution
+from ..training.train_job import train_job, training
+from .choose import Entry
+from .compare import Trained
+
+# Trains one architecture and returns its row, as `train` does.
+Train = Callable[..., Run]
+
+RUNS_FILE, JOBS_FOLDER = "runs.csv", "jobs"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to train, on what, for how long, and where its rows are.
+
+    Seeds are the outer loop, so that an interrupted confirmation has run every model.
+    """
+
+    entries: list[Entry]
+    tokens: Tokens
+    folder: Path
+    objective: LossAtTime
+    n_seeds: int = 1
+
+    @property
+    def runs(self) -> list[PlannedRun]:
+        """Every entry with every seed."""
+        pairs = [(entry, seed) for seed in range(self.n_seeds) for entry in self.entries]
+        return [
+            PlannedRun(self, entry, seed, f"[{at}/{len(pairs)}]")
+            for at, (entry, seed) in enumerate(pairs, start=1)
+        ]
+
+
+class PlannedRun(NamedTuple):
+    """One run of a plan, with its place among them for messages."""
+
+    plan: Plan
+    entry: Entry
+    seed: int
+    place: str
+
+    @property
+    def label(self) -> str:
+        """What it is called in messages."""
+        return f"{self.entry.label} ({self.entry.role}), seed {self.seed}"
+
+    @property
+    def key(self) -> tuple:
+        """What makes two runs the same one."""
+        objective = self.plan.objective
+        fixed = (objective.time_budget_s, self.plan.tokens.corpus_fingerprint)
+        return (*self.entry.candidate.key, self.seed, *fixed, *[FUSED_MARK] * objective.fused)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder of its checkpoint."""
+        digest = hashlib.blake2b(repr(self.key).encode(), digest_size=8).hexdigest()
+        return self.plan.folder / "checkpoints" / digest
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its training is told besides, as plain data."""
+        return {
+            "time_budget_s": self.plan.objective.time_budget_s,
+            "seed": self.seed,
+            "n_devices": self.plan.objective.n_chips,
+            "fully_sharded": bool(self.entry.candidate.prediction.sharded),
+        }
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How its model is computed, as arguments of `default_execution`."""
+        fused = {"fused": True} if self.plan.objective.fused else {}
+        return {"remat": REMATS[self.entry.candidate.prediction.remat]} | fused
+
+
+# Trains what it is given, and yields each run with its row as it completes.
+Trainer = Callable[[list[PlannedRun]], Iterator[tuple[PlannedRun, Run]]]
+
+
+def train_all(plan: Plan, trainer: Trainer) -> list[Trained]:
+    """Train what is planned, a row of `runs.csv` each; what is there is not redone.
+
+    Where several processes train together, the first of them writes.
+    """
+    path = plan.folder / RUNS_FILE
+    rows = {_key(row): row for row in read_rows(path, Run)}
+    for planned, row in trainer([planned for planned in plan.runs if planned.key not in rows]):
+        rows[planned.key] = row
+        if is_first():
+            append_row(path, row)
+            shutil.rmtree(planned.checkpoint, ignore_errors=True)
+    if is_first():
+        shutil.rmtree(plan.folder / "checkpoints", ignore_errors=True)
+    return [
+        Trained(
+            label=entry.label,
+            role=entry.role,
+            candidate=entry.candidate,
+            runs=[rows[planned.key] for planned in plan.runs if planned.entry is entry],
+        )
+        for entry in plan.entries
+    ]
+
+
+def one_by_one(plan: Plan, train_one: Train, on_progress: Callable[[str], None]) -> Trainer:
+    """In this process, one after the other."""
+    time_budget_s, device = plan.objective.time_budget_s, plan.objective.machine
+
+    def trainer(todo: list[PlannedRun]) -> Iterator[tuple[PlannedRun, Run]]:
+        began = time.monotonic()
+        for n_trained, planned in enumerate(todo):
+            each_s = (time.monotonic() - began) / n_trained if n_trained else time_budget_s
+            left = format_budget(round(each_s * (len(todo) - n_trained)))
+            on_progress(
+                f"{planned.place} {planned.label}, "
+                f"{format_budget(time_budget_s)}; about {left} left in all"
+            )
+            row = train_one(
+                planned.entry.candidate.arch,
+                plan.tokens,
+                execution=default_execution(**planned.how),
+                device_name=device,
+                checkpoint_dir=planned.checkpoint,
+                on_step=_heartbeat(time_budget_s, on_progress),
+                **planned.settings,
+            )
+            yield planned, row
+            jax.clear_caches()
+            gc.collect()
+
+    return trainer
+
+
+def fan_out(
+    plan: Plan,
+    train_one: Train,
+    engine: Engine,
+    read: dict[str, Any],
+    machines: set[str],
+    on_progress: Callable[[str], None],
+) -> Trainer:
+    """In a job each, on an engine; `machines` is told where."""
+
+    def job_of(planned: PlannedRun) -> Job:
+        checkpoint = planned.checkpoint
+        arguments = training(
+            train_one,
+            planned.entry.candidate.arch,
+            plan.tokens,
+            read=read,
+            device=dataclasses.replace(plan.objective.device, name=plan.objective.machine),
+            checkpoint=checkpoint,
+            **planned.how,
+            **planned.settings,
+        )
+        job = engine.job(planned.label, train_job, **arguments)
+        return dataclasses.replace(job, scratch=str(checkpoint.absolute()))
+
+    def trainer(todo: list[PlannedRun]) -> Iterator[tuple[PlannedRun, Run]]:
+        each = format_budget(plan.objective.time_budget_s)
+        on_progress(f"{len(todo)} runs of {each} on engine {engine.name}")
+        jobs = {job_of(planned): planned for planned in todo}
+        for n_done, (job, answer) in enumerate(engine.run(list(jobs), plan.folder / JOBS_FOLDER)):
+            on_progress(f"[{n_done + 1}/{len(todo)}] {job.label} has ended")
+            machines.add(answer["machine"])
+            yield jobs[job], Run.model_validate(answer["run"])
+
+    return trainer
+
+
+def _heartbeat(
+    time_budget_s: float, on_progress: Callable[[str], None]
+) -> Callable[[StepReport], None]:
+    """A line every half minute, or every twentieth of a long run."""
+    every_s = max(30.0, time_budget_s / 20)
+    next_s = every_s
+
+    def report(step: StepReport) -> None:
+        nonlocal next_s
+        if step.train_time_s >= next_s:
+            at = format_budget(round(step.train_time_s))
+            on_progress(f"    {at}: step {step.n_steps:,}, training loss {step.loss:.3f}")
+            next_s = step.train_time_s + every_s
+
+    return report
+
+
+def _key(run: Run) -> tuple:
+    """What makes two runs the same one."""
+    fields = (getattr(run, name) for name in FIELDS)
+    fused = [FUSED_MARK] * run.device.endswith(FUSED_MARK)
+    return (*fields, run.seed, run.time_budget_s, run.corpus_fingerprint, *fused)

@@ -1,0 +1,1 @@
+"""Timing steps on this machine."""

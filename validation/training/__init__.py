@@ -1,0 +1,1 @@
+"""Training one architecture for a given time."""

@@ -1,0 +1,266 @@
+"""Train one architecture for a given time, and say in one row what came of it.
+
+The clock counts steps and the loading of their batches. It stands still during compilation, the
+measurement of the step time, checkpoints and evaluation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import functools
+import importlib.metadata
+import logging
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import numpy as np
+
+from ...machines.host import available_memory_bytes
+from ...objectives.cost import counts
+from ...space.architecture import Architecture
+from ..runs import Run
+from .batches import batch, heldout_batches
+from .clock import Budget
+from .hosts import agreed
+from .loop import Loop, StepReport
+from .model import FUSED_KERNELS, Execution, Remat
+from .peak import peak_matmul_flops_per_s
+from .recipe import Recipe
+from .step import Program, compile_program
+from .tokens import Tokens
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoints
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = ("jax", "jaxlib", "numpy", "optax")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a run; `step_times_s` are those of the steps that this process ran."""
+
+    status: Literal["ok", "diverged", "out_of_memory"]
+    n_steps: int = 0
+    train_time_s: float = 0.0
+    step_times_s: Sequence[float] = ()
+    measured_loss: float | None = None
+
+
+def train(
+    arch: Architecture,
+    tokens: Tokens,
+    *,
+    seed: int,
+    time_budget_s: float | None = None,
+    n_steps: int | None = None,
+    recipe: Recipe | None = None,
+    execution: Execution | None = None,
+    n_devices: int = 1,
+    fully_sharded: bool = False,
+    device_name: str | None = None,
+    n_heldout_tokens: int = 2**17,
+    checkpoint_dir: Path | None = None,
+    checkpoint_every_s: float = 300.0,
+    on_step: Callable[[StepReport], None] | None = None,
+) -> Run:
+    """Train an architecture for a time, or for a number of steps, and judge it on held-out text.
+
+    Divergence and lack of memory are results: rows with that status. Where several processes train
+    together (`hosts.py`), all call this alike and get the same run.
+
+    Args:
+        arch: what to train.
+        tokens: the text, encoded.
+        seed: of the initial weights and of the order of the text.
+        time_budget_s: how long, on the clock.
+        n_steps: how long, in steps. The result is then the same on every run, the row's
+            `time_budget_s` is what the steps took, and a lack of memory is an error.
+        recipe: how it is initialised and updated; `Recipe()` when left out.
+        execution: how it is computed; `default_execution()` when left out.
+        n_devices: among how many the batch is split.
+        fully_sharded: whether they split the weights and moments too.
+        device_name: what the row calls the device; jax's name when left out.
+        n_heldout_tokens: the most held-out tokens to judge it on.
+        checkpoint_dir: this run's own folder. A killed run goes on from what it left there, with
+            the clock as it was.
+        checkpoint_every_s: time on the clock between checkpoints; one more is made at the end.
+        on_step: called after each step, on the clock.
+
+    Raises:
+        ValueError: the time is that of fewer than ten steps, the text is shorter than one batch
+            or has another vocabulary, or the checkpoint is another run's.
+    """
+    if arch.vocab_size != tokens.vocab_size:
+        raise ValueError(
+            f"a model must have its text's vocabulary, but got vocab_size={arch.vocab_size} "
+            f"for a text of {tokens.vocab_size}"
+        )
+    budget = Budget(time_s=time_budget_s, n_steps=n_steps)
+    recipe, execution = recipe or Recipe(), execution or default_execution()
+    size = {"batch_size": arch.batch_size, "seq_len": arch.seq_len}
+    load = functools.partial(_load, tokens.train, seed=seed, **size)
+    heldout = heldout_batches(tokens.heldout, max_tokens=n_heldout_tokens, **size)
+    identity = {**arch.as_dict(), **dataclasses.asdict(recipe), **dataclasses.asdict(budget)}
+    identity |= {"seed": seed, "text": tokens.fingerprint}
+    started = datetime.datetime.now(datetime.UTC)
+    load(0)  # a text too short says so before anything is compiled
+    try:
+        program = compile_program(
+            arch,
+            recipe=recipe,
+            execution=execution,
+            n_devices=n_devices,
+            fully_sharded=fully_sharded,
+        )
+        with _open_checkpoints(checkpoint_dir, identity) as checkpoints:
+            loop = _run(program, budget, load, seed, checkpoints, checkpoint_every_s, on_step)
+        outcome = _judged(loop, program, heldout)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if budget.time_s is None or not _is_out_of_memory(error):
+            raise
+        logger.warning("%s ran out of memory: %s", arch, error)
+        outcome = Outcome(status="out_of_memory")
+    return Run(
+        **arch.as_dict(),
+        **_measures(arch, outcome, execution, n_devices),
+        corpus=tokens.corpus,
+        corpus_fingerprint=tokens.corpus_fingerprint,
+        seed=seed,
+        device=device_name or jax.devices()[0].device_kind,
+        recipe=recipe.label,
+        learning_rate=recipe.learning_rate,
+        time_budget_s=outcome.train_time_s if budget.time_s is None else budget.time_s,
+        bits_per_byte=outcome.measured_loss and tokens.bits_per_byte(outcome.measured_loss),
+        started=started,
+        versions=";".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES),
+    )
+
+
+def default_execution(*, remat: Remat = "none", fused: bool = False) -> Execution:
+    """Float32 on a CPU, bfloat16 elsewhere.
+
+    Args:
+        remat: what the backward pass runs a second time.
+        fused: whether attention is one kernel.
+
+    Raises:
+        ValueError: there is no such kernel for this machine.
+    """
+    backend = jax.default_backend()
+    if fused and backend not in FUSED_KERNELS:
+        raise ValueError(
+            f"fused attention needs one of {', '.join(FUSED_KERNELS)}, but JAX finds a {backend}; "
+            "search again without --attention fused, or `anybudget export` the result"
+        )
+    return Execution(
+        dtype="float32" if backend == "cpu" else "bfloat16",
+        remat=remat,
+        attention=FUSED_KERNELS[backend] if fused else "einsum",
+    )
+
+
+def measured_step_time_s(
+    program: Program, tokens_bt: np.ndarray, *, at_least_s: float = 0.5
+) -> float:
+    """Median time of a step, the first two left out, from weights that are then thrown away.
+
+    Args:
+        program: what is compiled.
+        tokens_bt: a batch, taken at every step.
+        at_least_s: how long to go on; three steps in any case.
+    """
+    state, tokens = program.init(0), program.place(tokens_bt)
+    times_s: list[float] = []
+    while len(times_s) < 5 or agreed(sum(times_s[2:])) < at_least_s:
+        began = time.perf_counter()
+        state, loss = program.step(state, tokens, 0.0)
+        jax.block_until_ready((state, loss))
+        times_s.append(time.perf_counter() - began)
+    return agreed(statistics.median(times_s[2:]))
+
+
+def _load(text: np.ndarray, step: int, **options: int) -> np.ndarray:
+    return batch(text, step=step, **options)
+
+
+def _run(
+    program: Program,
+    budget: Budget,
+    load: Callable[[int], np.ndarray],
+    seed: int,
+    checkpoints: Checkpoints | None,
+    checkpoint_every_s: float,
+    on_step: Callable[[StepReport], None] | None,
+) -> Loop:
+    """Measure the step, take up the run where it stands, and end it."""
+    available_bytes = agreed(available_memory_bytes() or math.inf)
+    if jax.default_backend() == "cpu" and program.memory_bytes > available_bytes:
+        raise MemoryError(f"{program.memory_bytes} bytes are needed of {available_bytes:.0f}")
+    step_time_s = measured_step_time_s(program, load(0))
+    budget.check(step_time_s)
+    saved = checkpoints and checkpoints.restore(program.state_shapes)
+    loop = Loop(program, budget, load, step_time_s, on_step)
+    loop.run(*(saved or (program.init(seed), 0, 0.0)), checkpoints, checkpoint_every_s)
+    return loop
+
+
+def _judged(loop: Loop, program: Program, heldout: np.ndarray) -> Outcome:
+    losses = [float(program.evaluate(loop.state.params, program.place(x))) for x in heldout]
+    loss = math.fsum(losses) / len(losses)
+    is_finite = math.isfinite(loss) and not loop.has_diverged
+    return Outcome(
+        status="ok" if is_finite else "diverged",
+        n_steps=loop.n_steps,
+        train_time_s=loop.train_time_s,
+        step_times_s=loop.step_times_s,
+        measured_loss=loss if is_finite else None,
+    )
+
+
+def _measures(
+    arch: Architecture, outcome: Outcome, execution: Execution, n_devices: int
+) -> dict[str, Any]:
+    """The columns that follow from counts and times."""
+    n_tokens = outcome.n_steps * arch.tokens_per_step
+    columns = {
+        "status": outcome.status,
+        "n_steps": outcome.n_steps,
+        "n_tokens": n_tokens,
+        "n_params": counts.n_params(arch),
+        "n_params_non_embedding": counts.n_params_non_embedding(arch),
+        "measured_loss": outcome.measured_loss,
+    }
+    if outcome.step_times_s:
+        low_s, step_time_s, high_s = np.quantile(outcome.step_times_s, (0.25, 0.5, 0.75))
+        flops_per_s = counts.flops_per_step(arch) / step_time_s / n_devices
+        columns |= {
+            "step_time_s": step_time_s,
+            "step_time_spread": (high_s - low_s) / step_time_s,
+            "tokens_per_s": n_tokens / outcome.train_time_s,
+            "mfu": flops_per_s / peak_matmul_flops_per_s(execution.dtype),
+        }
+    return columns
+
+
+@contextlib.contextmanager
+def _open_checkpoints(folder: Path | None, run: dict[str, Any]) -> Iterator[Checkpoints | None]:
+    if folder is None:
+        yield None
+        return
+    from .checkpoint import Checkpoints  # orbax takes seconds to import
+
+    with contextlib.closing(Checkpoints(folder, run)) as checkpoints:
+        yield checkpoints
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
