@@ -29,14 +29,19 @@ class Device:
             the device is not calibrated.
         source: where the numbers stand.
         step_time: the step-time model, fitted (None: from the datasheet, see `step_time_model`).
-        basis: where the step time comes from, `datasheet`, `compiled` or `measured`.
+        basis: where the step time comes from: its `datasheet`, its compiler's estimates
+            (`compiled`), timings that others `published`, or `measured` ones.
         calibration: how the fitted model came about: held-out error, versions, date.
         price_per_hour_usd: US dollars for an hour of it; None: not known.
         interconnect_bytes_per_s: that it sends to other chips over all of its links together, one
             direction; None: not known, so it works alone.
+        chips_per_host: how many chips those links reach; None: any number.
+        network_bytes_per_s: its share of what its host sends to other hosts, one direction; None:
+            not known, so the chips of one host work alone.
 
     Raises:
-        ValueError: a rate, size or price is not positive, or `basis` and `step_time` disagree.
+        ValueError: a rate, size or price is not positive, `basis` and `step_time` disagree, or
+            there is a network but no host.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -49,21 +54,29 @@ class Device:
     dtype: Literal["bfloat16", "float32"]
     source: str
     utilisation: float = 1.0
-    basis: Literal["datasheet", "compiled", "measured"] = "datasheet"
+    basis: Literal["datasheet", "compiled", "published", "measured"] = "datasheet"
     step_time: StepTimeModel | None = None
     calibration: dict[str, Any] = dataclasses.field(default_factory=dict)
     price_per_hour_usd: float | None = None
     interconnect_bytes_per_s: float | None = None
+    chips_per_host: int | None = None
+    network_bytes_per_s: float | None = None
 
     def __post_init__(self) -> None:
         positive = ("peak_flops_per_s", "bandwidth_bytes_per_s", "memory_bytes", "utilisation")
-        for name in (*positive, "price_per_hour_usd", "interconnect_bytes_per_s"):
+        links = ("interconnect_bytes_per_s", "chips_per_host", "network_bytes_per_s")
+        for name in (*positive, "price_per_hour_usd", *links):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"device {self.name!r}: `{name}` must be > 0, but got {value}")
         if self.utilisation > 1:
             raise ValueError(
                 f"device {self.name!r}: `utilisation` must be at most 1, but got {self.utilisation}"
+            )
+        if self.network_bytes_per_s and not self.chips_per_host:
+            raise ValueError(
+                f"device {self.name!r}: `network_bytes_per_s` needs `chips_per_host`: how many "
+                "chips its faster links reach"
             )
         if (self.step_time is None) != (self.basis == "datasheet"):
             raise ValueError(
@@ -109,6 +122,40 @@ class Device:
             )
         links = TPU_SLICE_LINKS if self.kind == "tpu" else 1.0
         return self.interconnect_bytes_per_s * links * self.utilisation
+
+    def host_share(self, n_chips: int) -> int:
+        """How many of several chips share a host.
+
+        Raises:
+            ValueError: they fill no whole hosts, or there are several hosts and no network.
+        """
+        if self.chips_per_host is None or n_chips <= self.chips_per_host:
+            return n_chips
+        if n_chips % self.chips_per_host:
+            raise ValueError(
+                f"`n_chips` must fill whole hosts of {self.chips_per_host} {self.name}, "
+                f"but got {n_chips}"
+            )
+        if self.network_bytes_per_s is None:
+            raise ValueError(
+                f"{n_chips} of {self.name} are {n_chips // self.chips_per_host} hosts, but the "
+                "device has no `network_bytes_per_s`; give it in a device file"
+            )
+        return self.chips_per_host
+
+    def gather_s_per_byte(self, n_chips: int) -> float:
+        """Seconds for each byte of an array that several chips gather from each other.
+
+        Each chip takes what its host's others have over its links, and its share of what the host
+        lacks over the network.
+        """
+        in_host = self.host_share(n_chips)
+        seconds = (in_host - 1) / in_host / self.collective_bytes_per_s
+        if (n_hosts := n_chips // in_host) > 1:
+            assert self.network_bytes_per_s
+            lacking = (n_hosts - 1) / n_hosts / in_host
+            seconds += lacking / (self.network_bytes_per_s * self.utilisation)
+        return seconds
 
     @property
     def label(self) -> str:

@@ -84,6 +84,8 @@ def _of_attention(
 ) -> Iterator[str]:
     if objective.device.kind not in FULL_HEADS:
         return
+    if objective.fused and objective.device.step_time_model.times_attention:
+        return
     if objective.fused:
         yield (
             "fused attention was counted, not timed: its kernel at the rate of other matmuls, "

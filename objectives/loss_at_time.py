@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ..space.architecture import Architecture
-from .cost.communication import collective_bytes, step_time_s
+from .cost.communication import collective_bytes, sent, step_time_s
 from .cost.counts import n_params, n_params_non_embedding
 from .cost.memory import memory_bytes
 from .cost.remat import FULL_HEADS, PADDED_HEADS, REMATS, remat_code
@@ -126,7 +126,7 @@ class LossAtTime:
         if self.n_chips < 1:
             raise ValueError(f"`n_chips` must be at least 1, but got {self.n_chips}")
         if self.n_chips > 1:
-            self.device.collective_bytes_per_s  # noqa: B018
+            self.device.gather_s_per_byte(self.n_chips)
 
     @property
     def hardware(self) -> str:
@@ -248,13 +248,33 @@ class LossAtTime:
         """Seconds of a step whose compute takes `compute_s` on each chip."""
         if self.n_chips == 1:
             return compute_s
-        size, rate = self.device.bytes_per_element, self.device.collective_bytes_per_s
+        if self.device.step_time_model.times_links:
+            return self._with_timed_links(compute_s, self.sent(arch, sharded))
+        size, rate = self.device.bytes_per_element, self.device.gather_s_per_byte(self.n_chips)
 
         def together_s(sharded: bool) -> Any:
             collected = collective_bytes(arch, bytes_per_element=size, fully_sharded=sharded)
-            return step_time_s(compute_s, collected, n_chips=self.n_chips, bytes_per_s=rate)
+            return step_time_s(compute_s, collected, gather_s_per_byte=rate)
 
         return _of_each(sharded, together_s)
+
+    def sent(self, arch: Architecture, sharded: Any) -> dict[str, Any]:
+        """What each chip sends in a step, see `communication.sent`."""
+        return sent(
+            self.share(arch),
+            bytes_per_element=self.device.bytes_per_element,
+            n_chips=self.n_chips,
+            chips_per_host=self.device.host_share(self.n_chips),
+            fully_sharded=sharded,
+        )
+
+    def _with_timed_links(self, compute_s: Any, exchanged: dict[str, Any]) -> Any:
+        """Timed steps hid some of what is sent behind compute; none is faster than the links."""
+        device = self.device
+        wire_s = exchanged["host_bytes"] / device.collective_bytes_per_s
+        if device.network_bytes_per_s:
+            wire_s = np.maximum(wire_s, exchanged["network_bytes"] / device.network_bytes_per_s)
+        return np.maximum(compute_s + device.step_time_model.communication_s(exchanged), wire_s)
 
     @property
     def _ways(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:

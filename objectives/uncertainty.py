@@ -32,9 +32,9 @@ DATASHEET_RESIDUAL = 0.1
 # How far a chip is from its compiler's estimates, on all shapes alike: an assumption. Of twelve
 # published steps eleven took 0.97 to 1.17 of the prediction (experiments/published_tpu.py).
 COMPILER_SPREAD = 0.1
-# How far fused attention is from its count, which has its kernel at the rate of other matmuls, on
-# all shapes alike: an assumption. Kernels reach half to three quarters of a chip's peak (Dao 2023,
-# arXiv:2307.08691, section 4).
+# How far fused attention that was not timed is from its count, which has its kernel at the rate of
+# other matmuls, on all shapes alike: an assumption. Kernels reach half to three quarters of a
+# chip's peak (Dao 2023, arXiv:2307.08691, section 4).
 KERNEL_SPREAD = 0.3
 
 
@@ -204,7 +204,7 @@ def draw_losses(
         return seconds @ np.array([np.broadcast_to(one, n_params.shape) for one in units])
 
     compute_s = drawn_s()
-    if objective.fused:
+    if objective.fused and not model.times_attention:
         compute_s += drawn_s(ATTENDING) * (_residuals(rng, KERNEL_SPREAD, n_draws, 1) - 1)
     shape = n_draws, len(n_params)
     step_time_s = objective.with_communication(compute_s, arch, prediction.sharded)

@@ -92,6 +92,17 @@ def spilled_softmax_by_part(arch: Architecture, *, remat: Any) -> Parts:
     return {"scores": passes * heads * _larger(group - CACHED_SCORES, 0)}
 
 
+def attention_by_part(arch: Architecture, *, remat: Any, full_head: int) -> Parts:
+    """FLOPs of a fused kernel, whose rate is not that of other matmuls.
+
+    Heads narrower than `full_head` take as long as if they were so wide; 0: attention is plain.
+    """
+    if not full_head:
+        return {}
+    flops = flops_by_part(arch, remat=remat, fused=True)
+    return {part: head_padding(arch.d_head, full_head) * flops[part] for part in ATTENDING}
+
+
 def loss_by_part(arch: Architecture, *, remat: Any) -> Parts:
     """Logits that pass through the loss."""
     return {"logits": PASSES * arch.batch_size * arch.seq_len * arch.vocab_size}
@@ -136,6 +147,13 @@ FEATURES: dict[str, Callable[..., Parts]] = {
     "steps": lambda arch, *, remat: {"overhead": 1},
 }
 ROOFLINE = "roofline_flops"
+# What any model may have besides: seconds per FLOP of fused attention, where it was timed. Without
+# it a kernel runs at the rate of other matmuls.
+ATTENTION = "attention"
+OF_MATMULS = (ROOFLINE, "flops", "memcpys")
+# Likewise, where several chips were timed: seconds per byte sent to chips of the same host and of
+# others, and per hop of a message, as `communication.sent` counts them.
+LINKS = ("host_bytes", "network_bytes", "hops")
 # What attention that is one kernel does away with.
 OF_WRITTEN_SCORES = ("softmax", "spilled_softmax")
 # What chips that share the state each do a part of.
@@ -171,7 +189,7 @@ class StepTimeModel:
     Attributes:
         name: the model, a key of `MODELS`.
         seconds_per_unit: feature -> seconds per memory copy (element), FLOP, element, layer or
-            step.
+            step; with `ATTENTION` and `LINKS`, also per FLOP of fused attention, byte sent and hop.
         ridge: FLOPs in the time of one memory copy, for a model with a roofline; else 0.
 
     Raises:
@@ -191,7 +209,7 @@ class StepTimeModel:
     def __post_init__(self) -> None:
         if self.name not in MODELS:
             raise ValueError(f"a step-time model is one of {sorted(MODELS)}, but got {self.name!r}")
-        if set(self.seconds_per_unit) != set(MODELS[self.name]):
+        if set(self.seconds_per_unit) - {ATTENTION, *LINKS} != set(MODELS[self.name]):
             raise ValueError(
                 f"step-time model {self.name!r} has the coefficients {sorted(MODELS[self.name])}, "
                 f"but got {sorted(self.seconds_per_unit)}"
@@ -207,6 +225,25 @@ class StepTimeModel:
                 f"but got {self.ridge} in {self.name!r}"
             )
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What has a coefficient, in the order of a table of draws."""
+        return features_of(self.name, self.seconds_per_unit)
+
+    @property
+    def times_attention(self) -> bool:
+        """Whether fused attention has a rate of its own."""
+        return ATTENTION in self.seconds_per_unit
+
+    @property
+    def times_links(self) -> bool:
+        """Whether what chips send each other has rates of its own."""
+        return any(feature in self.seconds_per_unit for feature in LINKS)
+
+    def communication_s(self, sent: Parts) -> Any:
+        """Seconds for which a step waits for what is sent, see `communication.sent`."""
+        return total({name: self.seconds_per_unit.get(name, 0.0) * sent[name] for name in LINKS})
+
     def step_time_by_part(
         self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1, full_head: int = 0
     ) -> Parts:
@@ -221,10 +258,9 @@ class StepTimeModel:
         """
         parts: Parts = {}
         for feature, seconds in self.seconds_per_unit.items():
-            if seconds:
+            if seconds and feature not in LINKS:
                 each = seconds / n_shares if feature in SHARED else seconds
-                units = units_by_part(feature, arch, remat, self.ridge, full_head=full_head)
-                for part, count in units.items():
+                for part, count in self._counted(feature, arch, remat, full_head).items():
                     parts[part] = parts.get(part, 0) + each * count
         return parts
 
@@ -237,19 +273,25 @@ class StepTimeModel:
         full_head: int = 0,
         of: Collection[str] | None = None,
     ) -> list[Any]:
-        """Units of each feature in one optimizer step, in the order of `MODELS`.
+        """Units of each feature in one optimizer step, in the order of `features`.
 
         Arguments are as of `step_time_by_part`; `of` names parts that alone count, None all.
+        `LINKS` have no units here: what is sent is not the architecture's alone.
         """
 
         def counted(feature: str) -> Any:
-            parts = units_by_part(feature, arch, remat, self.ridge, full_head=full_head)
+            if feature in LINKS:
+                return 0
+            parts = self._counted(feature, arch, remat, full_head)
             return total({part: n for part, n in parts.items() if of is None or part in of})
 
         return [
-            counted(feature) / (n_shares if feature in SHARED else 1)
-            for feature in MODELS[self.name]
+            counted(feature) / (n_shares if feature in SHARED else 1) for feature in self.features
         ]
+
+    def _counted(self, feature: str, arch: Architecture, remat: Any, full_head: int) -> Parts:
+        how = {"full_head": full_head, "times_attention": self.times_attention}
+        return units_by_part(feature, arch, remat, self.ridge, **how)
 
     def step_time_s(
         self, arch: Architecture, *, remat: Any = False, n_shares: Any = 1, full_head: int = 0
@@ -259,19 +301,38 @@ class StepTimeModel:
         return total(self.step_time_by_part(arch, **how))
 
 
+def features_of(name: str, besides: Collection[str]) -> tuple[str, ...]:
+    """The features of a named model, then those of `ATTENTION` and `LINKS` that it has besides."""
+    return MODELS[name] + tuple(f for f in (ATTENTION, *LINKS) if f in besides)
+
+
 def units_by_part(
-    feature: str, arch: Architecture, remat: Any, ridge: float, *, full_head: int = 0
+    feature: str,
+    arch: Architecture,
+    remat: Any,
+    ridge: float,
+    *,
+    full_head: int = 0,
+    times_attention: bool = False,
 ) -> Parts:
-    """Units of a feature in one optimizer step, by part."""
+    """Units of a feature in one optimizer step, by part.
+
+    What a fused kernel multiplies is counted by `ATTENTION` where the model `times_attention`, and
+    else by the features of other matmuls.
+    """
     fused = full_head > 0
+    if feature == ATTENTION:
+        return attention_by_part(arch, remat=remat, full_head=full_head)
     if feature == ROOFLINE:
         parts = roofline_by_part(arch, remat=remat, ridge=ridge, fused=fused)
-    elif feature in ("memcpys", "flops"):
+    elif feature in OF_MATMULS:
         parts = FEATURES[feature](arch, remat=remat, fused=fused)
     elif fused and feature in OF_WRITTEN_SCORES:
         return {"scores": 0 * arch.n_layers}
     else:
         return FEATURES[feature](arch, remat=remat)
+    if fused and times_attention:
+        return {part: units for part, units in parts.items() if part not in ATTENDING}
     if fused:
         parts |= {part: head_padding(arch.d_head, full_head) * parts[part] for part in ATTENDING}
     return parts

@@ -15,10 +15,22 @@ from scipy.optimize import nnls
 
 from ...space.architecture import Architecture
 from ..cost.counts import flops_per_step, memcpys_per_step
-from ..cost.step_time import MODELS, ONCE_A_STEP, ROOFLINE, StepTimeModel, units_by_part
+from ..cost.step_time import (
+    ATTENTION,
+    MODELS,
+    ONCE_A_STEP,
+    ROOFLINE,
+    SHARED,
+    StepTimeModel,
+    features_of,
+    units_by_part,
+)
 
 # FLOPs in the time of one memory copy: from 1 to a thousand, in steps of a fifth.
 RIDGES = 2.0 ** np.arange(0, 10.01, 0.25)
+# Another ridge than the usual one is taken if it lowers the error by so much of it: steps that are
+# all bound by FLOPs fit any ridge alike.
+RIDGE_PAYS = 0.01
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,11 +38,16 @@ class Steps:
     """Measured steps of many architectures.
 
     Attributes:
-        arch: the architectures, each field an array or a scalar that they share.
+        arch: what one chip computes in a pass, each field an array or a scalar that all share.
         measured_s: seconds of one optimizer step of each.
         n_passes: forward and backward passes that a step accumulates its gradient over;
             `arch.batch_size` is that of one pass.
         remat: what the backward pass runs a second time, a number of `remat.REMATS`.
+        full_head: as `StepTimeModel.step_time_by_part` has it, of each: 0 where attention is plain.
+        n_shares: chips that share weights, gradients and moments.
+        sent: what each chip sends in a step, see `communication.sent`; empty: it works alone.
+        shape: (d_model, n_layers) of the models where a chip computes but a part of them.
+        usual_ridge: that of the datasheet, kept where another fits hardly better.
 
     Raises:
         ValueError: a time is not positive, or shapes are too few to hold one out.
@@ -40,6 +57,11 @@ class Steps:
     measured_s: np.ndarray
     n_passes: Any = 1
     remat: Any = False
+    full_head: Any = 0
+    n_shares: Any = 1
+    sent: dict[str, Any] = dataclasses.field(default_factory=dict)
+    shape: tuple[Any, Any] | None = None
+    usual_ridge: float | None = None
 
     def __post_init__(self) -> None:
         if not (np.all(np.isfinite(self.measured_s)) and np.all(self.measured_s > 0)):
@@ -53,16 +75,32 @@ class Steps:
     @property
     def shape_index(self) -> np.ndarray:
         """For each step, which shape (d_model, n_layers) it is of."""
-        shapes = np.broadcast_arrays(self.arch.d_model, self.arch.n_layers, self.measured_s)[:2]
+        shape = self.shape or (self.arch.d_model, self.arch.n_layers)
+        shapes = np.broadcast_arrays(*shape, self.measured_s)[:2]
         return np.unique(np.stack(shapes), axis=1, return_inverse=True)[1].ravel()
 
+    def features(self, name: str) -> tuple[str, ...]:
+        """Of a named model: fused attention and links have rates of their own where timed."""
+        besides = [link for link, units in self.sent.items() if np.any(units)]
+        return features_of(name, [*besides, *[ATTENTION] * bool(np.any(self.full_head))])
+
     def units(self, name: str, ridge: float) -> np.ndarray:
-        """Units of each of a model's features in each step, (steps, features)."""
+        """Units of each of `features` in each step, (steps, features)."""
         columns = []
-        for feature in MODELS[name]:
-            units: Any = sum(units_by_part(feature, self.arch, self.remat, ridge).values())
+        for feature in self.features(name):
+            if feature in self.sent:
+                columns.append(np.broadcast_to(self.sent[feature], self.measured_s.shape))
+                continue
+            units = np.zeros(self.measured_s.shape)
+            for full_head in np.unique(self.full_head):
+                parts = units_by_part(
+                    feature, self.arch, self.remat, ridge,
+                    full_head=full_head, times_attention=True,
+                )  # fmt: skip
+                units = np.where(self.full_head == full_head, sum(parts.values()), units)
             passes = 1 if feature in ONCE_A_STEP else self.n_passes
-            columns.append(np.broadcast_to(passes * units, self.measured_s.shape))
+            shares = self.n_shares if feature in SHARED else 1
+            columns.append(np.broadcast_to(passes * units / shares, self.measured_s.shape))
         return np.stack(columns, axis=1).astype(float)
 
 
@@ -99,7 +137,7 @@ def fit_step_time(steps: Steps, name: str) -> StepTimeFit:
     return StepTimeFit(
         model=StepTimeModel(
             name=name,
-            seconds_per_unit=dict(zip(MODELS[name], seconds.tolist(), strict=True)),
+            seconds_per_unit=dict(zip(steps.features(name), seconds.tolist(), strict=True)),
             ridge=float(ridge),
         ),
         heldout_s=heldout_s,
@@ -161,22 +199,29 @@ def implied_rates(model: StepTimeModel, bytes_per_element: int) -> dict[str, flo
 
 
 def _units_by_ridge(steps: Steps, name: str) -> dict[float, np.ndarray]:
-    ridges = RIDGES if ROOFLINE in MODELS[name] else [0.0]
+    if ROOFLINE not in MODELS[name]:
+        return {0.0: steps.units(name, 0.0)}
+    ridges = [steps.usual_ridge or RIDGES[0], *RIDGES]
     return {ridge: steps.units(name, ridge) for ridge in ridges}
 
 
 def _solve(
     units: dict[float, np.ndarray], measured_s: np.ndarray, rows: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """The ridge and the coefficients of least relative error on some rows."""
+    """The ridge and the coefficients of least relative error on some rows.
+
+    The first ridge is the usual one, which another must beat by `RIDGE_PAYS`.
+    """
     ones = np.ones(len(measured_s[rows]))
     best: tuple[float, float, np.ndarray] | None = None
+    bar = np.inf
     for ridge, matrix in units.items():
         relative = matrix[rows] / measured_s[rows, None]
         # FLOPs and steps differ by ten orders of magnitude; what no row has stays at 0.
         scale = np.maximum(relative.mean(axis=0), np.finfo(float).tiny)
         seconds, error = nnls(relative / scale, ones)
-        if best is None or error < best[0]:
+        if best is None or error < bar:
+            bar = error if best else (1 - RIDGE_PAYS) * error
             best = error, ridge, seconds / scale
     assert best is not None
     return best[1:]

@@ -30,8 +30,12 @@ REMAT = {
 FUSED = (
     "One fused kernel: no scores are written, what lies in the future is left out, the backward "
     "pass multiplies the scores out again, and heads narrower than {} take as long as if they were "
-    "so wide. All coefficients are those of plain attention."
+    "so wide. {}"
 )
+TIMED = {
+    True: "It was timed: its FLOPs have a rate of their own.",
+    False: "It was not timed: its matmuls run at the rate of all others.",
+}
 
 
 def assumptions(searched: Searched) -> list[tuple[str, str]]:
@@ -42,7 +46,7 @@ def assumptions(searched: Searched) -> list[tuple[str, str]]:
     items = [
         ("Device", _device(device)),
         *([("Chips", _chips(objective))] if objective.n_chips > 1 else []),
-        *([("Attention", FUSED.format(objective.full_head))] if objective.fused else []),
+        *([("Attention", _fused(objective))] if objective.fused else []),
         ("Step time", _step_time(device)),
         ("Loss law", _law(law)),
         ("Law's range", _range(law)),
@@ -64,6 +68,11 @@ def assumptions(searched: Searched) -> list[tuple[str, str]]:
     return items
 
 
+def _fused(objective: LossAtTime) -> str:
+    timed = objective.device.step_time_model.times_attention
+    return FUSED.format(objective.full_head, TIMED[timed])
+
+
 def _device(device: Device) -> str:
     return (
         f"{device.label}: {device.peak_flops_per_s / 1e12:,.4g} TFLOP/s, "
@@ -73,11 +82,21 @@ def _device(device: Device) -> str:
 
 
 def _chips(objective: LossAtTime) -> str:
+    device = objective.device
+    n_hosts = objective.n_chips // device.host_share(objective.n_chips)
+    hosts = f"on {n_hosts} hosts " if n_hosts > 1 else ""
+    rates = f"{device.collective_bytes_per_s / 1e9:,.4g} GB/s"
+    if n_hosts > 1 and device.network_bytes_per_s:
+        rates += f" within a host and {device.network_bytes_per_s / 1e9:,.4g} between hosts"
+    waits = (
+        "What is gathered travels beside the compute; for what is reduced or scattered all wait, "
+        f"at {rates}."
+    )
+    if device.step_time_model.times_links:
+        waits = f"Steps of several chips were timed; none is faster than its links, {rates}."
     return (
-        f"{objective.n_chips} split every batch, data parallel where a model fits so and else "
-        "fully sharded; memory and FLOPs are of each. What is gathered travels beside the "
-        "compute; for what is reduced or scattered all wait, at "
-        f"{objective.device.collective_bytes_per_s / 1e9:,.4g} GB/s."
+        f"{objective.n_chips} {hosts}split every batch, data parallel where a model fits so and "
+        f"else fully sharded; memory and FLOPs are of each. {waits}"
     )
 
 
@@ -200,7 +219,7 @@ def _intervals(objective: LossAtTime) -> str:
         )
     if device.basis == "compiled":
         machine += f", and their level by {COMPILER_SPREAD:.0%}, for no chip has run the steps"
-    if objective.fused:
+    if objective.fused and not device.step_time_model.times_attention:
         machine += f", and the time of fused attention by {KERNEL_SPREAD:.0%}, for it was not timed"
     return (
         f"{COVERAGE:.0%}, over joint draws of the law's fit and of {machine}. "

@@ -36,6 +36,23 @@ def test_collectives_run_at_the_utilisation_and_on_the_links_of_a_slice(device):
     assert tpu.collective_bytes_per_s == 2e9
 
 
+def test_an_array_is_gathered_over_the_links_of_a_host_and_the_network_between_hosts(device):
+    pod = dataclasses.replace(
+        device, kind="gpu", interconnect_bytes_per_s=8e9, chips_per_host=8, network_bytes_per_s=1e9
+    )
+    assert pod.gather_s_per_byte(1) == 0
+    assert pod.gather_s_per_byte(4) == pytest.approx(3 / 4 / 8e9)
+    # Two hosts: half of the array comes over the network, an eighth of that to each chip.
+    assert pod.gather_s_per_byte(16) == pytest.approx(7 / 8 / 8e9 + 1 / 2 / 8 / 1e9)
+    slice_of_chips = dataclasses.replace(pod, chips_per_host=None, network_bytes_per_s=None)
+    assert slice_of_chips.gather_s_per_byte(16) == pytest.approx(15 / 16 / 8e9)
+    with pytest.raises(ValueError, match="must fill whole hosts of 8 toy, but got 12"):
+        pod.gather_s_per_byte(12)
+    alone = dataclasses.replace(pod, network_bytes_per_s=None)
+    with pytest.raises(ValueError, match=r"16 of toy are 2 hosts, but .* no `network_bytes_per_s`"):
+        alone.gather_s_per_byte(16)
+
+
 def test_the_label_says_where_the_step_time_comes_from(device):
     half = dataclasses.replace(device, utilisation=0.5)
     assert half.label == "toy (datasheet at 50% utilisation, not calibrated)"
@@ -53,6 +70,8 @@ def test_the_label_says_where_the_step_time_comes_from(device):
         ({"price_per_hour_usd": 0.0}, "`price_per_hour_usd` must be > 0, but got 0"),
         ({"utilisation": 1.5}, "`utilisation` must be at most 1, but got 1.5"),
         ({"utilisation": float("nan")}, "`utilisation` must be > 0"),
+        ({"chips_per_host": 0}, "`chips_per_host` must be > 0, but got 0"),
+        ({"network_bytes_per_s": 1e9}, "`network_bytes_per_s` needs `chips_per_host`"),
         ({"basis": "measured"}, "`step_time` must be given unless `basis` is datasheet"),
         ({"step_time": MODEL}, "but got basis='datasheet'"),
     ],

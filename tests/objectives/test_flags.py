@@ -89,6 +89,15 @@ def test_fused_attention_is_faster_and_needs_less_and_says_that_nothing_was_time
     assert any("counted, not timed" in flag for flag in flags(fused, arch, fast))
     assert not [flag for flag in flags(roomy, arch, slow) if "attention" in flag]  # on a CPU
     assert (plain.machine, fused.machine) == ("toy", "toy, fused attention")
+    model = accelerator.step_time_model
+    seconds = model.seconds_per_unit | {"attention": 1e-12}
+    timed = dataclasses.replace(
+        accelerator,
+        basis="measured",
+        step_time=dataclasses.replace(model, seconds_per_unit=seconds),
+    )
+    fused = dataclasses.replace(fused, device=timed)
+    assert not [flag for flag in flags(fused, arch, fused.predict(arch)) if "attention" in flag]
     with pytest.raises(ValueError, match="fused on a tpu or gpu only, but toy is a cpu"):
         dataclasses.replace(roomy, attention="fused")
 

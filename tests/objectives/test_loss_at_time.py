@@ -219,6 +219,27 @@ def test_fully_sharded_chips_update_a_part_each(chips):
     assert hurried.admits(large)
 
 
+def test_timed_links_cost_what_they_were_fitted_to_and_no_less_than_the_wire(chips):
+    seconds = chips.device.step_time_model.seconds_per_unit
+    model = dataclasses.replace(
+        chips.device.step_time_model,
+        seconds_per_unit=seconds | {"host_bytes": 1e-9, "hops": 1e-3},
+    )
+    timed = dataclasses.replace(chips.device, step_time=model, basis="published")
+    timed = dataclasses.replace(chips, device=timed)
+    compute_s, gradient_bytes = 3.0, 2 * timed.device.bytes_per_element * n_params(ARCH)
+    sent_bytes = gradient_bytes * 3 / 4
+    expected = compute_s + 1e-9 * sent_bytes + 1e-3 * 2 * ARCH.n_layers * 3
+    assert timed.with_communication(compute_s, ARCH, False) == pytest.approx(expected)
+    wire_s = sent_bytes / timed.device.collective_bytes_per_s
+    assert timed.with_communication(0.0, ARCH, False) == pytest.approx(
+        max(wire_s, expected - compute_s)
+    )
+    free = dataclasses.replace(model, seconds_per_unit=seconds | {"host_bytes": 0.0})
+    free = dataclasses.replace(timed, device=dataclasses.replace(timed.device, step_time=free))
+    assert free.with_communication(0.0, ARCH, False) == pytest.approx(wire_s)
+
+
 def test_chips_must_divide_the_batch_and_have_links(chips, objective):
     with pytest.raises(
         ValueError, match=r"multiple of the 4 chips, but got 6; take 8 \(`find --set"

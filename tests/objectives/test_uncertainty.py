@@ -68,6 +68,18 @@ def test_fused_attention_alone_is_drawn_by_the_spread_of_its_kernel():
     assert wide == pytest.approx(KERNEL_SPREAD * most, rel=0.1)
 
 
+def test_fused_attention_that_was_timed_is_drawn_by_its_coefficient():
+    device, timed = OBJECTIVE.device, OBJECTIVE.device.step_time_model
+    seconds = timed.seconds_per_unit | {"attention": 2 * timed.seconds_per_unit["flops"]}
+    model = dataclasses.replace(timed, seconds_per_unit=seconds)
+    device = dataclasses.replace(device, step_time=model, basis="measured")
+    objective = dataclasses.replace(OBJECTIVE, device=device, attention="fused")
+    predictions = [objective.predict(arch) for arch in ARCHS]
+    certain = dataclasses.replace(CERTAIN, seconds_per_unit=np.array([list(seconds.values())]))
+    losses = draw_losses(objective, stacked(ARCHS), stacked(predictions), certain)
+    np.testing.assert_allclose(losses, [[p.predicted_loss for p in predictions]], rtol=1e-12)
+
+
 def test_a_shared_shift_moves_levels_and_not_differences():
     shifted = NUMBERS + np.outer(np.linspace(-0.1, 0.1, 101), [1, 0, 0, 0, 0])
     standings = rank(OBJECTIVE, ARCHS, PREDICTIONS, dataclasses.replace(CERTAIN, laws=shifted))

@@ -129,7 +129,8 @@ class Compiled:
         )
         if n_chips > 1:
             rate = self.topology.interconnect_bytes_per_s * device.utilisation
-            step_s = step_time_s(compute_s, collected, n_chips=n_chips, bytes_per_s=rate)
+            s_per_byte = (n_chips - 1) / n_chips / rate
+            step_s = step_time_s(compute_s, collected, gather_s_per_byte=s_per_byte)
         return {
             "matmul_flops": flops,
             "flops_per_step": flops,

@@ -18,7 +18,6 @@ import tomli_w
 
 from ...files.write import written_whole
 from ...machines.engines import Engine
-from ...objectives.cost.step_time import MODELS
 from ...objectives.device import Device
 from ...objectives.fit.step_time import (
     Steps,
@@ -280,7 +279,7 @@ def write_device(path: Path, device: Device, draws: np.ndarray) -> None:
     """The draws first, so that a device file has them beside it."""
     assert device.step_time is not None
     with written_whole(path.with_suffix(".draws.csv")) as partial:
-        header = ",".join(MODELS[device.step_time.name])
+        header = ",".join(device.step_time.features)
         np.savetxt(partial, draws, fmt="%.6g", delimiter=",", header=header, comments="")
     with written_whole(path) as partial:
         partial.write_text(tomli_w.dumps(_device_data(device)))

@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from anybudget.objectives.cost.communication import collective_bytes, step_time_s
+from anybudget.objectives.cost.communication import collective_bytes, sent, step_time_s
+from anybudget.objectives.cost.counts import n_params
 from anybudget.space.architecture import Architecture
 from anybudget.validation.training.model import param_shapes
 
@@ -83,5 +85,70 @@ def test_chips_wait_for_what_is_reduced_and_compute_beside_what_is_gathered(
     kind, n_chips, expected
 ):
     collected = {"all_reduce": 0.0, "all_gather": 0.0, "reduce_scatter": 0.0} | {kind: 8e9}
-    found = step_time_s(5.0, collected, n_chips=n_chips, bytes_per_s=1e9)
+    found = step_time_s(5.0, collected, gather_s_per_byte=(n_chips - 1) / n_chips / 1e9)
     assert found == pytest.approx(expected)
+
+
+def count(**how):
+    """What one chip sends of a small model, two bytes an element."""
+    arch = Architecture.from_shape(d_model=64, n_layers=4, seq_len=32, batch_size=2)
+    both = {"bytes_per_element": 2, "chips_per_host": 8, "fully_sharded": False} | how
+    return arch, {name: float(units) for name, units in sent(arch, **both).items()}
+
+
+def test_a_chip_alone_sends_nothing():
+    assert set(count(n_chips=1)[1].values()) == {0}
+
+
+def test_the_gradient_is_reduced_once_a_step_and_shared_weights_travel_every_pass():
+    arch, once = count(n_chips=8, n_passes=5)
+    state = 2 * n_params(arch)
+    assert once == pytest.approx(
+        {"host_bytes": 2 * state * 7 / 8, "network_bytes": 0, "hops": 2 * 4 * 7}
+    )
+    _, every = count(n_chips=8, n_passes=5, fully_sharded=True)
+    assert every == pytest.approx({name: 5 * 3 / 2 * units for name, units in once.items()})
+
+
+def test_a_host_takes_what_it_lacks_over_the_links_of_all_its_chips():
+    arch, two = count(n_chips=16)
+    state = 2 * n_params(arch)
+    assert two["host_bytes"] == pytest.approx(2 * state * 7 / 8)
+    assert two["network_bytes"] == pytest.approx(2 * state / 2 / 8)
+    _, apart = count(n_chips=16, chips_per_host=1)
+    assert (apart["host_bytes"], apart["network_bytes"]) == pytest.approx((0, 2 * state * 15 / 16))
+
+
+@pytest.mark.parametrize(("remat", "reductions"), [(0, 4), (1, 6)])
+def test_tensor_parallel_chips_reduce_activations_in_every_layer(remat, reductions):
+    _, counted = count(n_chips=4, tensor=4, n_passes=3, remat=remat)
+    activations = 2 * 2 * 32 * 64
+    assert counted == pytest.approx(
+        {
+            "host_bytes": reductions * 4 * 3 * activations * 2 * 3 / 4,
+            "network_bytes": 0,
+            "hops": reductions * 4 * 3 * 2 * 3,
+        }
+    )
+
+
+def test_stages_hand_on_activations_and_their_gradient():
+    activations = 2 * 2 * 32 * 64
+    _, near = count(n_chips=2, pipeline=2, n_passes=3)
+    assert near == pytest.approx(
+        {"host_bytes": 2 * 3 * activations, "network_bytes": 0, "hops": 2 * 3}
+    )
+    _, far = count(n_chips=2, pipeline=2, n_passes=3, chips_per_host=1)
+    assert (far["host_bytes"], far["network_bytes"]) == (0, near["host_bytes"])
+
+
+def test_what_is_sent_of_many_at_once():
+    arch = Architecture.from_shape(d_model=64, n_layers=4, seq_len=32, batch_size=2)
+    n_chips = np.array([1, 8, 64])
+    how = {"bytes_per_element": 2, "chips_per_host": 8, "fully_sharded": True}
+    together = sent(arch, n_chips=n_chips, **how)
+    for place, n in enumerate(n_chips):
+        alone = sent(arch, n_chips=int(n), **how)
+        assert {k: np.broadcast_to(v, 3)[place] for k, v in together.items()} == pytest.approx(
+            alone
+        )

@@ -194,6 +194,29 @@ def test_fused_attention_takes_no_softmax_and_longer_with_narrow_heads(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_a_kernel_that_was_timed_has_a_rate_of_its_own_and_no_other(name):
+    model = model_of(name)
+    seconds = dict.fromkeys(model.seconds_per_unit, 0.0) | {"attention": 1e-14}
+    alone = dataclasses.replace(model, seconds_per_unit=seconds)
+    arch = Architecture.from_shape(d_model=512, n_layers=3, d_head=32, seq_len=2048, batch_size=2)
+    # Heads of 32 take as long as of 64; scores and values are half masked, in 4 and 3 passes.
+    flops = 3 * 2 * 16 * 2 * 2048 * 2048 * 64
+    parts = alone.step_time_by_part(arch, full_head=64)
+    assert parts == pytest.approx(
+        {"scores": 1e-14 * 2 * flops, "weighted_values": 1e-14 * 1.5 * flops}
+    )
+    assert total(alone.step_time_by_part(arch)) == 0  # plain attention has none of it
+    assert alone.features == (*MODELS[name], "attention")
+    whole = dataclasses.replace(
+        model, seconds_per_unit=model.seconds_per_unit | {"attention": 1e-14}
+    ).step_time_by_part(arch, full_head=64)
+    untimed = model.step_time_by_part(arch, full_head=64)
+    assert {part: whole[part] for part in parts} == pytest.approx(parts)
+    rest = untimed.keys() - parts.keys()
+    assert {part: whole[part] for part in rest} == {part: untimed[part] for part in rest}
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_a_model_is_the_same_after_a_file(name):
     model = model_of(name)
     text = tomli_w.dumps(dataclasses.asdict(model))
