@@ -565,16 +565,34 @@ def calibrate(
     timeout: Annotated[
         float, typer.Option(help="Seconds for each compilation, with --topology.", min=1)
     ] = 1800.0,
+    steps: Annotated[
+        Path | None,
+        typer.Option(help="A CSV of timed steps, yours or others'; needs --device."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="What ran the --steps: a name, or a TOML file.")
+    ] = None,
+    basis: Annotated[
+        str, typer.Option(help="Who timed the --steps: others, published; or you, measured.")
+    ] = "published",
     seed: SeedOption = 0,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="Device file, .toml; default: where find looks, or TOPOLOGY.toml here."
+            "--out",
+            help="Device file, .toml; default: where find looks; TOPOLOGY.toml, TABLE.toml.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Time unlike architectures on this machine and fit its step-time model."""
+    from .show.terminal.calibration import show_calibration
+
+    if steps:
+        path = out or Path(f"{steps.stem}.toml")
+        found = _calibrate_table(path, steps, device, basis=basis, seed=seed)
+        print(json.dumps(found.as_dict())) if as_json else _print(show_calibration(found, path))
+        return
     fan_out = _engine(engine, workers, address, request, n_cores=cores)
     fit: Callable[..., Calibration]
     if topology:
@@ -594,8 +612,6 @@ def calibrate(
         from .validation.timing.step_design import DEFAULT, QUICK
 
         path = out or calibrated_device_path()
-    from .show.terminal.calibration import show_calibration
-
     with _progress() as report:
         found = fit(
             path,
@@ -608,6 +624,20 @@ def calibrate(
         print(json.dumps(found.as_dict()))
     else:
         _print(show_calibration(found, path))
+
+
+def _calibrate_table(
+    path: Path, steps: Path, device: str | None, *, basis: str, seed: int
+) -> Calibration:
+    from .presets.presets import load_device
+    from .validation.timing.calibrate_table import calibrate_table
+
+    if device is None:
+        raise ValueError(
+            "--steps needs --device, what ran them: a name of `anybudget devices`, or a TOML file "
+            "with peak_flops_per_s, bandwidth_bytes_per_s and memory_bytes"
+        )
+    return calibrate_table(path, steps, load_device(device), basis=basis, seed=seed)  # type: ignore[arg-type]
 
 
 @app.command()

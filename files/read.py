@@ -67,8 +67,8 @@ def build(cls: type[T], data: Any, where: str) -> T:
         raise ValueError(f"{where}: {at}{reason}{got}") from None
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A clause with the nearest known names, or all of them when none is near."""
+def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.4) -> str:
+    """A clause with the nearest known names, or all of them when none is as near as the cutoff."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=cutoff)
     return f"; did you mean {' or '.join(near)}?" if near else f"; known: {', '.join(names)}"

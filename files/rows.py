@@ -73,7 +73,7 @@ def read_rows(path: Path, row_type: type[AnyRow]) -> list[AnyRow]:
         try:
             rows.append(row_type.model_validate(known))
         except pydantic.ValidationError as error:
-            raise ValueError(f"{path}, line {number}: {_first_complaint(error)}") from error
+            raise ValueError(f"{path}, line {number}: {first_complaint(error)}") from error
     return rows
 
 
@@ -116,7 +116,8 @@ def _whole_lines(path: Path, row_type: type[Row]) -> tuple[list[str], int]:
     return lines, n_bytes
 
 
-def _first_complaint(error: pydantic.ValidationError) -> str:
+def first_complaint(error: pydantic.ValidationError) -> str:
+    """What is wrong first in a row, with the column and what stands there."""
     first = error.errors()[0]
     column = "".join(f"{name}: " for name in first["loc"])
     got = f", but got {first['input']!r}" if first["type"] != "missing" and column else ""

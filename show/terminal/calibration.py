@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ...objectives.cost.step_time import MODELS
 from ...validation.timing.calibrate import Calibration
 from .found import plain_table, show_warnings
 
@@ -22,6 +21,9 @@ def show_calibration(found: Calibration, path: Path) -> Iterator[str | Table]:
             "datasheet",
         )
         made = f"compiled ({found.n_new} new)"
+    elif "table" in setting:
+        what, rates = f"{device.name}, {device.dtype}, {setting['software']}", "datasheet"
+        made = f"in {setting['n_timings']} steps of {setting['table']}"
     else:
         cores = f"{setting['n_cores']} core{'s' if setting['n_cores'] > 1 else ''}"
         what, rates = f"{setting['machine']}, {cores}, {device.dtype}", "measured"
@@ -35,7 +37,7 @@ def show_calibration(found: Calibration, path: Path) -> Iterator[str | Table]:
     table = plain_table("model", "R²", "error", "made of")
     for fit in found.fits:
         table.add_row(
-            fit.model.name, f"{fit.r2:.3f}", f"{fit.mape:.1%}", ", ".join(MODELS[fit.model.name])
+            fit.model.name, f"{fit.r2:.3f}", f"{fit.mape:.1%}", ", ".join(fit.model.features)
         )
     yield table
     alone = setting["variance_explained_alone"]

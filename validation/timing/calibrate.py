@@ -73,7 +73,7 @@ class Calibration:
     def warnings(self) -> list[str]:
         """What a reader must know before believing it, a sentence each."""
         facts, warnings = self.device.calibration, []
-        if self.device.kind == "cpu" and facts["core_share"] < QUIET_SHARE:
+        if self.device.kind == "cpu" and facts.get("core_share", 1.0) < QUIET_SHARE:
             warnings.append(
                 f"other processes had {1 - facts['core_share']:.0%} of the time of our core: "
                 "while they run, training takes that much longer than predicted"

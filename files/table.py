@@ -1,0 +1,77 @@
+"""A table that a user hands over as CSV: columns by name in any order, each cell checked."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pydantic
+
+from .read import did_you_mean, read_text
+from .rows import Row, first_complaint
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
+def read_table(
+    path: Path, row_type: type[AnyRow]
+) -> tuple[list[tuple[int, AnyRow]], tuple[str, ...]]:
+    """The rows of a CSV file, each with the number of its line, and the columns that are not used.
+
+    An empty cell stands for a column left out. Lines that begin with `#` are comments.
+
+    Raises:
+        ValueError: one line: no such file, no CSV text, no rows, a column missing, twice there or
+            misspelt, or a cell that makes no sense, with its line.
+    """
+    lines = _lines(path)
+    header = next(lines, (0, []))[1]
+    known = row_type.model_fields
+    unused = _unused(path, header, known)
+    required = [name for name, field in known.items() if field.is_required()]
+    if missing := [name for name in required if name not in header]:
+        raise ValueError(
+            f"{path} must have the columns {', '.join(required)}, but lacks {', '.join(missing)}"
+        )
+    rows = []
+    for number, cells in lines:
+        if len(cells) != len(header):
+            raise ValueError(
+                f"{path}, line {number}: must have {len(header)} cells, as the header has, "
+                f"but has {len(cells)}"
+            )
+        found = dict(zip(header, map(str.strip, cells), strict=True))
+        given = {name: cell for name, cell in found.items() if cell and name in known}
+        try:
+            rows.append((number, row_type.model_validate(given)))
+        except pydantic.ValidationError as error:
+            raise ValueError(f"{path}, line {number}: {first_complaint(error)}") from None
+    if not rows:
+        raise ValueError(f"{path} has no rows below its header")
+    return rows, unused
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each line with its number, the header's first."""
+    reader = csv.reader(read_text(path).lstrip("\ufeff").splitlines(), strict=True)
+    try:
+        for cells in reader:
+            if any(cells) and not cells[0].lstrip().startswith("#"):
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: is not CSV: {error}") from None
+
+
+def _unused(path: Path, header: list[str], known: Iterable[str]) -> tuple[str, ...]:
+    """Columns that no field bears the name of, after a check that none was meant to."""
+    header[:] = [name.strip() for name in header]
+    if twice := next((name for name in header if header.count(name) > 1), None):
+        raise ValueError(f"{path} must have each column once, but has {twice!r} twice")
+    unused = tuple(name for name in header if name not in known)
+    for name in unused:
+        left_out = [each for each in known if each not in header]
+        if "did you mean" in (meant := did_you_mean(name, left_out, cutoff=0.8)):
+            raise ValueError(f"{path} has an unknown column `{name}`{meant}")
+    return unused

@@ -1,0 +1,298 @@
+"""Timed steps in a user's table: what ran, how it was run, how long it took."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pydantic
+from pydantic import PositiveFloat, PositiveInt
+
+from ...files.rows import Row
+from ...files.table import read_table
+from ...objectives.cost.communication import sent
+from ...objectives.cost.counts import flops_per_step, n_params
+from ...objectives.cost.memory import memory_bytes
+from ...objectives.cost.remat import FULL_HEADS, PADDED_HEADS, remat_code
+from ...objectives.device import Device
+from ...objectives.fit.step_time import Steps
+from ...space.architecture import FIELDS, Architecture
+
+DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
+# A time and a rate of one row that are further apart are not of one step.
+SAME_TIME = 0.02
+# What is told of a table: how far each of these was varied.
+VARIED = (
+    "d_model", "n_layers", "d_head", "seq_len", "micro_batch_size", "n_accumulations", "n_devices",
+    "sharding", "remat", "attention", "tensor_parallel", "pipeline_parallel",
+)  # fmt: skip
+
+
+class TimedStep(Row):
+    """One timed optimizer step.
+
+    Attributes:
+        d_model, n_layers, n_heads, n_kv_heads, d_head, d_ff, gated_mlp, vocab_size,
+            tied_embeddings, seq_len: the architecture; `n_kv_heads` left out equals `n_heads`, and
+            `d_head` is the width over the heads.
+        batch_size: sequences in the step, all devices together.
+        micro_batch_size: sequences that one device takes in one pass; either may be left out.
+        n_accumulations: passes whose gradients are added up to a step.
+        n_devices: that train the model together.
+        sharding: `data`, each device has the whole state; or `full`, they share it.
+        remat: what the backward pass runs a second time: `none`, `dots` (all but what matmuls with
+            weights put out) or `layer` (whole blocks).
+        attention: `fused`, one kernel that never writes its scores, as flash attention; or `plain`.
+        tensor_parallel: devices among which each layer is split.
+        pipeline_parallel: stages of layers.
+        precision: of the matmuls, `bfloat16` or `float32`.
+        step_time_s: seconds of the step.
+        tokens_per_s: of all devices together; one of the two must be there.
+        software: that ran it, for the record.
+    """
+
+    d_model: PositiveInt
+    n_layers: PositiveInt
+    n_heads: PositiveInt
+    n_kv_heads: PositiveInt | None = None
+    d_head: PositiveInt | None = None
+    d_ff: PositiveInt
+    gated_mlp: bool = False
+    vocab_size: PositiveInt
+    tied_embeddings: bool = True
+    seq_len: PositiveInt
+    batch_size: PositiveInt | None = None
+    micro_batch_size: PositiveInt | None = None
+    n_accumulations: PositiveInt = 1
+    n_devices: PositiveInt = 1
+    sharding: Literal["data", "full"] = "data"
+    remat: Literal["none", "dots", "layer"] = "none"
+    attention: Literal["plain", "fused"]
+    tensor_parallel: PositiveInt = 1
+    pipeline_parallel: PositiveInt = 1
+    precision: str
+    step_time_s: PositiveFloat | None = None
+    tokens_per_s: PositiveFloat | None = None
+    software: str | None = None
+
+    @pydantic.field_validator("precision")
+    @classmethod
+    def _dtype(cls, precision: str) -> str:
+        return DTYPES.get(precision, precision)
+
+    @pydantic.model_validator(mode="after")
+    def _the_parts_fit_together(self) -> TimedStep:
+        parts = self.tensor_parallel * self.pipeline_parallel
+        _divides("tensor_parallel * pipeline_parallel", parts, "n_devices", self.n_devices)
+        for name in ("n_heads", "d_ff"):
+            _divides("tensor_parallel", self.tensor_parallel, name, getattr(self, name))
+        _divides("pipeline_parallel", self.pipeline_parallel, "n_layers", self.n_layers)
+        micro, passes = self.micro_batch_size, self.n_split * self.n_accumulations
+        if micro is None and self.batch_size is None:
+            raise ValueError("must have `batch_size` or `micro_batch_size`")
+        if self.batch_size and micro is None:
+            _divides("the devices times `n_accumulations`", passes, "batch_size", self.batch_size)
+        if self.batch_size and micro and self.batch_size != micro * passes:
+            raise ValueError(
+                "`batch_size` must be micro_batch_size * n_accumulations * the devices that split "
+                f"it, {micro} * {self.n_accumulations} * {self.n_split}, but got {self.batch_size}"
+            )
+        self.part  # noqa: B018
+        self._one_time()
+        return self
+
+    @property
+    def n_split(self) -> int:
+        """Devices that split the batch."""
+        return self.n_devices // (self.tensor_parallel * self.pipeline_parallel)
+
+    @property
+    def micro_batch(self) -> int:
+        """Sequences that one device takes in one pass."""
+        if self.micro_batch_size:
+            return self.micro_batch_size
+        assert self.batch_size
+        return self.batch_size // (self.n_split * self.n_accumulations)
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens in the step."""
+        return self.micro_batch * self.n_split * self.n_accumulations * self.seq_len
+
+    @property
+    def seconds(self) -> float:
+        """Of the step, as given or from the rate."""
+        return self.step_time_s or self.n_tokens / (self.tokens_per_s or np.nan)
+
+    @property
+    def whole(self) -> Architecture:
+        """The model, with the batch of one pass on one device."""
+        known = {name: getattr(self, name) for name in FIELDS if name != "batch_size"}
+        shape = {name: value for name, value in known.items() if value is not None}
+        return Architecture.from_shape(**shape, batch_size=self.micro_batch)
+
+    @property
+    def part(self) -> Architecture:
+        """What one device computes in one pass: its heads, its columns, its layers."""
+        whole, n = self.whole, self.tensor_parallel
+        return dataclasses.replace(
+            whole,
+            n_layers=whole.n_layers // self.pipeline_parallel,
+            n_heads=whole.n_heads // n,
+            n_kv_heads=max(whole.n_kv_heads // n, 1),
+            d_ff=whole.d_ff // n,
+            vocab_size=-(-whole.vocab_size // n),
+        )
+
+    @property
+    def n_passes(self) -> int:
+        """Passes that the last stage waits for and runs: a pipeline fills before it runs full."""
+        return self.n_accumulations + self.pipeline_parallel - 1
+
+    def _one_time(self) -> None:
+        if self.step_time_s is None and self.tokens_per_s is None:
+            raise ValueError("must have `step_time_s` or `tokens_per_s`")
+        if self.step_time_s and self.tokens_per_s:
+            by_rate = self.n_tokens / self.tokens_per_s
+            if abs(by_rate / self.step_time_s - 1) > SAME_TIME:
+                raise ValueError(
+                    f"`step_time_s` and `tokens_per_s` must agree, but {self.n_tokens:,} tokens at "
+                    f"{self.tokens_per_s:g} take {by_rate:.4g} s, not {self.step_time_s:g}; is the "
+                    "rate that of one device?"
+                )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepTable:
+    """A table of timed steps, read for one device.
+
+    Attributes:
+        rows: as they stand.
+        unused: columns that nothing reads.
+        device: on which they ran.
+    """
+
+    rows: list[TimedStep]
+    unused: tuple[str, ...]
+    device: Device
+
+    @property
+    def steps(self) -> Steps:
+        """As the fit takes them."""
+        whole, kind = _stacked([row.whole for row in self.rows]), self.device.kind
+        remat = self._column(lambda row: remat_code(row.remat))
+        full = self._column(lambda row: row.sharding == "full")
+        fused = self._column(lambda row: row.attention == "fused")
+        columns = {
+            name: self._column(lambda row, name=name: getattr(row, name))
+            for name in ("n_devices", "n_passes", "tensor_parallel", "pipeline_parallel", "n_split")
+        }
+        return Steps(
+            arch=_stacked([row.part for row in self.rows]),
+            measured_s=self._column(lambda row: row.seconds),
+            n_passes=columns["n_passes"],
+            remat=remat,
+            full_head=np.where(fused, FULL_HEADS.get(kind, 0), 0),
+            n_shares=np.where(full, columns["n_split"], 1),
+            sent=sent(
+                whole,
+                bytes_per_element=self.device.bytes_per_element,
+                n_chips=columns["n_devices"],
+                chips_per_host=self.device.chips_per_host or np.inf,
+                fully_sharded=full,
+                n_passes=columns["n_passes"],
+                remat=remat,
+                tensor=columns["tensor_parallel"],
+                pipeline=columns["pipeline_parallel"],
+            ),
+            shape=(whole.d_model, whole.n_layers),
+            usual_ridge=(
+                self.device.peak_flops_per_s
+                * self.device.bytes_per_element
+                / self.device.bandwidth_bytes_per_s
+            ),
+        )
+
+    @property
+    def varied(self) -> dict[str, list[Any]]:
+        """Of each field that a step's time depends on, its least and largest, or all names."""
+        found: dict[str, list[Any]] = {}
+        for name in VARIED:
+            values = sorted({self._value(row, name) for row in self.rows})
+            found[name] = values if isinstance(values[0], str) else [values[0], values[-1]]
+        sizes = sorted(int(n_params(row.whole)) for row in self.rows)
+        return found | {"n_params": [sizes[0], sizes[-1]]}
+
+    @property
+    def n_beyond_memory(self) -> int:
+        """Steps that ran, though by our count they need more memory than the device has."""
+        return sum(self._memory_bytes(row) > self.device.memory_bytes for row in self.rows)
+
+    def _memory_bytes(self, row: TimedStep) -> float:
+        fused = row.attention == "fused"
+        return float(
+            memory_bytes(
+                row.part,
+                bytes_per_element=self.device.bytes_per_element,
+                remat=remat_code(row.remat),
+                n_shares=row.n_split if row.sharding == "full" else 1,
+                padded_head=PADDED_HEADS.get(self.device.kind, 0) if fused else 0,
+            )
+        )
+
+    def _column(self, value: Any) -> np.ndarray:
+        return np.array([value(row) for row in self.rows])
+
+    @staticmethod
+    def _value(row: TimedStep, name: str) -> Any:
+        if name == "micro_batch_size":
+            return row.micro_batch
+        return getattr(row.whole if name == "d_head" else row, name)
+
+
+def read_step_table(path: Path, device: Device) -> StepTable:
+    """A user's table of steps that ran on a device.
+
+    Raises:
+        ValueError: what `read_table` refuses, or a row's precision is not the device's, its
+            attention cannot be, or its time is less than the device's peak allows.
+    """
+    numbered, unused = read_table(path, TimedStep)
+    for number, row in numbered:
+        try:
+            _check(row, device)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+    return StepTable(rows=[row for _, row in numbered], unused=unused, device=device)
+
+
+def _check(row: TimedStep, device: Device) -> None:
+    if row.precision != device.dtype:
+        raise ValueError(
+            f"`precision` must be {device.dtype}, that of {device.name}, but got "
+            f"{row.precision!r}; steps in another need a device, and a table, of their own"
+        )
+    if row.attention == "fused" and device.kind not in FULL_HEADS:
+        raise ValueError(f"`attention` must be plain on a {device.kind}, but got 'fused'")
+    whole = dataclasses.replace(
+        row.whole, batch_size=row.micro_batch * row.n_split * row.n_accumulations
+    )
+    rate = flops_per_step(whole) / row.seconds / row.n_devices
+    if rate > device.peak_flops_per_s:
+        raise ValueError(
+            f"a step of {row.seconds:g} s would be {rate / 1e12:,.4g} TFLOP/s of each device, but "
+            f"{device.name} has {device.peak_flops_per_s / 1e12:,.4g}; look at the unit of time, "
+            "the batch and `n_devices`"
+        )
+
+
+def _divides(what: str, divisor: int, name: str, value: int) -> None:
+    if value % divisor:
+        raise ValueError(f"{what} must divide `{name}`, but got {divisor} and {value}")
+
+
+def _stacked(archs: list[Architecture]) -> Architecture:
+    """Many architectures as one of arrays."""
+    return Architecture(**{name: np.array([getattr(a, name) for a in archs]) for name in FIELDS})
