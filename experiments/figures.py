@@ -4,7 +4,7 @@ Command: python experiments/figures.py
 Wall time: a minute and a half; nothing is trained or timed.
 Expected: `git status` shows no figure changed but by the version of matplotlib.
 
-Deletes the figures of README and docs, and runs the commands that make them. The picture of the
+Deletes the figures, and runs the commands that make them. The picture of the
 report needs Chromium and its driver (Debian: chromium, chromium-driver); without them it stays.
 """
 
@@ -25,28 +25,25 @@ REPORT = DOCS / "report.png"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 # The command that draws each from its rows.
-SCRIPTS = {
-    "law_fit": ["law_figure.py"],
-    "step_time": ["step_time.py"],
-    "h100": ["h100.py"],
-    "loss_law": ["loss_law_report.py"],
-    "parameter_equivalence": ["parameter_equivalence.py"],
-    "best_config": ["best_config.py", "--figure"],
-    "copying": ["copying.py"],
-    "wider_deeper": ["wider_deeper.py", "--figure"],
+FIGURES = {
+    "chinchilla/law_fit.png": ["law_figure.py"],
+    "step_time/step_time.png": ["step_time.py"],
+    "h100/h100.png": ["h100.py"],
+    "loss_law/loss_law.png": ["loss_law_report.py"],
+    "parameter_equivalence/parameter_equivalence.png": ["parameter_equivalence.py"],
+    "best_config/best_config.png": ["best_config.py", "--figure"],
+    "copying/copying.png": ["copying.py"],
+    "wider_deeper/wider_deeper.png": ["wider_deeper.py", "--figure"],
 }
 
 
 def main() -> None:
     """Delete what is there and make it again; the time that each took."""
     began = time.monotonic()
-    for name, (script, *options) in SCRIPTS.items():
-        if "--figure" in options and not (HERE / f"{name}.csv").exists():
-            print(f"        {script} was not run yet, so it has no figure")
-            continue
-        figure = DOCS / f"{name}.png"
+    for name, (script, *options) in FIGURES.items():
+        figure = HERE / name
         figure.unlink(missing_ok=True)
-        run(sys.executable, str(HERE / script), *options)
+        run(sys.executable, str(figure.with_name(script)), *options)
         print(f"{time.monotonic() - began:5.0f} s  {figure.relative_to(ROOT)}", flush=True)
     for figure in SCALING.glob("*.png"):
         figure.unlink()

@@ -30,7 +30,7 @@ BEATS_AT_LEAST = (1 - COVERAGE) / 2
 UTILISATION_SPREAD = 0.2
 DATASHEET_RESIDUAL = 0.1
 # How far a chip is from its compiler's estimates, on all shapes alike: an assumption. Of twelve
-# published steps eleven took 0.97 to 1.17 of the prediction (experiments/published_tpu.py).
+# published steps eleven took 0.97 to 1.17 of the prediction (experiments/published_tpu).
 COMPILER_SPREAD = 0.1
 # How far fused attention that was not timed is from its count, which has its kernel at the rate of
 # other matmuls, on all shapes alike: an assumption. Kernels reach half to three quarters of a

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from anybudget import cli
-from anybudget.experiments import postgres_server
+from anybudget.experiments.shared import postgres_server
 from anybudget.objectives.device import Device
 from anybudget.objectives.law.loss_law import LossLaw
 from anybudget.objectives.loss_at_time import LossAtTime

@@ -1,7 +1,7 @@
 """Bytes that training one model needs on one device, by what holds them.
 
 Read off the buffers that the TPU's compiler (libtpu 0.0.42) plans for the validation stage's own
-step, with one fitted constant, `HOLES`, and judged by it in `experiments/tpu_memory.py`. A step
+step, with one fitted constant, `HOLES`, and judged by it in `experiments/tpu_memory`. A step
 needs most at the loss, beside whose logits and their gradient all activations wait, or in the
 backward pass of the last block's MLP or of its attention. The state is donated, so that it is there
 once, and a gradient takes the place of the working copy of its weight.
@@ -34,7 +34,7 @@ SCORE_GRADIENTS = 2
 LOOP_NORMS = 6
 LOOP_HIDDEN = 6
 # Between buffers of unlike lifetimes, over all bytes but the state's: where the mean error is
-# least over the 37 rows that `experiments/tpu_memory.py` had on 2026-11-24 (0 to 6% were tried).
+# least over the 37 rows that `experiments/tpu_memory` had on 2026-11-24 (0 to 6% were tried).
 HOLES = 0.03
 # Of what an unrolled step needs, to which the compiler was seen to press it: 0.66 to 0.70 of
 # steps that need 1.4 times the memory and more (the same experiment).

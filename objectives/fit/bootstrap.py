@@ -4,7 +4,7 @@ A draw resamples whole training runs with replacement, so rows that share a run 
 no form of the noise is assumed: its size may differ from run to run, as it does in the published
 data. Intervals are percentiles of the draws at the levels of Student's t with as many degrees of
 freedom as there are runs beyond unknowns: with few runs plain percentiles are on the narrow side.
-experiments/coverage.py measures how often these and others hold the truth.
+experiments/chinchilla/coverage.py measures how often these and others hold the truth.
 
 References:
     Efron 1979, 'Bootstrap methods: another look at the jackknife'.

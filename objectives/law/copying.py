@@ -3,7 +3,7 @@
 After some tokens attention learns to find in its window what followed a token before (induction
 heads), and then a model's loss falls suddenly, in one seed sooner than in another. So what is known
 of a run to come is a chance. Which models can is what was seen on Python source
-(experiments/copying.py, loss_law.py): none of one or two layers did within 8 million tokens, nor
+(experiments/copying, loss_law.py): none of one or two layers did within 8 million tokens, nor
 three layers of width 16 and 32; all others of three and four did. One gain for all is a
 simplification: it seems to grow with tokens.
 

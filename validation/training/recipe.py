@@ -25,7 +25,7 @@ from .model import Params, param_shapes
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The constants of the recipe, chosen on small models (experiments/learning_rate.py).
+    """The constants of the recipe, chosen on small models (experiments/learning_rate).
 
     Attributes:
         learning_rate: the highest, of a matrix as wide as `base_d_model`, in batches of
@@ -152,7 +152,7 @@ def peak_learning_rate(arch: Architecture, recipe: Recipe) -> float:
     """The highest learning rate in an architecture's batches.
 
     It falls with the root of the batch, as Adam's does (Malladi et al. 2022, arXiv:2205.10287): at
-    512 tokens the rate of 2,048 costs 2 to 3% of loss (experiments/learning_rate.py). Above the
+    512 tokens the rate of 2,048 costs 2 to 3% of loss (experiments/learning_rate). Above the
     base nothing was measured, and it stays.
     """
     return recipe.learning_rate * min(

@@ -99,7 +99,7 @@ def test_intervals_hold_the_truth_about_95_times_in_100():
         low, high = draws.interval(draws.loss(1e9, 2e10))
         held.append(low <= loss_of(TRUTH, 1e9, 2e10) <= high)
     # The six of a repetition hang together: some 60 to 360 independent looks. The study itself is
-    # experiments/coverage.py.
+    # experiments/chinchilla/coverage.py.
     assert 0.90 <= np.mean(held) <= 0.985
 
 

@@ -9,7 +9,7 @@ from anybudget.objectives.fit.bootstrap import bootstrap_law
 from anybudget.objectives.fit.law import REFERENCE_DELTA, fit_varpro
 from anybudget.objectives.fit.runs import LawRuns, law_runs
 
-CSV = Path(__file__).parents[3] / "experiments" / "chinchilla_extracted.csv"
+CSV = Path(__file__).parents[3] / "experiments" / "chinchilla" / "chinchilla_extracted.csv"
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import sys
 import optuna
 import pytest
 
-from anybudget.experiments import postgres_server
+from anybudget.experiments.shared import postgres_server
 from anybudget.search.explore import journal as journal_module
 from anybudget.search.explore import storage as storage_module
 from anybudget.search.explore.storage import open_storage, serve

@@ -1,0 +1,130 @@
+"""How far is the prediction from step times and utilisations that others published for TPUs?
+
+Command: python experiments/published_tpu/published_tpu.py
+Wall time: 2 s.
+Expected, of plain attention: a published step takes 0.5 to 1.0 of the predicted time, for the
+assumed utilisation of 70% is near what these models reach, but scores are written that flash
+attention never writes, the more the longer a sequence. Of fused attention, which was made after
+the former was seen and has no number fitted here: near 1.
+
+published_tpu/facts.csv holds what was published, each row with its source and that of its
+configuration: the model, tokens for each chip, and one value, a step time or FLOP/s for each chip.
+The table sets it beside the prediction of fused attention for one chip, from the datasheet at its
+assumed utilisation and by the model of its compiler's estimates, beside both with plain attention,
+and beside the FLOP/s that the datasheet's peak alone would give.
+
+How the two are compared:
+- Published FLOP/s count the forward pass and twice that for the backward pass, whole attention and
+  the logits, as `objectives/cost/counts.py` does, and nothing that runs again; they become a step
+  time by our count. Where both are published, the step time is taken.
+- All of these models are spread over many chips, which share weights and state. The prediction is
+  that of one chip with its own share of the batch; communication is not counted.
+- The rematerialisation is the nearest of ours: `full` and those that keep or offload only the
+  inputs and products of attention are `layer`, `minimal` ones are `dots`.
+- They ran with flash attention, which writes no scores and can leave out what lies in the future.
+- Llama 2 70B's configuration has three sequences a chip, but the tokens per second beside its
+  published step time are those of two, which are taken.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import HttpUrl, PositiveFloat, PositiveInt
+
+from anybudget.objectives.cost.counts import flops_per_step
+from anybudget.objectives.cost.remat import FULL_HEADS, remat_code
+from anybudget.presets.presets import load_device
+from anybudget.validation.runs import ArchitectureRow, read_rows
+from anybudget.validation.training.model import Remat
+
+FOLDER = Path(__file__).parent
+FACTS, TABLE = FOLDER / "facts.csv", FOLDER / "table.csv"
+RATIOS = ("ratio", "compiled_ratio", "plain_ratio", "compiled_plain_ratio")
+
+
+class Fact(ArchitectureRow):
+    """One published result; `batch_size` is one chip's share.
+
+    Attributes:
+        model: what the source calls it.
+        device: the preset of a chip.
+        n_chips: that it ran on.
+        remat: the nearest of ours to `remat_policy`.
+        remat_policy: as it was configured.
+        quantity: what `value` is: seconds of a step, or FLOP/s of a chip.
+        source: of the value.
+        configuration: where the model and its batch stand.
+    """
+
+    model: str
+    device: str
+    n_chips: PositiveInt
+    remat: Remat
+    remat_policy: str
+    quantity: Literal["step_time_s", "flops_per_s"]
+    value: PositiveFloat
+    source: HttpUrl
+    configuration: HttpUrl
+
+    @property
+    def step_time_s(self) -> float:
+        """Seconds of a step, as published or from FLOP/s."""
+        if self.quantity == "step_time_s":
+            return self.value
+        return flops_per_step(self.architecture) / self.value
+
+
+def compare(fact: Fact) -> dict[str, object]:
+    """A published result beside the prediction."""
+    device, arch = load_device(fact.device), fact.architecture
+    predicted_s = _predicted_s(fact, fact.device, fused=True)
+    flops = flops_per_step(arch)
+    compiled = f"{fact.device}-compiled"
+    return {
+        "model": fact.model,
+        "device": fact.device,
+        "n_chips": fact.n_chips,
+        "remat": fact.remat,
+        "tokens_per_chip": arch.tokens_per_step,
+        "published_s": fact.step_time_s,
+        "predicted_s": predicted_s,
+        "ratio": fact.step_time_s / predicted_s,
+        "compiled_ratio": fact.step_time_s / _predicted_s(fact, compiled, fused=True),
+        "plain_ratio": fact.step_time_s / _predicted_s(fact, fact.device, fused=False),
+        "compiled_plain_ratio": fact.step_time_s / _predicted_s(fact, compiled, fused=False),
+        "published_mfu": flops / fact.step_time_s / device.peak_flops_per_s,
+        "predicted_mfu": flops / predicted_s / device.peak_flops_per_s,
+    }
+
+
+def _predicted_s(fact: Fact, device: str, *, fused: bool) -> float:
+    """By a device's model, where the chips share the state."""
+    return load_device(device).step_time_model.step_time_s(
+        fact.architecture,
+        remat=remat_code(fact.remat),
+        n_shares=fact.n_chips,
+        full_head=FULL_HEADS["tpu"] if fused else 0,
+    )
+
+
+def main() -> None:
+    """Print the table and write it."""
+    table = pd.DataFrame(compare(fact) for fact in read_rows(FACTS, Fact))
+    table.to_csv(TABLE, index=False, float_format="%.4g")
+    print(table.round(3).to_string(index=False))
+    for name in RATIOS:
+        ratio = table[name]
+        print(
+            f"\n{name}: {len(ratio)} published steps take {ratio.min():.2f} to {ratio.max():.2f} "
+            "of the prediction, half of them "
+            f"{ratio.quantile(0.25):.2f} to {ratio.quantile(0.75):.2f}; "
+            f"off by {np.exp(np.abs(np.log(ratio)).mean()) - 1:.0%} on average"
+        )
+
+
+if __name__ == "__main__":
+    main()
