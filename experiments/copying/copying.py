@@ -31,11 +31,11 @@ host.keep_freed_memory()
 import matplotlib.pyplot as plt
 
 from anybudget.experiments.loss_law.loss_law import TEXT, heads_of, tokens_of
+from anybudget.objectives.recipe import Recipe
 from anybudget.show.pictures.search import STYLE
 from anybudget.space.architecture import Architecture
 from anybudget.validation.training.batches import batch, heldout_batches
-from anybudget.validation.training.recipe import Recipe
-from anybudget.validation.training.step import compile_program
+from anybudget.validation.training.step import compile_training
 from anybudget.validation.training.tokens import Tokens
 from anybudget.validation.training.train import default_execution
 
@@ -58,7 +58,7 @@ def losses(arch: Architecture, text: Tokens, seed: int) -> Iterator[dict[str, fl
     """Loss on ordinary and on repeated windows, as a run goes on."""
     size = {"batch_size": arch.batch_size, "seq_len": arch.seq_len}
     windows = heldout_batches(text.heldout, max_tokens=N_HELDOUT_TOKENS, **size)
-    program = compile_program(arch, recipe=Recipe(), execution=default_execution())
+    program = compile_training(arch, recipe=Recipe(), execution=default_execution())
 
     def mean_loss(some: np.ndarray) -> float:
         values = [program.evaluate(state.params, program.place(one)) for one in some]

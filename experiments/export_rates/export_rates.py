@@ -28,12 +28,12 @@ host.keep_freed_memory()
 
 import jax
 
+from anybudget.objectives.recipe import Recipe, Scale
 from anybudget.space.architecture import Architecture
 from anybudget.validation.runs import Run, append_row, read_rows
 from anybudget.validation.training import recipe as rules
 from anybudget.validation.training.corpus import load_corpus
 from anybudget.validation.training.model import Params, param_shapes
-from anybudget.validation.training.recipe import Recipe, Scale
 from anybudget.validation.training.tokens import prepare_tokens
 from anybudget.validation.training.train import train
 

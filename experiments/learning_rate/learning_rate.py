@@ -6,7 +6,7 @@ Expected: the recipe's rate of 0.004 is within 1% in loss of the best rate for e
 batches of 2,048 tokens; and, with the rule for small batches, for two shapes in batches of 512.
 
 Every shape is trained for the same 600,000 tokens of `python` with each learning rate, a factor
-of two apart; the rules of width, depth and batch of validation/training/recipe.py turn the base
+of two apart; the rules of width, depth and batch of objectives/recipe.py turn the base
 learning rate into each matrix's own. Writes learning_rate.csv, a row as each run ends; rows that
 are there are kept.
 """
@@ -22,10 +22,10 @@ from anybudget.machines import host
 host.use_cores(1)  # before anything starts its threads, like the next
 host.keep_freed_memory()
 
+from anybudget.objectives.recipe import Recipe
 from anybudget.space.architecture import Architecture
 from anybudget.validation.runs import Run, append_row, read_rows
 from anybudget.validation.training.corpus import load_corpus
-from anybudget.validation.training.recipe import Recipe
 from anybudget.validation.training.tokens import Tokens, prepare_tokens
 from anybudget.validation.training.train import train
 

@@ -19,7 +19,7 @@ from anybudget.space.architecture import Architecture
 from anybudget.validation.backend import machine_name
 from anybudget.validation.confirm.choose import Entry
 from anybudget.validation.confirm.compare import Trained, labels
-from anybudget.validation.confirm.train_all import Plan, one_by_one, train_all
+from anybudget.validation.confirm.train_all import TrainingList, one_by_one, train_all
 from anybudget.validation.runs import ArchitectureRow, Run, append_row, read_rows
 from anybudget.validation.training.tokens import Tokens
 from anybudget.validation.training.train import train
@@ -80,8 +80,10 @@ def train_entries(
         return run.model_copy(update=alone)
 
     folder.mkdir(parents=True, exist_ok=True)
-    plan = Plan(entries=entries, tokens=text, folder=folder, objective=objective, n_seeds=n_seeds)
-    return train_all(plan, one_by_one(plan, for_steps, lambda line: print(line, flush=True)))
+    listed = TrainingList(
+        entries=entries, tokens=text, folder=folder, objective=objective, n_seeds=n_seeds
+    )
+    return train_all(listed, one_by_one(listed, for_steps, lambda line: print(line, flush=True)))
 
 
 def step_time_of(candidate: Candidate, text: Tokens, path: Path, device: Device) -> float:

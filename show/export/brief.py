@@ -14,9 +14,9 @@ from typing import Any
 from ...objectives.budget import format_budget
 from ...objectives.cost.remat import FULL_HEADS, REMATS
 from ...objectives.loss_at_time import LossAtTime
+from ...objectives.recipe import Recipe, named_scales, peak_learning_rate
 from ...search.candidate import Candidate
 from ...space.architecture import Architecture
-from ...validation.training.recipe import Recipe, named_scales, peak_learning_rate
 
 # So few digits that a file is pleasant to read, and more than a learning rate is known to.
 N_DIGITS = 4
@@ -31,7 +31,7 @@ FUSES = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
+class Brief:
     """One candidate, the objective that it was found for, and the recipe to train it by.
 
     Attributes:
@@ -148,11 +148,11 @@ class Export:
     command: str
 
 
-def commented(plan: Plan, trainer: str, notes: list[str], command: str, body: str) -> str:
+def commented(brief: Brief, trainer: str, notes: list[str], command: str, body: str) -> str:
     """A config under a heading of `#` comments that say all that `body` cannot."""
-    lines = ["Written by anybudget export.", *plan.heading(), "", f"Start: {command}", ""]
+    lines = ["Written by anybudget export.", *brief.heading(), "", f"Start: {command}", ""]
     lines += [f"What {trainer} does otherwise, or wants:", *(f"- {note}" for note in notes), ""]
-    lines += ["The recipe's own, matrix by matrix:", *plan.per_matrix()]
+    lines += ["The recipe's own, matrix by matrix:", *brief.per_matrix()]
     return "".join(f"# {line}".rstrip() + "\n" for line in lines) + "\n" + body
 
 

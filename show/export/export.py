@@ -11,13 +11,13 @@ from rich.markup import escape
 from ...files.read import did_you_mean
 from ...files.write import write_whole
 from ...search.result import Result
-from .brief import Export, Plan
+from .brief import Brief, Export
 from .hf import to_hf
 from .levanter import to_levanter
 from .maxtext import to_maxtext
 from .nanogpt import to_nanogpt
 
-TRAINERS: dict[str, Callable[[Plan], Export]] = {
+TRAINERS: dict[str, Callable[[Brief], Export]] = {
     "hf": to_hf,
     "levanter": to_levanter,
     "maxtext": to_maxtext,
@@ -47,7 +47,7 @@ def export(result: Result, trainer: str, *, candidate: int = 1, seed: int = 0) -
             f"the number in the result, but got {candidate}; `find --top` keeps more"
         )
     chosen = result.candidates[candidate - 1]
-    return TRAINERS[trainer](Plan(candidate=chosen, objective=result.objective, seed=seed))
+    return TRAINERS[trainer](Brief(candidate=chosen, objective=result.objective, seed=seed))
 
 
 def save_export(exported: Export, folder: Path) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 
+from ...objectives.recipe import EPSILON
 from ...space.hf_config import hf_from_architecture
-from ...validation.training.recipe import EPSILON
-from .brief import Export, Plan
+from .brief import Brief, Export
 
 CONFIG_FILE, ARGUMENTS_FILE, RECIPE_FILE = "config.json", "training_args.json", "recipe.json"
 # The names of `transformers`, each the last but one part of a parameter's, by ours.
@@ -28,38 +28,38 @@ NAMES = {
 }
 
 
-def to_hf(plan: Plan) -> Export:
+def to_hf(brief: Brief) -> Export:
     """`config.json`, keyword arguments of `TrainingArguments`, and each matrix's own settings.
 
     References:
         `TrainingArguments` of `transformers` 5.24, which take all these names.
     """
-    config = hf_from_architecture(plan.arch)
-    recipe = plan.recipe
+    config = hf_from_architecture(brief.arch)
+    recipe = brief.recipe
     arguments = {
         "output_dir": "out",
-        "max_steps": plan.n_steps,
-        "per_device_train_batch_size": plan.device_batch_size,
-        "learning_rate": plan.learning_rate,
+        "max_steps": brief.n_steps,
+        "per_device_train_batch_size": brief.device_batch_size,
+        "learning_rate": brief.learning_rate,
         "lr_scheduler_type": "linear",
-        "warmup_steps": plan.n_warmup_steps,
-        "weight_decay": plan.weight_decay,
+        "warmup_steps": brief.n_warmup_steps,
+        "weight_decay": brief.weight_decay,
         "adam_beta1": recipe.beta1,
         "adam_beta2": recipe.beta2,
         "adam_epsilon": EPSILON,
         "max_grad_norm": recipe.clip_norm,
-        "bf16": plan.is_bfloat16,
-        "activation_checkpointing": plan.remat != "none",
-        "seed": plan.seed,
+        "bf16": brief.is_bfloat16,
+        "activation_checkpointing": brief.remat != "none",
+        "seed": brief.seed,
     }
-    rows = {name: row for ours, row in plan.rows() for name in NAMES[ours]}
+    rows = {name: row for ours, row in brief.rows() for name in NAMES[ours]}
     notes = [
         f"{ARGUMENTS_FILE} has one learning rate, the recipe's for matrices that read the residual "
         f"stream; {RECIPE_FILE} has every matrix's own and how it begins",
-        f"the data must come in sequences of {plan.arch.seq_len} tokens from a vocabulary of "
-        f"{plan.arch.vocab_size}",
-        plan.devices_note(ARGUMENTS_FILE, "per_device_train_batch_size"),
-        *plan.attention_notes,
+        f"the data must come in sequences of {brief.arch.seq_len} tokens from a vocabulary of "
+        f"{brief.arch.vocab_size}",
+        brief.devices_note(ARGUMENTS_FILE, "per_device_train_batch_size"),
+        *brief.attention_notes,
     ]
     files = {CONFIG_FILE: config, ARGUMENTS_FILE: arguments, RECIPE_FILE: rows}
     return Export(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import yaml
 
-from ...validation.training.recipe import EPSILON
-from .brief import ONE_RATE, Export, Plan, commented, refuse
+from ...objectives.recipe import EPSILON
+from .brief import ONE_RATE, Brief, Export, commented, refuse
 
 FILE = "levanter.yaml"
 COMMAND = f"python -m levanter.main.train_lm --config_path {FILE}"
@@ -13,7 +13,7 @@ COMMAND = f"python -m levanter.main.train_lm --config_path {FILE}"
 DECAYED = ["self_attn", "mlp", "embeddings", "lm_head"]
 
 
-def to_levanter(plan: Plan) -> Export:
+def to_levanter(brief: Brief) -> Export:
     """A YAML file with the sections `model`, `trainer` and `optimizer`; the user adds `data`.
 
     Raises:
@@ -24,7 +24,7 @@ def to_levanter(plan: Plan) -> Export:
         models/llama.py (0cf7458), main/train_lm.py (00cba33), optim/config.py (0f45aa1);
         trainer.py as in github.com/stanford-crfm/levanter of 2025-09-26 (9263f81).
     """
-    arch, recipe = plan.arch, plan.recipe
+    arch, recipe = brief.arch, brief.recipe
     refuse("levanter", {} if arch.gated_mlp else {"gated_mlp=false": "gated_mlp=true"})
     config = {
         "model": {
@@ -38,22 +38,22 @@ def to_levanter(plan: Plan) -> Export:
             "intermediate_dim": arch.d_ff,
             "layer_norm_epsilon": 1e-6,
             "tie_word_embeddings": arch.tied_embeddings,
-            "gradient_checkpointing": plan.remat != "none",
+            "gradient_checkpointing": brief.remat != "none",
         },
         "train_seq_len": arch.seq_len,
         "trainer": {
-            "seed": plan.seed,
-            "mp": "p=f32,c=bfloat16" if plan.is_bfloat16 else "f32",
+            "seed": brief.seed,
+            "mp": "p=f32,c=bfloat16" if brief.is_bfloat16 else "f32",
             "train_batch_size": arch.batch_size,
-            "num_train_steps": plan.n_steps,
+            "num_train_steps": brief.n_steps,
         },
         "optimizer": {
             "type": "adam",
-            "learning_rate": plan.learning_rate,
+            "learning_rate": brief.learning_rate,
             "lr_schedule": "linear",
             "warmup": recipe.warmup,
             "min_lr_ratio": 0.0,
-            "weight_decay": plan.weight_decay,
+            "weight_decay": brief.weight_decay,
             "weight_decay_modules": DECAYED,
             "beta1": recipe.beta1,
             "beta2": recipe.beta2,
@@ -67,8 +67,8 @@ def to_levanter(plan: Plan) -> Export:
         f"the vocabulary is that of data.tokenizer, which must have {arch.vocab_size} tokens",
         "Levanter before October 2025 says model.seq_len instead of max_seq_len, and has no "
         "train_seq_len",
-        *plan.attention_notes,
+        *brief.attention_notes,
     ]
     body = yaml.safe_dump(config, sort_keys=False)
-    text = commented(plan, "Levanter", notes, COMMAND, body)
+    text = commented(brief, "Levanter", notes, COMMAND, body)
     return Export(files={FILE: text}, config=config, notes=notes, command=COMMAND)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import yaml
 
-from ...validation.training.recipe import EPSILON
-from .brief import ONE_RATE, Export, Plan, commented
+from ...objectives.recipe import EPSILON
+from .brief import ONE_RATE, Brief, Export, commented
 
 FILE = "maxtext.yml"
 REMAT_POLICIES = {"none": "minimal_with_context", "dots": "minimal", "layer": "full"}
@@ -15,7 +15,7 @@ COMMAND = (
 )
 
 
-def to_maxtext(plan: Plan) -> Export:
+def to_maxtext(brief: Brief) -> Export:
     """A YAML file whose keys override those of MaxText's `base.yml`.
 
     MaxText's default decoder block is a Llama whose MLP multiplies one projection for each of
@@ -25,7 +25,7 @@ def to_maxtext(plan: Plan) -> Export:
     References:
         github.com/AI-Hypercomputer/maxtext, src/maxtext/configs/base.yml of 2026-08-22 (e591f30).
     """
-    arch, recipe, device = plan.arch, plan.recipe, plan.objective.device
+    arch, recipe, device = brief.arch, brief.recipe, brief.objective.device
     config = {
         "base_config": "base.yml",
         "hardware": device.kind,
@@ -43,12 +43,12 @@ def to_maxtext(plan: Plan) -> Export:
         "rope_max_timescale": 10_000,
         "dtype": device.dtype,
         "weight_dtype": "float32",
-        "remat_policy": REMAT_POLICIES[plan.remat],
+        "remat_policy": REMAT_POLICIES[brief.remat],
         "max_target_length": arch.seq_len,
-        "per_device_batch_size": plan.device_batch_size,
-        "steps": plan.n_steps,
+        "per_device_batch_size": brief.device_batch_size,
+        "steps": brief.n_steps,
         "opt_type": "adamw",
-        "learning_rate": plan.learning_rate,
+        "learning_rate": brief.learning_rate,
         "lr_schedule_type": "wsd",
         "warmup_steps_fraction": recipe.warmup,
         "wsd_decay_steps_fraction": 1 - recipe.warmup,
@@ -57,24 +57,24 @@ def to_maxtext(plan: Plan) -> Export:
         "adam_b1": recipe.beta1,
         "adam_b2": recipe.beta2,
         "adam_eps": EPSILON,
-        "adam_weight_decay": plan.weight_decay,
+        "adam_weight_decay": brief.weight_decay,
         "adamw_mask": [".*norm"],
         "gradient_clipping_threshold": recipe.clip_norm,
-        "init_weights_seed": plan.seed,
-        "data_shuffle_seed": plan.seed,
+        "init_weights_seed": brief.seed,
+        "data_shuffle_seed": brief.seed,
     }
     notes = [
         ONE_RATE,
         "matrices begin with a spread of 1/sqrt(fan-in), the query's with less by sqrt(head_dim), "
         "which is then not divided by in attention; norms begin with 1",
-        plan.devices_note("the file", "per_device_batch_size"),
+        brief.devices_note("the file", "per_device_batch_size"),
         f"TOKENIZER must have {arch.vocab_size} tokens or fewer",
-        *plan.attention_notes,
+        *brief.attention_notes,
     ]
     if arch.tied_embeddings:
         notes.append("tied logits are divided by sqrt(base_emb_dim)")
-    if plan.remat == "none":
+    if brief.remat == "none":
         notes.append("minimal_with_context keeps all matmuls' outputs, the least MaxText reruns")
     body = yaml.safe_dump(config, sort_keys=False)
-    text = commented(plan, "MaxText", notes, COMMAND, body)
+    text = commented(brief, "MaxText", notes, COMMAND, body)
     return Export(files={FILE: text}, config=config, notes=notes, command=COMMAND)

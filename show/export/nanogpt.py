@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .brief import ONE_RATE, Export, Plan, commented, refuse
+from .brief import ONE_RATE, Brief, Export, commented, refuse
 
 FILE = "anybudget_nanogpt.py"
 COMMAND = f"python train.py {FILE} --dataset=DATASET"
 
 
-def to_nanogpt(plan: Plan) -> Export:
+def to_nanogpt(brief: Brief) -> Export:
     """Assignments to the settings at the head of nanoGPT's `train.py`.
 
     Its model is GPT-2's: plain MLP of four times the width, as many key as query heads that fill
@@ -21,8 +21,8 @@ def to_nanogpt(plan: Plan) -> Export:
     References:
         github.com/karpathy/nanoGPT, train.py and model.py of 2025-11-12 (3adf61e).
     """
-    _check(plan)
-    arch, recipe, device = plan.arch, plan.recipe, plan.objective.device
+    _check(brief)
+    arch, recipe, device = brief.arch, brief.recipe, brief.objective.device
     config = {
         "out_dir": "out-anybudget",
         "n_layer": arch.n_layers,
@@ -31,14 +31,14 @@ def to_nanogpt(plan: Plan) -> Export:
         "block_size": arch.seq_len,
         "bias": False,
         "dropout": 0.0,
-        "batch_size": plan.device_batch_size,
-        "gradient_accumulation_steps": plan.objective.n_chips,
-        "max_iters": plan.n_steps - 1,
-        "lr_decay_iters": plan.n_steps - 1,
-        "warmup_iters": plan.n_warmup_steps,
-        "learning_rate": plan.learning_rate,
+        "batch_size": brief.device_batch_size,
+        "gradient_accumulation_steps": brief.objective.n_chips,
+        "max_iters": brief.n_steps - 1,
+        "lr_decay_iters": brief.n_steps - 1,
+        "warmup_iters": brief.n_warmup_steps,
+        "learning_rate": brief.learning_rate,
         "min_lr": 0.0,
-        "weight_decay": plan.weight_decay,
+        "weight_decay": brief.weight_decay,
         "beta1": recipe.beta1,
         "beta2": recipe.beta2,
         "grad_clip": recipe.clip_norm,
@@ -54,16 +54,16 @@ def to_nanogpt(plan: Plan) -> Export:
         f"positions are learned, {arch.seq_len * arch.d_model:,} more parameters, which nanoGPT "
         "leaves out when it says how many there are",
         f"data/DATASET/meta.pkl must say vocab_size {arch.vocab_size}; else nanoGPT takes 50304",
-        plan.devices_note("the file", "batch_size") + "; gradient_accumulation_steps is n",
-        *plan.attention_notes,
+        brief.devices_note("the file", "batch_size") + "; gradient_accumulation_steps is n",
+        *brief.attention_notes,
     ]
     body = "".join(f"{name} = {value!r}\n" for name, value in config.items())
-    text = commented(plan, "nanoGPT", notes, COMMAND, body)
+    text = commented(brief, "nanoGPT", notes, COMMAND, body)
     return Export(files={FILE: text}, config=config, notes=notes, command=COMMAND)
 
 
-def _check(plan: Plan) -> None:
-    arch, clashes = plan.arch, {}
+def _check(brief: Brief) -> None:
+    arch, clashes = brief.arch, {}
     if arch.gated_mlp:
         clashes["gated_mlp=true"] = "gated_mlp=false"
     if arch.d_ff != 4 * arch.d_model:

@@ -27,9 +27,9 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
+from ...objectives.recipe import Recipe
 from ...space.architecture import Architecture
 from ..training.model import Execution
-from ..training.recipe import Recipe
 from ..training.step import abstract_inputs, lower_step
 from .plan import PROGRAM, keep_plan
 from .topology import parse_topology

@@ -23,7 +23,7 @@ from ..training.tokens import Tokens, prepare_tokens
 from ..training.train import train
 from .choose import Entry, choose
 from .compare import Comparison, compare
-from .train_all import Plan, Train, fan_out, one_by_one, train_all
+from .train_all import Train, TrainingList, fan_out, one_by_one, train_all
 from .verdict import verdict
 
 # The widest head that cuDNN's attention takes on every GPU that has it.
@@ -161,13 +161,15 @@ def confirm(
     read = {"name_or_path": _absolute(corpus), "max_bytes": bytes_to_read(entries)}
     on_progress(f"preparing {corpus}, at most {read['max_bytes'] / 1e6:,.0f} MB of it")
     tokens = prepare(corpus, entries, max_bytes=read["max_bytes"], cache_dir=cache_dir)
-    plan = Plan(entries=entries, tokens=tokens, folder=folder, objective=objective, n_seeds=n_seeds)
+    listed = TrainingList(
+        entries=entries, tokens=tokens, folder=folder, objective=objective, n_seeds=n_seeds
+    )
     if engine is None:
-        trainer = one_by_one(plan, train_one, on_progress)
+        trainer = one_by_one(listed, train_one, on_progress)
     else:
-        trainer = fan_out(plan, train_one, engine, read, machines, on_progress)
+        trainer = fan_out(listed, train_one, engine, read, machines, on_progress)
     return Confirmation(
-        comparison=compare(train_all(plan, trainer)),
+        comparison=compare(train_all(listed, trainer)),
         objective=objective,
         tokens=tokens,
         max_bytes=read["max_bytes"],

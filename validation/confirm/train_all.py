@@ -35,7 +35,7 @@ RUNS_FILE, JOBS_FOLDER = "runs.csv", "jobs"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
+class TrainingList:
     """What to train, on what, for how long, and where its rows are.
 
     Seeds are the outer loop, so that an interrupted confirmation has run every model.
@@ -58,9 +58,9 @@ class Plan:
 
 
 class PlannedRun(NamedTuple):
-    """One run of a plan, with its place among them for messages."""
+    """One run of a list, with its place among them for messages."""
 
-    plan: Plan
+    listed: TrainingList
     entry: Entry
     seed: int
     place: str
@@ -73,30 +73,30 @@ class PlannedRun(NamedTuple):
     @property
     def key(self) -> tuple:
         """What makes two runs the same one."""
-        objective = self.plan.objective
-        fixed = (objective.time_budget_s, self.plan.tokens.corpus_fingerprint)
+        objective = self.listed.objective
+        fixed = (objective.time_budget_s, self.listed.tokens.corpus_fingerprint)
         return (*self.entry.candidate.key, self.seed, *fixed, *[FUSED_MARK] * objective.fused)
 
     @property
     def checkpoint(self) -> Path:
         """The folder of its checkpoint."""
         digest = hashlib.blake2b(repr(self.key).encode(), digest_size=8).hexdigest()
-        return self.plan.folder / "checkpoints" / digest
+        return self.listed.folder / "checkpoints" / digest
 
     @property
     def settings(self) -> dict[str, Any]:
         """What its training is told besides, as plain data."""
         return {
-            "time_budget_s": self.plan.objective.time_budget_s,
+            "time_budget_s": self.listed.objective.time_budget_s,
             "seed": self.seed,
-            "n_devices": self.plan.objective.n_chips,
+            "n_devices": self.listed.objective.n_chips,
             "fully_sharded": bool(self.entry.candidate.prediction.sharded),
         }
 
     @property
     def how(self) -> dict[str, Any]:
         """How its model is computed, as arguments of `default_execution`."""
-        fused = {"fused": True} if self.plan.objective.fused else {}
+        fused = {"fused": True} if self.listed.objective.fused else {}
         return {"remat": REMATS[self.entry.candidate.prediction.remat]} | fused
 
 
@@ -104,34 +104,36 @@ class PlannedRun(NamedTuple):
 Trainer = Callable[[list[PlannedRun]], Iterator[tuple[PlannedRun, Run]]]
 
 
-def train_all(plan: Plan, trainer: Trainer) -> list[Trained]:
+def train_all(listed: TrainingList, trainer: Trainer) -> list[Trained]:
     """Train what is planned, a row of `runs.csv` each; what is there is not redone.
 
     Where several processes train together, the first of them writes.
     """
-    path = plan.folder / RUNS_FILE
+    path = listed.folder / RUNS_FILE
     rows = {_key(row): row for row in read_rows(path, Run)}
-    for planned, row in trainer([planned for planned in plan.runs if planned.key not in rows]):
+    for planned, row in trainer([planned for planned in listed.runs if planned.key not in rows]):
         rows[planned.key] = row
         if is_first():
             append_row(path, row)
             shutil.rmtree(planned.checkpoint, ignore_errors=True)
     if is_first():
-        shutil.rmtree(plan.folder / "checkpoints", ignore_errors=True)
+        shutil.rmtree(listed.folder / "checkpoints", ignore_errors=True)
     return [
         Trained(
             label=entry.label,
             role=entry.role,
             candidate=entry.candidate,
-            runs=[rows[planned.key] for planned in plan.runs if planned.entry is entry],
+            runs=[rows[planned.key] for planned in listed.runs if planned.entry is entry],
         )
-        for entry in plan.entries
+        for entry in listed.entries
     ]
 
 
-def one_by_one(plan: Plan, train_one: Train, on_progress: Callable[[str], None]) -> Trainer:
+def one_by_one(
+    listed: TrainingList, train_one: Train, on_progress: Callable[[str], None]
+) -> Trainer:
     """In this process, one after the other."""
-    time_budget_s, device = plan.objective.time_budget_s, plan.objective.machine
+    time_budget_s, device = listed.objective.time_budget_s, listed.objective.machine
 
     def trainer(todo: list[PlannedRun]) -> Iterator[tuple[PlannedRun, Run]]:
         began = time.monotonic()
@@ -144,7 +146,7 @@ def one_by_one(plan: Plan, train_one: Train, on_progress: Callable[[str], None])
             )
             row = train_one(
                 planned.entry.candidate.arch,
-                plan.tokens,
+                listed.tokens,
                 execution=default_execution(**planned.how),
                 device_name=device,
                 checkpoint_dir=planned.checkpoint,
@@ -159,7 +161,7 @@ def one_by_one(plan: Plan, train_one: Train, on_progress: Callable[[str], None])
 
 
 def fan_out(
-    plan: Plan,
+    listed: TrainingList,
     train_one: Train,
     engine: Engine,
     read: dict[str, Any],
@@ -173,9 +175,9 @@ def fan_out(
         arguments = training(
             train_one,
             planned.entry.candidate.arch,
-            plan.tokens,
+            listed.tokens,
             read=read,
-            device=dataclasses.replace(plan.objective.device, name=plan.objective.machine),
+            device=dataclasses.replace(listed.objective.device, name=listed.objective.machine),
             checkpoint=checkpoint,
             **planned.how,
             **planned.settings,
@@ -184,10 +186,10 @@ def fan_out(
         return dataclasses.replace(job, scratch=str(checkpoint.absolute()))
 
     def trainer(todo: list[PlannedRun]) -> Iterator[tuple[PlannedRun, Run]]:
-        each = format_budget(plan.objective.time_budget_s)
+        each = format_budget(listed.objective.time_budget_s)
         on_progress(f"{len(todo)} runs of {each} on engine {engine.name}")
         jobs = {job_of(planned): planned for planned in todo}
-        for n_done, (job, answer) in enumerate(engine.run(list(jobs), plan.folder / JOBS_FOLDER)):
+        for n_done, (job, answer) in enumerate(engine.run(list(jobs), listed.folder / JOBS_FOLDER)):
             on_progress(f"[{n_done + 1}/{len(todo)}] {job.label} has ended")
             machines.add(answer["machine"])
             yield jobs[job], Run.model_validate(answer["run"])

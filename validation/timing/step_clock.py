@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...machines.machine import count_cores
+from ...objectives.recipe import Recipe
 from ...space.architecture import Architecture
 from ..training.model import Execution, param_shapes
-from ..training.recipe import Recipe, optimizer
+from ..training.recipe import optimizer
 from ..training.step import State, train_step
 
 MIN_GROUPS, MAX_GROUPS = 5, 15

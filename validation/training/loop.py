@@ -17,7 +17,7 @@ import numpy as np
 
 from .clock import Budget, Clock
 from .hosts import agreed
-from .step import Program, State
+from .step import CompiledTraining, State
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoints
@@ -36,7 +36,7 @@ class Loop:
     """One run's steps, until its budget is spent or its loss is no longer finite.
 
     Args:
-        program: what is compiled.
+        compiled: what is compiled.
         budget: when to end.
         load: from a step's number to its batch, on the host.
         step_time_s: a first estimate of it.
@@ -52,13 +52,13 @@ class Loop:
 
     def __init__(
         self,
-        program: Program,
+        compiled: CompiledTraining,
         budget: Budget,
         load: Callable[[int], np.ndarray],
         step_time_s: float,
         on_step: Callable[[StepReport], None] | None = None,
     ) -> None:
-        self._program, self._budget, self._load = program, budget, load
+        self._compiled, self._budget, self._load = compiled, budget, load
         self._on_step = on_step or (lambda report: None)
         self._recent_s = collections.deque([step_time_s], maxlen=9)
         self._in_flight: collections.deque[tuple[float, jax.Array]] = collections.deque()
@@ -86,8 +86,8 @@ class Loop:
         self._clock = Clock(train_time_s)
         next_checkpoint_s = train_time_s + checkpoint_every_s
         while (progress := self._next_progress()) is not None and not self.has_diverged:
-            tokens = self._program.place(self._load(self.n_steps + len(self._in_flight)))
-            self.state, loss = self._program.step(self.state, tokens, progress)
+            tokens = self._compiled.place(self._load(self.n_steps + len(self._in_flight)))
+            self.state, loss = self._compiled.step(self.state, tokens, progress)
             self._in_flight.append((progress, loss))
             self._wait(n_left=1)
             if self.train_time_s >= next_checkpoint_s:

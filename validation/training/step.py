@@ -13,9 +13,10 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ...objectives.recipe import Recipe
 from ...space.architecture import Architecture
 from .model import Execution, Params, loss, param_shapes
-from .recipe import Recipe, init_params, learning_rate, optimizer
+from .recipe import init_params, learning_rate, optimizer
 
 
 class State(NamedTuple):
@@ -52,7 +53,7 @@ def train_step(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Program:
+class CompiledTraining:
     """The compiled functions that train one architecture.
 
     Attributes:
@@ -73,14 +74,14 @@ class Program:
     memory_bytes: int
 
 
-def compile_program(
+def compile_training(
     arch: Architecture,
     *,
     recipe: Recipe,
     execution: Execution,
     n_devices: int = 1,
     fully_sharded: bool = False,
-) -> Program:
+) -> CompiledTraining:
     """Compile ahead of time all that training needs.
 
     It runs on devices of this process and of those that train with it.
@@ -115,7 +116,7 @@ def compile_program(
     evaluate = jax.jit(
         functools.partial(loss, arch=arch, execution=execution), out_shardings=inputs.whole
     )
-    return Program(
+    return CompiledTraining(
         init=init,
         step=compiled_step,
         evaluate=evaluate.lower(inputs.state.params, inputs.tokens).compile(),

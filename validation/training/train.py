@@ -24,6 +24,7 @@ import numpy as np
 
 from ...machines.host import available_memory_bytes
 from ...objectives.cost import counts
+from ...objectives.recipe import Recipe
 from ...space.architecture import Architecture
 from ..runs import Run
 from .batches import batch, heldout_batches
@@ -32,8 +33,7 @@ from .hosts import agreed
 from .loop import Loop, StepReport
 from .model import FUSED_KERNELS, Execution, Remat
 from .peak import peak_matmul_flops_per_s
-from .recipe import Recipe
-from .step import Program, compile_program
+from .step import CompiledTraining, compile_training
 from .tokens import Tokens
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def train(
     started = datetime.datetime.now(datetime.UTC)
     load(0)  # a text too short says so before anything is compiled
     try:
-        program = compile_program(
+        compiled = compile_training(
             arch,
             recipe=recipe,
             execution=execution,
@@ -122,8 +122,8 @@ def train(
             fully_sharded=fully_sharded,
         )
         with _open_checkpoints(checkpoint_dir, identity) as checkpoints:
-            loop = _run(program, budget, load, seed, checkpoints, checkpoint_every_s, on_step)
-        outcome = _judged(loop, program, heldout)
+            loop = _run(compiled, budget, load, seed, checkpoints, checkpoint_every_s, on_step)
+        outcome = _judged(loop, compiled, heldout)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if budget.time_s is None or not _is_out_of_memory(error):
             raise
@@ -169,20 +169,20 @@ def default_execution(*, remat: Remat = "none", fused: bool = False) -> Executio
 
 
 def measured_step_time_s(
-    program: Program, tokens_bt: np.ndarray, *, at_least_s: float = 0.5
+    compiled: CompiledTraining, tokens_bt: np.ndarray, *, at_least_s: float = 0.5
 ) -> float:
     """Median time of a step, the first two left out, from weights that are then thrown away.
 
     Args:
-        program: what is compiled.
+        compiled: what is compiled.
         tokens_bt: a batch, taken at every step.
         at_least_s: how long to go on; three steps in any case.
     """
-    state, tokens = program.init(0), program.place(tokens_bt)
+    state, tokens = compiled.init(0), compiled.place(tokens_bt)
     times_s: list[float] = []
     while len(times_s) < 5 or agreed(sum(times_s[2:])) < at_least_s:
         began = time.perf_counter()
-        state, loss = program.step(state, tokens, 0.0)
+        state, loss = compiled.step(state, tokens, 0.0)
         jax.block_until_ready((state, loss))
         times_s.append(time.perf_counter() - began)
     return agreed(statistics.median(times_s[2:]))
@@ -193,7 +193,7 @@ def _load(text: np.ndarray, step: int, **options: int) -> np.ndarray:
 
 
 def _run(
-    program: Program,
+    compiled: CompiledTraining,
     budget: Budget,
     load: Callable[[int], np.ndarray],
     seed: int,
@@ -203,18 +203,18 @@ def _run(
 ) -> Loop:
     """Measure the step, take up the run where it stands, and end it."""
     available_bytes = agreed(available_memory_bytes() or math.inf)
-    if jax.default_backend() == "cpu" and program.memory_bytes > available_bytes:
-        raise MemoryError(f"{program.memory_bytes} bytes are needed of {available_bytes:.0f}")
-    step_time_s = measured_step_time_s(program, load(0))
+    if jax.default_backend() == "cpu" and compiled.memory_bytes > available_bytes:
+        raise MemoryError(f"{compiled.memory_bytes} bytes are needed of {available_bytes:.0f}")
+    step_time_s = measured_step_time_s(compiled, load(0))
     budget.check(step_time_s)
-    saved = checkpoints and checkpoints.restore(program.state_shapes)
-    loop = Loop(program, budget, load, step_time_s, on_step)
-    loop.run(*(saved or (program.init(seed), 0, 0.0)), checkpoints, checkpoint_every_s)
+    saved = checkpoints and checkpoints.restore(compiled.state_shapes)
+    loop = Loop(compiled, budget, load, step_time_s, on_step)
+    loop.run(*(saved or (compiled.init(seed), 0, 0.0)), checkpoints, checkpoint_every_s)
     return loop
 
 
-def _judged(loop: Loop, program: Program, heldout: np.ndarray) -> Outcome:
-    losses = [float(program.evaluate(loop.state.params, program.place(x))) for x in heldout]
+def _judged(loop: Loop, compiled: CompiledTraining, heldout: np.ndarray) -> Outcome:
+    losses = [float(compiled.evaluate(loop.state.params, compiled.place(x))) for x in heldout]
     loss = math.fsum(losses) / len(losses)
     is_finite = math.isfinite(loss) and not loop.has_diverged
     return Outcome(

@@ -4,62 +4,64 @@ import dataclasses
 
 import pytest
 
+from anybudget.objectives.recipe import Recipe
 from anybudget.show.export.brief import commented, refuse
 from anybudget.show.export.hf import to_hf
 from anybudget.show.export.maxtext import to_maxtext
 from anybudget.show.export.nanogpt import to_nanogpt
-from anybudget.validation.training.recipe import Recipe
 
 
-def test_one_rate_and_a_weight_decay_that_shrinks_as_much(plan_for):
-    plan = plan_for(d_model=128)
+def test_one_rate_and_a_weight_decay_that_shrinks_as_much(brief_for):
+    brief = brief_for(d_model=128)
     # 0.004 at a width of 256, in proportion to 1 / fan-in.
-    assert plan.learning_rate == 0.008
-    assert plan.learning_rate * plan.weight_decay == pytest.approx(0.004 * 0.1)
+    assert brief.learning_rate == 0.008
+    assert brief.learning_rate * brief.weight_decay == pytest.approx(0.004 * 0.1)
 
 
-def test_a_small_batch_has_a_small_rate_and_the_decay_of_any(plan_for):
-    plan, small = plan_for(), dataclasses.replace(plan_for(), recipe=Recipe())
+def test_a_small_batch_has_a_small_rate_and_the_decay_of_any(brief_for):
+    brief, small = brief_for(), dataclasses.replace(brief_for(), recipe=Recipe())
     # 32 tokens a step are a 64th of the base.
-    assert small.learning_rate == plan.learning_rate / 8
-    assert small.weight_decay == plan.weight_decay
+    assert small.learning_rate == brief.learning_rate / 8
+    assert small.weight_decay == brief.weight_decay
 
 
-def test_steps_are_those_of_the_prediction_and_a_tenth_warms_up(plan_for):
-    plan = plan_for()
-    assert plan.n_steps * plan.arch.tokens_per_step == plan.candidate.prediction.n_tokens
-    assert plan.n_warmup_steps == round(plan.n_steps / 10)
+def test_steps_are_those_of_the_prediction_and_a_tenth_warms_up(brief_for):
+    brief = brief_for()
+    assert brief.n_steps * brief.arch.tokens_per_step == brief.candidate.prediction.n_tokens
+    assert brief.n_warmup_steps == round(brief.n_steps / 10)
 
 
 @pytest.mark.parametrize("n_chips", [1, 2])
-def test_each_chip_has_its_share_of_the_batch(plan_for, n_chips):
-    plan = plan_for()
-    device = dataclasses.replace(plan.objective.device, interconnect_bytes_per_s=1e9)
-    many = dataclasses.replace(plan.objective, device=device, n_chips=n_chips)
-    plan = dataclasses.replace(plan, objective=many)
+def test_each_chip_has_its_share_of_the_batch(brief_for, n_chips):
+    brief = brief_for()
+    device = dataclasses.replace(brief.objective.device, interconnect_bytes_per_s=1e9)
+    many = dataclasses.replace(brief.objective, device=device, n_chips=n_chips)
+    brief = dataclasses.replace(brief, objective=many)
     configs = [
-        to_hf(plan).config["training_args.json"],
-        to_maxtext(plan).config,
-        to_nanogpt(plan).config,
+        to_hf(brief).config["training_args.json"],
+        to_maxtext(brief).config,
+        to_nanogpt(brief).config,
     ]
     found = [value for one in configs for name, value in one.items() if "batch_size" in name]
     assert found == [2 // n_chips] * 3
     assert configs[2]["gradient_accumulation_steps"] == n_chips
     told = "for 2 devices, data parallel" if n_chips == 2 else "for one device; for n, divide"
     for export in (to_hf, to_maxtext, to_nanogpt):
-        assert any(told in note for note in export(plan).notes)
+        assert any(told in note for note in export(brief).notes)
 
 
-def test_the_dtype_is_the_devices(plan_for):
-    plan = plan_for()
-    device = dataclasses.replace(plan.objective.device, dtype="bfloat16")
-    other = dataclasses.replace(plan, objective=dataclasses.replace(plan.objective, device=device))
-    assert (plan.is_bfloat16, other.is_bfloat16) == (False, True)
+def test_the_dtype_is_the_devices(brief_for):
+    brief = brief_for()
+    device = dataclasses.replace(brief.objective.device, dtype="bfloat16")
+    other = dataclasses.replace(
+        brief, objective=dataclasses.replace(brief.objective, device=device)
+    )
+    assert (brief.is_bfloat16, other.is_bfloat16) == (False, True)
 
 
-def test_all_that_one_rate_cannot_say_is_a_comment(plan_for):
-    plan = plan_for(d_model=128, n_layers=2, d_ff=512)
-    text = commented(plan, "Trainer", ["it is slow"], "run FILE", "a: 1\n")
+def test_all_that_one_rate_cannot_say_is_a_comment(brief_for):
+    brief = brief_for(d_model=128, n_layers=2, d_ff=512)
+    text = commented(brief, "Trainer", ["it is slow"], "run FILE", "a: 1\n")
     *comments, empty, body = text.splitlines()
     assert all(line.startswith("#") for line in comments)
     assert (empty, body) == ("", "a: 1")

@@ -6,31 +6,32 @@ import jax
 import numpy as np
 import pytest
 
+from anybudget.objectives.recipe import Recipe
 from anybudget.show.export.hf import to_hf
 from anybudget.validation.training.model import Execution, logits
-from anybudget.validation.training.recipe import Recipe, init_params
+from anybudget.validation.training.recipe import init_params
 
 
 @pytest.mark.parametrize("remat", ["none", "layer"])
-def test_the_trainer_takes_the_arguments(plan_for, tmp_path, remat):
+def test_the_trainer_takes_the_arguments(brief_for, tmp_path, remat):
     from transformers import TrainingArguments
 
-    plan = plan_for(remat=remat)
-    content = json.loads(to_hf(plan).files["training_args.json"])
+    brief = brief_for(remat=remat)
+    content = json.loads(to_hf(brief).files["training_args.json"])
     args = TrainingArguments(**(content | {"output_dir": str(tmp_path)}))
-    assert (args.max_steps, args.seed, args.bf16) == (plan.n_steps, 7, False)
-    assert args.per_device_train_batch_size * plan.arch.seq_len == plan.arch.tokens_per_step
-    assert args.get_warmup_steps(plan.n_steps) == plan.n_warmup_steps
+    assert (args.max_steps, args.seed, args.bf16) == (brief.n_steps, 7, False)
+    assert args.per_device_train_batch_size * brief.arch.seq_len == brief.arch.tokens_per_step
+    assert args.get_warmup_steps(brief.n_steps) == brief.n_warmup_steps
     assert args.activation_checkpointing is (remat == "layer")
     assert (args.learning_rate, args.weight_decay) == (0.016, 0.025)
 
 
 @pytest.mark.parametrize("fields", [{}, {"gated_mlp": True, "tied_embeddings": False}])
-def test_every_parameter_has_the_recipes_own_settings(plan_for, fields):
+def test_every_parameter_has_the_recipes_own_settings(brief_for, fields):
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    exported = to_hf(plan_for(d_model=128, **fields))
+    exported = to_hf(brief_for(d_model=128, **fields))
     config = AutoConfig.for_model(**exported.config["config.json"])
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
@@ -77,13 +78,13 @@ def hf_weights(params, arch):
     [{}, {"gated_mlp": True, "n_kv_heads": 2, "d_head": 32, "tied_embeddings": False}],
     ids=["plain", "gated-grouped-untied"],
 )
-def test_its_model_with_our_weights_gives_our_logits(plan_for, tmp_path, fields):
+def test_its_model_with_our_weights_gives_our_logits(brief_for, tmp_path, fields):
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    plan = plan_for(**fields)
-    arch = plan.arch
-    (tmp_path / "config.json").write_text(to_hf(plan).files["config.json"])
+    brief = brief_for(**fields)
+    arch = brief.arch
+    (tmp_path / "config.json").write_text(to_hf(brief).files["config.json"])
     model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(tmp_path))
     params = init_params(arch, Recipe(), seed=0)
     weights = hf_weights(params, arch)

@@ -16,34 +16,34 @@ def count(model, vocab_size):
 
 
 @pytest.mark.parametrize("fields", [{}, {"n_kv_heads": 2, "d_head": 8}, {"tied_embeddings": False}])
-def test_documented_keys_and_our_parameter_count(plan_for, trainer_keys, fields):
-    plan = plan_for(gated_mlp=True, **fields)
-    exported = to_levanter(plan)
+def test_documented_keys_and_our_parameter_count(brief_for, trainer_keys, fields):
+    brief = brief_for(gated_mlp=True, **fields)
+    exported = to_levanter(brief)
     config = yaml.safe_load(exported.files["levanter.yaml"])
     assert config == exported.config
     known = trainer_keys["levanter"]
     assert set(config) <= set(known["keys"])
     for section in ("model", "trainer", "optimizer"):
         assert set(config[section]) <= set(known[section])
-    assert count(config["model"], plan.arch.vocab_size) == n_params(plan.arch)
+    assert count(config["model"], brief.arch.vocab_size) == n_params(brief.arch)
 
 
-def test_steps_batch_and_rate_are_the_recipes(plan_for):
-    plan = plan_for(gated_mlp=True)
-    config = to_levanter(plan).config
-    assert config["trainer"]["num_train_steps"] == plan.n_steps
+def test_steps_batch_and_rate_are_the_recipes(brief_for):
+    brief = brief_for(gated_mlp=True)
+    config = to_levanter(brief).config
+    assert config["trainer"]["num_train_steps"] == brief.n_steps
     assert config["trainer"]["train_batch_size"] * config["train_seq_len"] == 2 * 16
     assert config["model"]["max_seq_len"] == config["train_seq_len"]
     assert config["optimizer"]["learning_rate"] == 0.016
     assert config["optimizer"]["weight_decay"] == 0.025
 
 
-def test_what_is_run_again_is_said(plan_for):
+def test_what_is_run_again_is_said(brief_for):
     for remat, again in (("none", False), ("dots", True), ("layer", True)):
-        model = to_levanter(plan_for(gated_mlp=True, remat=remat)).config["model"]
+        model = to_levanter(brief_for(gated_mlp=True, remat=remat)).config["model"]
         assert model["gradient_checkpointing"] is again
 
 
-def test_a_plain_model_is_refused(plan_for):
+def test_a_plain_model_is_refused(brief_for):
     with pytest.raises(ValueError, match=r"levanter cannot have gated_mlp=false; .*=true$"):
-        to_levanter(plan_for())
+        to_levanter(brief_for())

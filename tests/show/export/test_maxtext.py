@@ -25,26 +25,26 @@ def count(c):
         {"tied_embeddings": False, "gated_mlp": True},
     ],
 )
-def test_documented_keys_and_our_parameter_count(plan_for, trainer_keys, fields):
-    plan = plan_for(**fields)
-    exported = to_maxtext(plan)
+def test_documented_keys_and_our_parameter_count(brief_for, trainer_keys, fields):
+    brief = brief_for(**fields)
+    exported = to_maxtext(brief)
     config = yaml.safe_load(exported.files["maxtext.yml"])
     assert config == exported.config
     assert set(config) <= set(trainer_keys["maxtext"]["keys"])
-    assert count(config) == n_params(plan.arch)
+    assert count(config) == n_params(brief.arch)
 
 
-def test_the_schedule_is_the_recipes(plan_for):
-    plan = plan_for()
-    config = to_maxtext(plan).config
-    assert config["steps"] == plan.n_steps
+def test_the_schedule_is_the_recipes(brief_for):
+    brief = brief_for()
+    config = to_maxtext(brief).config
+    assert config["steps"] == brief.n_steps
     assert config["per_device_batch_size"] * config["max_target_length"] == 2 * 16
     # MaxText refuses more than all, and would hold the rate in between if they were less.
     assert config["warmup_steps_fraction"] + config["wsd_decay_steps_fraction"] == 1
     assert (config["learning_rate"], config["adam_weight_decay"]) == (0.016, 0.025)
 
 
-def test_what_is_run_again_is_said(plan_for):
-    assert to_maxtext(plan_for()).config["remat_policy"] == "minimal_with_context"
-    assert to_maxtext(plan_for(remat="dots")).config["remat_policy"] == "minimal"
-    assert to_maxtext(plan_for(remat="layer")).config["remat_policy"] == "full"
+def test_what_is_run_again_is_said(brief_for):
+    assert to_maxtext(brief_for()).config["remat_policy"] == "minimal_with_context"
+    assert to_maxtext(brief_for(remat="dots")).config["remat_policy"] == "minimal"
+    assert to_maxtext(brief_for(remat="layer")).config["remat_policy"] == "full"

@@ -13,24 +13,24 @@ def read(text):
     return names
 
 
-def test_documented_names_and_our_parameter_count(plan_for, trainer_keys):
-    plan = plan_for(n_layers=3)
-    exported = to_nanogpt(plan)
+def test_documented_names_and_our_parameter_count(brief_for, trainer_keys):
+    brief = brief_for(n_layers=3)
+    exported = to_nanogpt(brief)
     config = read(exported.files["anybudget_nanogpt.py"])
     assert config == exported.config
     assert set(config) <= set(trainer_keys["nanogpt"]["keys"])
     # As its `get_num_params` counts: without positions, no biases, the embedding once.
     d = config["n_embd"]
     count = 300 * d + config["n_layer"] * (12 * d * d + 2 * d) + d
-    assert count == n_params(plan.arch)
+    assert count == n_params(brief.arch)
 
 
-def test_the_loop_makes_as_many_steps(plan_for):
-    plan = plan_for()
-    config = to_nanogpt(plan).config
+def test_the_loop_makes_as_many_steps(brief_for):
+    brief = brief_for()
+    config = to_nanogpt(brief).config
     # It ends once the number of steps made is more than `max_iters`.
-    assert next(n for n in range(1, 10**9) if n > config["max_iters"]) == plan.n_steps
-    assert config["batch_size"] * config["block_size"] == plan.arch.tokens_per_step
+    assert next(n for n in range(1, 10**9) if n > config["max_iters"]) == brief.n_steps
+    assert config["batch_size"] * config["block_size"] == brief.arch.tokens_per_step
     assert config["gradient_accumulation_steps"] == 1
 
 
@@ -49,6 +49,6 @@ def test_the_loop_makes_as_many_steps(plan_for):
         ),
     ],
 )
-def test_another_shape_is_refused_with_the_search_that_avoids_it(plan_for, fields, message):
+def test_another_shape_is_refused_with_the_search_that_avoids_it(brief_for, fields, message):
     with pytest.raises(ValueError, match=f"nanogpt cannot have {message}"):
-        to_nanogpt(plan_for(**fields))
+        to_nanogpt(brief_for(**fields))

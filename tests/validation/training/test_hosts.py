@@ -17,7 +17,7 @@ from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.search.candidate import Candidate
 from anybudget.space.architecture import Architecture
 from anybudget.validation.confirm.choose import Entry
-from anybudget.validation.confirm.train_all import Plan, one_by_one, train_all
+from anybudget.validation.confirm.train_all import TrainingList, one_by_one, train_all
 from anybudget.validation.runs import Run, read_rows
 from anybudget.validation.training import train as train_module
 from anybudget.validation.training.hosts import join_processes
@@ -64,17 +64,17 @@ def losses(**options):
 
 
 def confirmed(folder):
-    """The run of a plan of one model, for one second on two chips, as `confirm` trains it."""
+    """The run of a list of one model, for one second on two chips, as `confirm` trains it."""
     entry = Entry(label="16×1", role="top", candidate=Candidate.of(ARCH, OBJECTIVE))
-    plan = Plan(entries=[entry], tokens=made_up(), folder=folder, objective=OBJECTIVE)
-    [trained] = train_all(plan, one_by_one(plan, train, lambda line: None))
+    listed = TrainingList(entries=[entry], tokens=made_up(), folder=folder, objective=OBJECTIVE)
+    [trained] = train_all(listed, one_by_one(listed, train, lambda line: None))
     return trained.runs[0].model_dump(mode="json")
 
 
 def one_of_two(folder):
     """What each of the two processes does."""
     join_processes()
-    train_module.compile_program = functools.cache(train_module.compile_program)
+    train_module.compile_training = functools.cache(train_module.compile_training)
     checkpoint = {"checkpoint_dir": folder / "kept", "checkpoint_every_s": 0.0}
     answer = {
         "data": losses(n_devices=2, **checkpoint),

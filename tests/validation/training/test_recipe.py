@@ -7,16 +7,10 @@ import jax
 import numpy as np
 import pytest
 
+from anybudget.objectives.recipe import Recipe, peak_learning_rate, scales
 from anybudget.space.architecture import Architecture
 from anybudget.validation.training.model import param_shapes
-from anybudget.validation.training.recipe import (
-    Recipe,
-    init_params,
-    learning_rate,
-    optimizer,
-    peak_learning_rate,
-    scales,
-)
+from anybudget.validation.training.recipe import init_params, learning_rate, optimizer
 
 ARCH = Architecture.from_shape(d_model=64, n_layers=4, vocab_size=300, gated_mlp=True)
 

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from anybudget.objectives.recipe import Recipe
 from anybudget.space.architecture import Architecture
 from anybudget.validation.training.model import Execution
-from anybudget.validation.training.recipe import Recipe
-from anybudget.validation.training.step import compile_program
+from anybudget.validation.training.step import compile_training
 
 ARCH = Architecture.from_shape(
     d_model=32, n_layers=1, d_head=16, vocab_size=64, seq_len=8, batch_size=4
@@ -27,12 +27,12 @@ MESHES = {
 
 @pytest.fixture(scope="module")
 def program():
-    return compile_program(ARCH, recipe=Recipe(), execution=Execution())
+    return compile_training(ARCH, recipe=Recipe(), execution=Execution())
 
 
 def three_steps(**options):
     """The losses of three steps, the embedding after them, and how the weights are shared."""
-    program = compile_program(SPREAD, recipe=Recipe(), execution=Execution(), **options)
+    program = compile_training(SPREAD, recipe=Recipe(), execution=Execution(), **options)
     rng = np.random.default_rng(0)
     state, losses = program.init(3), []
     for progress in (0.2, 0.5, 0.8):
@@ -88,7 +88,7 @@ def test_memory_holds_the_state_at_least(program):
 @pytest.mark.parametrize("n_devices", [0, 3, 99])
 def test_devices_must_exist_and_divide_the_batch(n_devices):
     with pytest.raises(ValueError, match=rf"but got n_devices={n_devices}, batch_size=4"):
-        compile_program(ARCH, recipe=Recipe(), execution=Execution(), n_devices=n_devices)
+        compile_training(ARCH, recipe=Recipe(), execution=Execution(), n_devices=n_devices)
 
 
 if __name__ == "__main__":

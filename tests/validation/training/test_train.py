@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from anybudget.objectives.cost import counts
+from anybudget.objectives.recipe import Recipe
 from anybudget.space.architecture import Architecture
 from anybudget.validation.training import train as module
 from anybudget.validation.training.model import Execution
-from anybudget.validation.training.recipe import Recipe
-from anybudget.validation.training.step import compile_program
+from anybudget.validation.training.step import compile_training
 from anybudget.validation.training.tokens import Tokens
 from anybudget.validation.training.train import default_execution, train
 
@@ -22,12 +22,12 @@ ARCH = Architecture.from_shape(
 
 @pytest.fixture(scope="module")
 def compiled():
-    return functools.cache(compile_program)
+    return functools.cache(compile_training)
 
 
 @pytest.fixture(autouse=True)
 def _compiled_once(monkeypatch, compiled):
-    monkeypatch.setattr(module, "compile_program", compiled)
+    monkeypatch.setattr(module, "compile_training", compiled)
 
 
 @pytest.fixture
