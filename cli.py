@@ -780,7 +780,7 @@ def _of_which_machine(device: Device, name: str | None) -> list[str]:
     """A sentence where a device's step times are not this machine's and nobody said so."""
     from .validation.backend import machine_warning
 
-    if name is None and device.basis == "datasheet":
+    if name is None and device.basis != "measured":
         return [THE_DEFAULT.format(device.name)]
     warning = machine_warning(device)
     return [warning] if warning else []

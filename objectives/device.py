@@ -24,7 +24,7 @@ class Device:
         peak_flops_per_s: dense matmul peak in the compute dtype.
         bandwidth_bytes_per_s: of its main memory.
         memory_bytes: of its main memory.
-        dtype: the compute dtype, `bfloat16` or `float32`.
+        dtype: the compute dtype, `bfloat16`, `float16` or `float32`.
         utilisation: the share of its datasheet's rates that a step is assumed to reach as long as
             the device is not calibrated.
         source: where the numbers stand.
@@ -51,7 +51,7 @@ class Device:
     peak_flops_per_s: float
     bandwidth_bytes_per_s: float
     memory_bytes: float
-    dtype: Literal["bfloat16", "float32"]
+    dtype: Literal["bfloat16", "float16", "float32"]
     source: str
     utilisation: float = 1.0
     basis: Literal["datasheet", "compiled", "published", "measured"] = "datasheet"
@@ -87,7 +87,7 @@ class Device:
     @property
     def bytes_per_element(self) -> int:
         """Bytes of one element in the compute dtype."""
-        return {"bfloat16": 2, "float32": 4}[self.dtype]
+        return {"bfloat16": 2, "float16": 2, "float32": 4}[self.dtype]
 
     @property
     def step_time_model(self) -> StepTimeModel:

@@ -29,6 +29,14 @@ DEFAULT_DEVICE = "tpu-v5e"
 DEFAULT_LAW = "besiroglu-2024"
 # Of the small models that a CPU trains in minutes to hours.
 CPU_LAW = "python-source"
+# What to do where no preset will do.
+OWN_FILE = {
+    "devices": (
+        "another card is described in a file of your own that ends in .toml: name, kind, "
+        "peak_flops_per_s, bandwidth_bytes_per_s, memory_bytes, dtype and source"
+    ),
+    "laws": "a file of your own ends in .toml",
+}
 # Standard deviations from the middle to the end of a 95% interval.
 NORMAL_95 = 1.96
 
@@ -168,18 +176,21 @@ def _read_draws(beside: Path, names: list[str]) -> np.ndarray | None:
 
 
 def _names(folder: str) -> list[str]:
-    return sorted(path.stem for path in (HERE / folder).glob("*.toml"))
+    return sorted(_shipped(folder))
+
+
+def _shipped(folder: str) -> dict[str, Path]:
+    return {path.stem: path for path in (HERE / folder).rglob("*.toml")}
 
 
 def _path(name_or_path: str, folder: str) -> Path:
-    if name_or_path in _names(folder):
-        return HERE / folder / f"{name_or_path}.toml"
+    if shipped := _shipped(folder).get(name_or_path):
+        return shipped
     path = Path(name_or_path)
     if path.suffix != ".toml":
         near = did_you_mean(name_or_path, _names(folder))
         raise ValueError(
-            f"no {folder.removesuffix('s')} is called {name_or_path!r}{near} "
-            "(a file of your own ends in .toml)"
+            f"no {folder.removesuffix('s')} is called {name_or_path!r}{near} ({OWN_FILE[folder]})"
         )
     return path
 

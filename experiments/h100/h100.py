@@ -141,7 +141,7 @@ def report_calibration(rows: list[StepRow], fresh: list[Any]) -> None:
     alone = variance_explained_alone(steps)
     print(f"variance explained alone: { {name: round(r2, 3) for name, r2 in alone.items()} }")
     for name, model in (
-        ("datasheet at 70%", load_device("h100-sxm").step_time_model),
+        ("datasheet at 70%", load_device("h100-sxm-datasheet").step_time_model),
         ("calibrated", fits[0].model),
     ):
         ratios = pd.Series([row.step_time_s / model.step_time_s(row.architecture) for row in fresh])

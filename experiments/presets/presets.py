@@ -7,9 +7,10 @@ Wall time: 12 minutes for the first, which is timed and wants an otherwise idle 
 Expected: step times within 8% of shapes left out (found: 8.5% on the core, 3.9% on the GPU), losses
 within 1.5% (1.3%).
 
-Writes presets/devices/cpu-core.toml and h100-sxm-measured.toml from what `calibrate` left in
-cpu_core/ and h100/, tpu-*-compiled.toml from what `calibrate --topology` left in tpu_compile/, and
-presets/laws/python-source.toml, fitted to the runs of `loss_law.py`; their draws go beside them.
+Writes cpu-core.toml and h100-sxm-measured.toml in presets/devices/measured from what `calibrate`
+left in cpu_core/ and h100/, tpu-*.toml in compiled/ from what `calibrate --topology` left in
+tpu_compile/, and presets/laws/python-source.toml, fitted to the runs of `loss_law.py`; their draws
+go beside them.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def ship_gpu() -> dict[str, Any]:
     device = read_toml(GPU)
     device |= {
         "name": "h100-sxm-measured",
-        "interconnect_bytes_per_s": load_device("h100-sxm").interconnect_bytes_per_s,
+        "interconnect_bytes_per_s": load_device("h100-sxm-datasheet").interconnect_bytes_per_s,
         "source": (
             f"one {measured(device)}, rows in experiments/h100; memory: what JAX takes of 80 GB "
             "unless told otherwise; NVLink: NVIDIA H100 SXM datasheet, 900 GB/s both ways"
@@ -75,7 +76,7 @@ def ship_tpus() -> list[dict[str, Any]]:
 
 def ship(device: dict[str, Any], calibrated: Path) -> dict[str, Any]:
     """Write a device as a preset, and copy its draws from beside the calibrated file."""
-    path = PRESETS / "devices" / f"{device['name']}.toml"
+    path = PRESETS / "devices" / device["basis"] / f"{device['name']}.toml"
     path.write_text(tomli_w.dumps(device), encoding="utf-8")
     shutil.copy(calibrated.with_suffix(".draws.csv"), path.with_suffix(".draws.csv"))
     return device

@@ -80,10 +80,10 @@ class Fact(ArchitectureRow):
 
 def compare(fact: Fact) -> dict[str, object]:
     """A published result beside the prediction."""
-    device, arch = load_device(fact.device), fact.architecture
-    predicted_s = _predicted_s(fact, fact.device, fused=True)
+    sheet = f"{fact.device}-datasheet"
+    device, arch = load_device(sheet), fact.architecture
+    predicted_s = _predicted_s(fact, sheet, fused=True)
     flops = flops_per_step(arch)
-    compiled = f"{fact.device}-compiled"
     return {
         "model": fact.model,
         "device": fact.device,
@@ -93,9 +93,9 @@ def compare(fact: Fact) -> dict[str, object]:
         "published_s": fact.step_time_s,
         "predicted_s": predicted_s,
         "ratio": fact.step_time_s / predicted_s,
-        "compiled_ratio": fact.step_time_s / _predicted_s(fact, compiled, fused=True),
-        "plain_ratio": fact.step_time_s / _predicted_s(fact, fact.device, fused=False),
-        "compiled_plain_ratio": fact.step_time_s / _predicted_s(fact, compiled, fused=False),
+        "compiled_ratio": fact.step_time_s / _predicted_s(fact, fact.device, fused=True),
+        "plain_ratio": fact.step_time_s / _predicted_s(fact, sheet, fused=False),
+        "compiled_plain_ratio": fact.step_time_s / _predicted_s(fact, fact.device, fused=False),
         "published_mfu": flops / fact.step_time_s / device.peak_flops_per_s,
         "predicted_mfu": flops / predicted_s / device.peak_flops_per_s,
     }

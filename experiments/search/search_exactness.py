@@ -32,7 +32,7 @@ def main() -> None:
         done = set(pd.read_csv(CSV)[["budget", "seed"]].itertuples(index=False, name=None))
     for budget in BUDGETS:
         objective = LossAtTime(
-            device=load_device("tpu-v5e"), law=law, time_budget_s=parse_budget(budget)
+            device=load_device("tpu-v5e-datasheet"), law=law, time_budget_s=parse_budget(budget)
         )
         certified = scan(space, objective, top=1).candidates[0].loss
         for seed in range(20):

@@ -36,7 +36,7 @@ from anybudget.search.explore.study import explore
 CSV = Path(__file__).with_suffix(".csv")
 LAW = load_law()
 SPACE = load_space(aspect_ratio=LAW.aspect_ratio_range)
-OBJECTIVE = LossAtTime(device=load_device("tpu-v5e"), law=LAW, time_budget_s=3 * 3600)
+OBJECTIVE = LossAtTime(device=load_device("tpu-v5e-datasheet"), law=LAW, time_budget_s=3 * 3600)
 CLOSE = 1.001
 MAX_TRIALS = 2000
 MAX_S = 60.0

@@ -56,7 +56,9 @@ def work(url: str, log: str) -> None:
             study.Candidate.of = of
 
     study._evaluate = traced
-    objective = LossAtTime(device=load_device("tpu-v5e"), law=load_law(), time_budget_s=3 * 3600.0)
+    objective = LossAtTime(
+        device=load_device("tpu-v5e-datasheet"), law=load_law(), time_budget_s=3 * 3600.0
+    )
     explored = study.explore(load_space(), objective, n_trials=N_TRIALS, storage=url)
     print(explored.n_retried)
 

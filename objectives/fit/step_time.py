@@ -48,6 +48,7 @@ class Steps:
         sent: what each chip sends in a step, see `communication.sent`; empty: it works alone.
         shape: (d_model, n_layers) of the models where a chip computes but a part of them.
         usual_ridge: that of the datasheet, kept where another fits hardly better.
+        peak_flops_per_s: that no coefficient of FLOPs may go beyond, if it is known.
 
     Raises:
         ValueError: a time is not positive, or shapes are too few to hold one out.
@@ -62,6 +63,7 @@ class Steps:
     sent: dict[str, Any] = dataclasses.field(default_factory=dict)
     shape: tuple[Any, Any] | None = None
     usual_ridge: float | None = None
+    peak_flops_per_s: float = np.inf
 
     def __post_init__(self) -> None:
         if not (np.all(np.isfinite(self.measured_s)) and np.all(self.measured_s > 0)):
@@ -83,6 +85,11 @@ class Steps:
         """Of a named model: fused attention and links have rates of their own where timed."""
         besides = [link for link, units in self.sent.items() if np.any(units)]
         return features_of(name, [*besides, *[ATTENTION] * bool(np.any(self.full_head))])
+
+    def least(self, name: str) -> np.ndarray:
+        """Seconds per unit that each of `features` takes at least."""
+        of_flops = (ROOFLINE, "flops", ATTENTION)
+        return np.array([(f in of_flops) / self.peak_flops_per_s for f in self.features(name)])
 
     def units(self, name: str, ridge: float) -> np.ndarray:
         """Units of each of `features` in each step, (steps, features)."""
@@ -125,14 +132,14 @@ class StepTimeFit:
 
 def fit_step_time(steps: Steps, name: str) -> StepTimeFit:
     """Fit a named model, leaving each shape (d_model, n_layers) out once to judge it."""
-    units = _units_by_ridge(steps, name)
+    units, least = _units_by_ridge(steps, name), steps.least(name)
     measured_s, shape_index = steps.measured_s, steps.shape_index
     heldout_s = np.empty_like(measured_s)
     for shape in range(shape_index.max() + 1):
         out = shape_index == shape
-        ridge, seconds = _solve(units, measured_s, ~out)
+        ridge, seconds = _solve(units, measured_s, ~out, least)
         heldout_s[out] = units[ridge][out] @ seconds
-    ridge, seconds = _solve(units, measured_s, np.full(len(measured_s), True))
+    ridge, seconds = _solve(units, measured_s, np.full(len(measured_s), True), least)
     low, high = np.quantile(measured_s / heldout_s, [0.025, 0.975])
     return StepTimeFit(
         model=StepTimeModel(
@@ -165,7 +172,7 @@ def draw_coefficients(
     draws = []
     for _ in range(n_draws):
         drawn = np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])
-        draws.append(_solve(units, steps.measured_s, drawn)[1])
+        draws.append(_solve(units, steps.measured_s, drawn, steps.least(model.name))[1])
     return np.stack(draws)
 
 
@@ -206,11 +213,12 @@ def _units_by_ridge(steps: Steps, name: str) -> dict[float, np.ndarray]:
 
 
 def _solve(
-    units: dict[float, np.ndarray], measured_s: np.ndarray, rows: np.ndarray
+    units: dict[float, np.ndarray], measured_s: np.ndarray, rows: np.ndarray, least: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """The ridge and the coefficients of least relative error on some rows.
 
-    The first ridge is the usual one, which another must beat by `RIDGE_PAYS`.
+    The first ridge is the usual one, which another must beat by `RIDGE_PAYS`; no coefficient goes
+    below its `least`.
     """
     ones = np.ones(len(measured_s[rows]))
     best: tuple[float, float, np.ndarray] | None = None
@@ -219,10 +227,10 @@ def _solve(
         relative = matrix[rows] / measured_s[rows, None]
         # FLOPs and steps differ by ten orders of magnitude; what no row has stays at 0.
         scale = np.maximum(relative.mean(axis=0), np.finfo(float).tiny)
-        seconds, error = nnls(relative / scale, ones)
+        seconds, error = nnls(relative / scale, ones - relative @ least)
         if best is None or error < bar:
             bar = error if best else (1 - RIDGE_PAYS) * error
-            best = error, ridge, seconds / scale
+            best = error, ridge, least + seconds / scale
     assert best is not None
     return best[1:]
 

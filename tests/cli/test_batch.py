@@ -20,7 +20,7 @@ PLAN = """
 set = {d_model = "256:768:128", d_ff = "512:6144:512"}
 law = ["besiroglu-2024", "hoffmann-2022"]
 [[search]]
-device = ["tpu-v5e", "mine.toml"]
+device = ["tpu-v5e-datasheet", "mine.toml"]
 budget = ["0.001s", "10m", "1h", "6h"]
 """
 

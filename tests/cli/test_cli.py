@@ -154,7 +154,7 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(run, files, args, text):
 def test_find_names_the_device_and_the_winner(run):
     code, out, err = run("find", "1h", *SMALL)
     assert (code, err) == (0, "")
-    assert "Device tpu-v5e (datasheet at 70% utilisation, not calibrated)" in out
+    assert "Device tpu-v5e (compiled)" in out
     assert "In 1h train d_model 512" in out
     assert "Certified: the lowest predicted loss of all" in out
 
@@ -196,7 +196,7 @@ def test_predict_json_has_the_keys_of_a_candidate(run, files):
 @pytest.mark.parametrize("command", [("find", "1h", *SMALL), PREDICT])
 def test_a_device_that_nobody_named_is_told_of(run, command):
     default = "tpu-v5e is the default, whatever this machine is"
-    for named, told in (((), True), (("--device", "tpu-v5e"), False)):
+    for named, told in (((), True), (("--device", "tpu-v5e-datasheet"), False)):
         _, out, _ = run(*command, *named, "--json")
         assert [default in one for one in json.loads(out)["warnings"][:1]] == [told]
 
@@ -216,7 +216,7 @@ def test_fused_attention_in_find_and_predict(run):
     assert fused["step_time_s"] < plain["step_time_s"]
     assert fused["memory_bytes"] < plain["memory_bytes"]
     _, out, _ = run("find", "1h", "--attention", "fused", *SMALL)
-    assert out.startswith("Device tpu-v5e (datasheet at 70% utilisation, not calibrated), fused")
+    assert out.startswith("Device tpu-v5e (compiled), fused attention")
 
 
 def test_a_candidate_found_is_predicted_the_same(run):
@@ -243,7 +243,7 @@ def test_chips_in_find_and_predict(run):
     answer = json.loads(run("predict", "1h", "--chips", "4", gated, *options, "--json")[1])
     assert {name: answer[name] for name in KEYS} == pytest.approx({n: best[n] for n in KEYS})
     out = run("find", "1h", "--chips", "4", *SMALL)[1]
-    assert "Device 4 × tpu-v5e" in out
+    assert "Device 4 × tpu-v5e (compiled)" in out
     assert "4 chips, data parallel, 2 sequences each." in out
 
 

@@ -19,7 +19,7 @@ from anybudget.space.architecture import Architecture
 
 LAW = load_law()
 NUMBERS = np.array([[LAW.E, LAW.A, LAW.B, LAW.alpha, LAW.beta]])
-OBJECTIVE = LossAtTime(device=load_device("tpu-v5e"), law=LAW, time_budget_s=3600)
+OBJECTIVE = LossAtTime(device=load_device("tpu-v5e-datasheet"), law=LAW, time_budget_s=3600)
 SECONDS = np.array([list(OBJECTIVE.device.step_time_model.seconds_per_unit.values())])
 ARCHS = [
     Architecture.from_shape(d_model=width, n_layers=6, batch_size=8) for width in (512, 640, 1024)

@@ -88,7 +88,7 @@ def calibrate_compiled(
     fits = compare_step_times(steps)
     device = dataclasses.replace(
         chip.device,
-        name=f"{chip.device.name}-compiled",
+        name=chip.device.name.removesuffix("-datasheet"),
         source=(
             f"{chip.device.source}; step times: estimates of its compiler, not measured, by "
             f"anybudget calibrate --topology {topology}, rows in {rows_path.name}"

@@ -46,7 +46,7 @@ GENERATIONS = {
         link_bytes_per_s=50e9,
     ),
     "v5e": Generation(
-        device="tpu-v5e",
+        device="tpu-v5e-datasheet",
         accelerator_type="v5litepod-4",
         n_axes=2,
         wraps_at=16,
@@ -54,7 +54,7 @@ GENERATIONS = {
         link_bytes_per_s=50e9,
     ),
     "v5p": Generation(
-        device="tpu-v5p",
+        device="tpu-v5p-datasheet",
         accelerator_type="v5p-8",
         n_axes=3,
         wraps_at=4,
@@ -62,7 +62,7 @@ GENERATIONS = {
         link_bytes_per_s=100e9,
     ),
     "v6e": Generation(
-        device="tpu-v6e",
+        device="tpu-v6e-datasheet",
         accelerator_type="v6e-4",
         n_axes=2,
         wraps_at=16,

@@ -52,6 +52,7 @@ def calibrate_table(
     hardware: Device,
     *,
     basis: Literal["published", "measured"] = "published",
+    source: str = "",
     seed: int = 0,
 ) -> TableCalibration:
     """Fit every step-time model to a table and write the device with the best.
@@ -63,6 +64,7 @@ def calibrate_table(
         table_path: a CSV with the columns of `TimedStep`.
         hardware: on which the steps ran; its rates, memory and links are kept.
         basis: whether others published the timings or the user made them.
+        source: where the timings stand, for the device's own.
         seed: of the draws.
 
     Raises:
@@ -85,7 +87,7 @@ def calibrate_table(
         utilisation=1.0,
         step_time=fits[0].model,
         source=f"{hardware.source}; step times: fitted by anybudget calibrate --steps to "
-        f"{len(table.rows)} steps in {table_path.name}",
+        f"{len(table.rows)} steps in {table_path.name}{f' ({source})' if source else ''}",
         calibration={
             "table": table_path.name,
             **_facts(table),

@@ -208,6 +208,7 @@ class StepTable:
                 pipeline=columns["pipeline_parallel"],
             ),
             shape=(whole.d_model, whole.n_layers),
+            peak_flops_per_s=self.device.peak_flops_per_s,
             usual_ridge=(
                 self.device.peak_flops_per_s
                 * self.device.bytes_per_element

@@ -60,7 +60,9 @@ def test_what_is_saved_is_what_find_reads(tmp_path, objective):
     assert report.draws is not None
     save_law(path, report.law, report.draws.values)
     assert load_law(str(path)) == report.law
-    draws = load_draws(dataclasses.replace(objective, law=report.law), "tpu-v5e", str(path))
+    draws = load_draws(
+        dataclasses.replace(objective, law=report.law), "tpu-v5e-datasheet", str(path)
+    )
     assert draws is not None
     np.testing.assert_allclose(draws.laws, report.draws.values, rtol=1e-5)
     assert draws.law_residual == report.law.residual_std

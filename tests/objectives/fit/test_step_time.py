@@ -69,6 +69,18 @@ def test_the_ridge_of_a_roofline_comes_back():
     assert fit.model.seconds_per_unit["roofline_flops"] == pytest.approx(1e-11, rel=1e-6)
 
 
+def test_no_flop_is_faster_than_the_peak_and_the_usual_ridge_stays_where_none_tells():
+    steps = steps_of(PAPER)
+    slow = dataclasses.replace(steps, peak_flops_per_s=2.5e10)  # but PAPER has 5e10
+    fit = fit_step_time(slow, "paper")
+    assert fit.model.seconds_per_unit["flops"] == 1 / 2.5e10
+    assert fit.mape > 0.01
+    bound = dataclasses.replace(steps, measured_s=1e-9 * flops_per_step(steps.arch))
+    for usual in (3.0, 5.0):
+        usually = dataclasses.replace(bound, usual_ridge=usual)
+        assert fit_step_time(usually, "roofline").model.ridge == usual
+
+
 def test_what_no_step_has_costs_nothing():
     steps = steps_of(PAPER)
     tied = Architecture(**(steps.arch.as_dict() | {"tied_embeddings": True}))

@@ -36,11 +36,11 @@ def plan(tmp_path):
 
 
 def test_lists_multiply_the_budget_running_fastest(plan):
-    text = '[[search]]\nbudget = ["1h", "90m"]\ndevice = ["tpu-v5e", "h100-sxm"]\nseed = [1, 2]\n'
+    text = '[[search]]\nbudget = ["1h", "90m"]\ndevice = ["tpu-v4", "h200-sxm"]\nseed = [1, 2]\n'
     found = [(q.objective.device.name, q.seed, q.budget) for q in plan(SMALL + text)]
     assert found == [
         (device, seed, budget)
-        for device in ("tpu-v5e", "h100-sxm")
+        for device in ("tpu-v4", "h200-sxm")
         for seed in (1, 2)
         for budget in ("1h", "90m")
     ]
@@ -54,7 +54,7 @@ def test_a_table_goes_before_what_it_extends_and_that_before_the_defaults(plan):
     set = {d_model = 256, d_ff = 1024}
     [[search]]
     name = "base"
-    device = "h100-sxm"
+    device = "h100-sxm-datasheet"
     remat = "none"
     [[search]]
     name = "other"
@@ -66,11 +66,11 @@ def test_a_table_goes_before_what_it_extends_and_that_before_the_defaults(plan):
     """
     base, unlimited, limited = plan(text)
     assert (base.search, limited.search) == ("base", "other")
-    assert {q.objective.device.name for q in (base, limited)} == {"h100-sxm"}
+    assert {q.objective.device.name for q in (base, limited)} == {"h100-sxm-datasheet"}
     assert {q.objective.law.name for q in (base, limited)} == {"hoffmann-2022"}
     assert (base.objective.remat, limited.objective.remat) == ("none", "layer")
     assert (base.objective.attention, limited.objective.attention) == ("plain", "fused")
-    assert limited.title == "1h on h100-sxm, fused attention under hoffmann-2022"
+    assert limited.title == "1h on h100-sxm-datasheet, fused attention under hoffmann-2022"
     limits = [q.objective.data_limit_tokens for q in (base, unlimited, limited)]
     assert limits == [None, None, 1e9]
     assert [q.objective.critical_batch for q in (base, unlimited)] == [False, True]

@@ -25,7 +25,7 @@ set = {d_model = "256:768:128", d_ff = "512:6144:512"}
 law = ["besiroglu-2024", "hoffmann-2022"]
 
 [[search]]
-device = ["tpu-v5e", "a100-80gb"]
+device = ["tpu-v5e-datasheet", "a100-80gb-datasheet"]
 budget = ["10m", "3h"]
 
 [[search]]

@@ -32,7 +32,8 @@ def reported(arch, objective):
     return of(arch, objective)
 
 url, n_trials = sys.argv[1:]
-objective = LossAtTime(device=load_device("tpu-v5e"), law=load_law(), time_budget_s=3600.0)
+device = load_device("tpu-v5e-datasheet")
+objective = LossAtTime(device=device, law=load_law(), time_budget_s=3600.0)
 evaluate = study._evaluate
 def traced(*args):
     study.Candidate.of = reported

@@ -25,7 +25,8 @@ from anybudget.search.explore.study import explore
 from anybudget.presets.spaces import load_space
 
 storage, sampler, n_trials, seed = sys.argv[1:]
-objective = LossAtTime(device=load_device("tpu-v5e"), law=load_law(), time_budget_s=3600.0)
+device = load_device("tpu-v5e-datasheet")
+objective = LossAtTime(device=device, law=load_law(), time_budget_s=3600.0)
 explored = explore(
     load_space(), objective, n_trials=int(n_trials), sampler=sampler, seed=int(seed),
     storage=storage, on_progress=lambda n: print(n, flush=True),

@@ -63,9 +63,9 @@ def test_a_device_of_a_chip_that_is_not_here(compiler, tmp_path):
     found = calibrate_compiled(path, CHIP, effort=QUICK, timeout_s=60)
     device = load_device(str(path))
     assert device == found.device
-    sheet = load_device("tpu-v5e")
+    sheet = load_device("tpu-v5e-datasheet")
     assert device.basis == "compiled"
-    assert device.label == "tpu-v5e-compiled (compiled)"
+    assert device.label == "tpu-v5e (compiled)"
     assert device.peak_flops_per_s == sheet.peak_flops_per_s
     assert device.interconnect_bytes_per_s == sheet.interconnect_bytes_per_s
     assert "not measured" in device.source

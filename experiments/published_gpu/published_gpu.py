@@ -1,0 +1,159 @@
+"""How far is a model fitted to GPU steps that others published from shapes that it has not seen?
+
+Command: python experiments/published_gpu/published_gpu.py llm-foundry STEPS.csv
+         python experiments/published_gpu/published_gpu.py gemstones GEMSTONES.csv
+         python experiments/published_gpu/published_gpu.py vtrain VTRAIN.csv
+Wall time: 5 s each.
+Expected: each model size left out, an error of at most 8% on A100 40 and 80 GB and H100, no length
+off by more than a quarter, 16 to 512 devices within 12%; vTrain's 1,440 steps within 10%, those
+with tensor and pipeline parallelism included.
+
+Scores go to scores.csv beside this script; the devices of the first two are the presets a100-40gb,
+a100-80gb, h100-sxm and mi250x. The rows themselves are their authors' and are not here:
+
+- llm-foundry: MosaicML's benchmarks of MPT models (github.com/mosaicml/llm-foundry, folder
+  scripts/train/benchmarking, Apache-2.0), one row a throughput, with `device`, `precision`,
+  `sharding`, `full_remat`, `step_time_s` and an architecture under our names. PyTorch with FSDP and
+  flash attention. A learned position embedding is not counted. SHARD_GRAD_OP, which gathers weights
+  once a pass, is taken for `full`. FP8 is left out: a device has one
+  precision, and its seven rows are of two shapes, too few to leave one out.
+- Gemstones: McLeish et al. 2025, arXiv:2502.06857 (MIT), seconds a step of 22 shapes, each device
+  one die of an MI250X, fully sharded. Assumed, for the rows do not say: one pass a step, no
+  rematerialisation, fused attention.
+- vTrain: single-node GPT training on eight A100 GPUs (github.com/VIA-Research/vTrain, MIT; Bang et
+  al. 2024, arXiv:2312.12391). Float16, which an A100 multiplies as fast as bfloat16. Assumed: a
+  vocabulary of 50,257, d_ff = 4 d_model, plain attention, and blocks that run again, as the
+  source's configurations have it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from anybudget.objectives.fit.step_time import StepTimeFit
+from anybudget.presets.presets import HERE as PRESETS
+from anybudget.presets.presets import load_device
+from anybudget.validation.timing.calibrate_table import calibrate_table
+
+SCORES = Path(__file__).with_name("scores.csv")
+ARCHITECTURE = [
+    "d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff", "gated_mlp", "vocab_size",
+    "tied_embeddings", "seq_len",
+]  # fmt: skip
+MOSAIC = {"a100_40gb": "a100-40gb", "a100_80gb": "a100-80gb", "h100_80gb": "h100-sxm"}
+MOSAIC_URL = "github.com/mosaicml/llm-foundry, scripts/train/benchmarking"
+VTRAIN_COLUMNS = {
+    "# GPUs": "n_devices", "global batch": "batch_size", "micro batch": "micro_batch_size",
+    "hidden size": "d_model", "attention heads": "n_heads", "# layers": "n_layers",
+    "sequence length": "seq_len", "tensor parallelism": "tensor_parallel",
+    "pipeline parallelism": "pipeline_parallel",
+}  # fmt: skip
+
+Table = tuple[str, str, str, pd.DataFrame]
+
+
+def llm_foundry(path: Path) -> Iterator[Table]:
+    """Preset, datasheet, source and rows of each of three GPUs."""
+    rows = pd.read_csv(path)
+    rows = rows[rows.precision == "bf16"].assign(
+        remat=np.where(rows.full_remat, "layer", "none")[rows.precision == "bf16"],
+        sharding="full",
+        attention="fused",
+        software="PyTorch with FSDP and flash attention (llm-foundry)",
+    )
+    columns = ["batch_size", "micro_batch_size", "n_accumulations", "n_devices", "sharding"]
+    columns += ["remat", "attention", "precision", "step_time_s", "software"]
+    for device, name in MOSAIC.items():
+        here = rows[rows.device == device][ARCHITECTURE + columns]
+        yield name, f"{name}-datasheet", MOSAIC_URL, here
+
+
+def gemstones(path: Path) -> Iterator[Table]:
+    """Likewise of one die of an MI250X, a row a shape."""
+    rows = pd.read_csv(path).drop_duplicates(["d_model", "n_layers", "n_devices", "step_time_s"])
+    rows = rows[[*ARCHITECTURE, "batch_size", "n_devices", "step_time_s"]].assign(
+        sharding="full",
+        attention="fused",
+        precision="bf16",
+        software="PyTorch with AxoNN (Gemstones)",
+    )
+    yield "mi250x", "mi250x-datasheet", "McLeish et al. 2025, arXiv:2502.06857", rows
+
+
+def vtrain(path: Path) -> Iterator[Table]:
+    """Likewise of a node of A100 GPUs; no preset is made of it."""
+    read = pd.read_csv(path, encoding="utf-8-sig")
+    rows = read[list(VTRAIN_COLUMNS)].rename(columns=VTRAIN_COLUMNS)
+    n_split = read["data parallelism"]
+    rows = rows.assign(
+        n_accumulations=rows.batch_size // (n_split * rows.micro_batch_size),
+        d_ff=4 * rows.d_model,
+        vocab_size=50_257,
+        remat="layer",
+        attention="plain",
+        precision="bf16",
+        step_time_s=read["iteration time (ms)"] / 1e3,
+        software="PyTorch, Megatron (vTrain)",
+    )
+    yield "vtrain", "a100-80gb-datasheet", "github.com/VIA-Research/vTrain", rows
+
+
+def scores(name: str, fit: StepTimeFit, rows: pd.DataFrame) -> Iterator[dict[str, object]]:
+    """Held-out errors of all rows, of each length and of each number of devices."""
+    off = pd.Series(fit.heldout_s / rows.step_time_s.to_numpy() - 1, index=rows.index)
+    groups = [("all", off)]
+    groups += [(f"seq_len {n}", one) for n, one in off.groupby(rows.seq_len)]
+    groups += [(f"n_devices {n}", one) for n, one in off.groupby(rows.n_devices)]
+    groups += [
+        (f"{split} {n}", one)
+        for split in ("tensor_parallel", "pipeline_parallel")
+        if split in rows
+        for n, one in off.groupby(rows[split])
+    ]
+    for group, one in groups:
+        yield {
+            "device": name,
+            "model": fit.model.name,
+            "rows": group,
+            "n": len(one),
+            "mean_error": one.abs().mean(),
+            "mean_off": one.mean(),
+            "worst": one.loc[one.abs().idxmax()],
+        }
+
+
+def main() -> None:
+    """Fit, ship what becomes a preset, and write the scores."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("source", choices=["llm-foundry", "gemstones", "vtrain"])
+    parser.add_argument("file", type=Path)
+    given = parser.parse_args()
+    read = {"llm-foundry": llm_foundry, "gemstones": gemstones, "vtrain": vtrain}[given.source]
+    found: list[dict[str, object]] = []
+    for name, datasheet, source, rows in read(given.file):
+        with tempfile.TemporaryDirectory() as folder:
+            table = Path(folder) / f"{given.source}.csv"
+            rows.to_csv(table, index=False)
+            out = PRESETS / "devices" / "published" / f"{name}.toml"
+            if given.source == "vtrain":
+                out = Path(folder) / "vtrain.toml"
+            calibrated = calibrate_table(out, table, load_device(datasheet), source=source)
+        for warning in calibrated.warnings:
+            print(f"{name}: {warning}")
+        found += scores(name, calibrated.fits[0], rows)
+    new = pd.DataFrame(found)
+    if SCORES.exists():
+        old = pd.read_csv(SCORES)
+        new = pd.concat([old[~old.device.isin(set(new.device))], new])
+    new.to_csv(SCORES, index=False, float_format="%.3f")
+    print(pd.DataFrame(found).round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
