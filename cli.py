@@ -323,6 +323,9 @@ def fit(
     kappa: Annotated[
         float | None, typer.Option(help="Power in the law; default: kept below 1 if it pays.")
     ] = None,
+    copying: Annotated[
+        bool, typer.Option(help="Whether auto may find that runs learn to copy, where that pays.")
+    ] = True,
     n_convention: Annotated[
         str | None, typer.Option(help="N counts `total` or `non_embedding` parameters.")
     ] = None,
@@ -350,6 +353,7 @@ def fit(
         method=method,  # type: ignore[arg-type]
         form=form,
         kappa=kappa,
+        copying=copying,
         n_convention=n_convention,  # type: ignore[arg-type]
         huber_delta=huber_delta,
         n_draws=draws,

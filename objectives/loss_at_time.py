@@ -211,7 +211,7 @@ class LossAtTime:
             predicted_loss=self.law.loss(
                 self.counted_params(cost),
                 self.effective_tokens(n_steps * arch.tokens_per_step, arch.tokens_per_step),
-                {"d_model": arch.d_model, "n_layers": arch.n_layers, "n_steps": n_steps},
+                run_columns(arch, cost, n_steps),
             ),
         )
 
@@ -310,6 +310,17 @@ class LossAtTime:
             n_shares=self.n_shares(sharded),
             padded_head=PADDED_HEADS[self.device.kind] if self.fused else 0,
         )
+
+
+def run_columns(arch: Architecture, counts: Cost | Prediction, n_steps: Any) -> dict[str, Any]:
+    """A run as the terms of a law read it."""
+    return {
+        "d_model": arch.d_model,
+        "n_layers": arch.n_layers,
+        "n_steps": n_steps,
+        "n_params": counts.n_params,
+        "n_params_non_embedding": counts.n_params_non_embedding,
+    }
 
 
 def _of_each(choices: Any, value: Callable[[Any], Any]) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 from ..space.architecture import Architecture
 from .cost.remat import ATTENDING
 from .device import Device
-from .loss_at_time import LossAtTime, Prediction
+from .loss_at_time import LossAtTime, Prediction, run_columns
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -212,7 +212,7 @@ def draw_losses(
     n_steps = np.maximum(np.floor(objective.time_budget_s / step_time_s), 1)
     n_tokens = objective.effective_tokens(n_steps * arch.tokens_per_step, arch.tokens_per_step)
     residuals = _residuals(rng, draws.law_residual, *shape)
-    run = {"d_model": arch.d_model, "n_layers": arch.n_layers, "n_steps": n_steps}
+    run = run_columns(arch, prediction, n_steps)
     law = objective.law
     if law.copying:
         run["luck"] = rng.random(shape)

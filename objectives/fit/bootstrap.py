@@ -39,7 +39,7 @@ class LawDraws:
         names: E, A, B, alpha, beta, further terms, and copying's.
         values: one law a row, (n_draws - n_failed, len(names)).
         n_failed: draws left out because their fit did not settle.
-        degrees_of_freedom: independent runs less unknowns.
+        degrees_of_freedom: independent runs less unknowns, but those that a prior tells of.
         kappa: the power in the law, the same in all draws.
     """
 
@@ -101,7 +101,12 @@ def bootstrap_law(runs: LawRuns, fit: LawFit, *, n_draws: int = 1000, seed: int 
     if fit.method == "linear":
         raise ValueError("a law with given exponents has no bootstrap; fit it by varpro")
     share = np.full(runs.n_runs, 1 / runs.n_runs)
-    counts = np.random.default_rng(seed).multinomial(runs.n_runs, share, size=n_draws)
+    rng = np.random.default_rng(seed)
+    if fit.prior:
+        # Runs that leave much open are few; none of them is left out altogether (Rubin 1981).
+        counts = runs.n_runs * rng.dirichlet(np.ones(runs.n_runs), size=n_draws)
+    else:
+        counts = rng.multinomial(runs.n_runs, share, size=n_draws)
     weights = counts[:, runs.run].astype(float)
     copying, chosen = [fit.copying], np.zeros(n_draws, int)
     if fit.copying:
@@ -109,22 +114,31 @@ def bootstrap_law(runs: LawRuns, fit: LawFit, *, n_draws: int = 1000, seed: int 
     names = (*fit.values, *(fit.copying.numbers if fit.copying else ()))
     values = np.empty((n_draws, len(names)))
     for i in np.unique(chosen):
-        values[chosen == i] = _refits(runs, fit, copying[i], weights[chosen == i])
+        values[chosen == i] = _refits(runs, fit, copying[i], weights[chosen == i], rng)
     kept = np.isfinite(values).all(axis=1)
+    n_known = int(np.linalg.matrix_rank(fit.prior.precision)) if fit.prior else 0
     return LawDraws(
         names=names,
         values=values[kept],
         n_failed=int(n_draws - kept.sum()),
-        degrees_of_freedom=runs.n_runs - len(names),
+        degrees_of_freedom=runs.n_runs - len(names) + n_known,
         kappa=fit.kappa,
     )
 
 
-def _refits(runs: LawRuns, fit: LawFit, copying: Copying | None, weights: np.ndarray) -> np.ndarray:
+def _refits(
+    runs: LawRuns,
+    fit: LawFit,
+    copying: Copying | None,
+    weights: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
     """All numbers of the law for each row of weights; not a number where a fit did not settle."""
     data = law_data(runs, fit.terms, fit.kappa, copying)
     starts = np.repeat(fit.theta[None], len(weights), axis=0)
-    found = minimise(starts, data, weights, delta=fit.delta)
+    # What was known beside the runs is as uncertain as it was said to be.
+    prior = fit.prior and fit.prior.draws(len(weights), rng)
+    found = minimise(starts, data, weights, delta=fit.delta, prior=prior)
     values = np.where(found.settled[:, None], data.natural(found.theta), np.nan)
     of_copying = list(copying.numbers.values()) if copying else []
     return np.column_stack([values, np.tile(of_copying, (len(weights), 1))])

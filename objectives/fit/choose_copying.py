@@ -25,39 +25,27 @@ ONSET_STEP = math.sqrt(2)
 N_MIXTURE_STEPS = 50
 
 
-def choose_copying(runs: LawRuns, fit: LawFit) -> tuple[Copying | None, tuple[str, ...]]:
+def choose_copying(runs: LawRuns, fit: LawFit) -> Copying | None:
     """The gain and the onset under which the losses of shapes left out are likeliest.
 
-    None where those are not likelier than without copying by more than one standard error of the
-    difference, or the runs cannot tell.
+    None where those are not likelier than without copying, and foretold with less error, each by
+    more than one standard error of the difference; where either number is the least or the most
+    that was tried, for then something else falls with tokens; or where the runs cannot tell.
 
     Args:
         runs: what to fit.
         fit: of the form and the power that are to be.
-
-    Returns:
-        The copying, and a sentence for each of its numbers that is the least or the most tried.
     """
-    if not {"d_model", "n_layers"} <= set(runs.columns):
-        return None, ()
-    onsets = _onsets(runs)
-    if not (tried := _tried(runs)):
-        return None, ()
+    if not {"d_model", "n_layers"} <= set(runs.columns) or not (tried := _tried(runs)):
+        return None
     likelihoods = [by_shape(runs, rows) for rows in _all_held_out(runs, fit, tried)]
     best = int(np.argmax([likelihood.mean() for likelihood in likelihoods]))
+    found, onsets = tried[best], _onsets(runs)
+    if found.gain in (GAINS[0], GAINS[-1]) or found.onset_tokens in (onsets[0], onsets[-1]):
+        return None
     rise = likelihoods[best] - by_shape(runs, _held_out(runs, fit))
-    if rise.mean() <= rise.std(ddof=1) / math.sqrt(len(rise)):
-        return None, ()
-    found = tried[best]
-    ends = {
-        f"gain of {found.gain:.0%}": (found.gain, GAINS),
-        f"onset of {found.onset_tokens / 1e6:,.3g}M tokens": (found.onset_tokens, onsets),
-    }
-    return found, tuple(
-        f"copying: a {what} is the {'least' if value == grid[0] else 'most'} that was tried"
-        for what, (value, grid) in ends.items()
-        if value in (grid[0], grid[-1])
-    )
+    fall = _held_out_errors(runs, fit) - _held_out_errors(runs, _with_copying(runs, fit, found))
+    return found if _is_surely_positive(rise) and _is_surely_positive(fall) else None
 
 
 def draw_copying(
@@ -112,13 +100,24 @@ def _with_copying(runs: LawRuns, fit: LawFit, copying: Copying) -> LawFit:
     """The fit's unknowns moved to where they are best beside a copying."""
     data = law_data(runs, fit.terms, fit.kappa, copying)
     weights = np.ones((1, len(runs.n_params)))
-    theta = minimise(fit.theta[None], data, weights, delta=fit.delta).theta[0]
+    theta = minimise(fit.theta[None], data, weights, delta=fit.delta, prior=fit.prior)
+    theta = theta.theta[0]
     return dataclasses.replace(fit, theta=theta, copying=copying)
 
 
 def _all_held_out(runs: LawRuns, fit: LawFit, tried: list[Copying]) -> np.ndarray:
     """`_held_out` of a fit with each copying instead of its own, (tried, R)."""
     return np.array([_held_out(runs, _with_copying(runs, fit, copying)) for copying in tried])
+
+
+def _held_out_errors(runs: LawRuns, fit: LawFit) -> np.ndarray:
+    """Mean relative error of each shape's rows, the shape not in the fit, (shapes,)."""
+    return by_shape(runs, np.abs(np.expm1(shape_out_residuals(runs, fit))))
+
+
+def _is_surely_positive(differences: np.ndarray) -> bool:
+    """Whether their mean is, by more than one standard error."""
+    return differences.mean() > differences.std(ddof=1) / math.sqrt(len(differences))
 
 
 def _held_out(runs: LawRuns, fit: LawFit) -> np.ndarray:

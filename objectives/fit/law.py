@@ -14,9 +14,18 @@ from scipy.optimize import nnls
 
 from ..law.copying import Copying
 from ..law.loss_law import PARAMETERS, LossLaw
-from ..law.terms import NEEDS, TERMS
+from ..law.terms import TERMS
 from .runs import LawRuns
-from .solver import ALPHA, BETA, LOWEST, LawData, Minimum, log_residuals, minimise
+from .solver import (
+    ALPHA,
+    BETA,
+    LOWEST,
+    LawData,
+    Minimum,
+    Prior,
+    log_residuals,
+    minimise,
+)
 
 # The threshold of Hoffmann et al. 2022 and of Besiroglu et al. 2024.
 REFERENCE_DELTA = 1e-3
@@ -46,6 +55,7 @@ class LawFit:
         theta: the unknowns as the solver has them, (5 + K,).
         kappa: the power in the law; it is given, not fitted, and so is the next.
         copying: what the law says of it.
+        prior: what the fit knew of the unknowns beside the runs.
         warnings: what a reader should know of data and fit, a sentence each.
     """
 
@@ -57,6 +67,7 @@ class LawFit:
     theta: np.ndarray
     kappa: float = 1.0
     copying: Copying | None = None
+    prior: Prior | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -138,7 +149,7 @@ def profile(runs: LawRuns, fit: LawFit, name: str, values: np.ndarray) -> np.nda
     starts = np.repeat(fit.theta[None], len(values), axis=0)
     starts[:, held] = np.log(values) if name == "E" else values
     weights = np.ones((len(values), len(data.x)))
-    return minimise(starts, data, weights, delta=fit.delta, held=(held,)).objective
+    return minimise(starts, data, weights, delta=fit.delta, held=(held,), prior=fit.prior).objective
 
 
 def as_loss_law(fit: LawFit, runs: LawRuns, *, name: str, corpus: str, source: str) -> LossLaw:
@@ -187,7 +198,7 @@ def law_data(
     for name in terms:
         if name not in TERMS:
             raise ValueError(f"a further term is one of {', '.join(TERMS)}, but got {name!r}")
-        if missing := [column for column in NEEDS[name] if column not in runs.columns]:
+        if missing := [column for column in TERMS[name].needs if column not in runs.columns]:
             raise ValueError(f"term {name!r} needs the columns {', '.join(missing)} in the runs")
     n_unknowns = len(PARAMETERS) + len(terms)
     if runs.n_runs <= n_unknowns:
@@ -196,7 +207,8 @@ def law_data(
         )
     log_n, log_d = np.log(runs.n_params), np.log(runs.n_tokens)
     factor = copying.factor(runs.n_tokens, runs.columns) if copying else 1.0
-    z = np.array([TERMS[name](runs.columns) for name in terms]).reshape(len(terms), len(log_n))
+    z = np.array([TERMS[name].value(runs.columns) for name in terms])
+    z = z.reshape(len(terms), len(log_n))
     # A column of zeros stays one.
     z_scales = np.abs(z).max(axis=1, initial=1e-300)
     return LawData(
@@ -206,6 +218,7 @@ def law_data(
         log_loss=np.log(runs.measured_loss / factor),
         means=(float(log_n.mean()), float(log_d.mean())),
         z_scales=z_scales,
+        places=tuple(TERMS[name].place for name in terms),
         kappa=kappa,
     )
 

@@ -14,6 +14,7 @@ from .bootstrap import LawDraws, bootstrap_law
 from .choose_copying import choose_copying, std_beyond_luck
 from .law import REFERENCE_DELTA, LawFit, as_loss_law, fit_linear, fit_varpro
 from .multi_start import fit_multi_start
+from .prior import shrunk
 from .runs import Convention, LawRuns, law_runs
 from .scores import (
     KAPPAS,
@@ -82,7 +83,7 @@ class LawReport:
             "huber_delta": self.fit.delta if self.fit.delta < float("inf") else None,
             "residual_std": self.law.residual_std,
             "scores": {n: s and dataclasses.asdict(s) for n, s in self.scores.items()},
-            "forms": [dataclasses.asdict(form) for form in self.forms],
+            "forms": [_without_errors(form) for form in self.forms],
             "conventions": {n: dataclasses.asdict(s) for n, s in self.conventions.items()},
             "trends": [dataclasses.asdict(trend) for trend in self.trends],
             "warnings": self.warnings,
@@ -97,6 +98,7 @@ def report_law(
     method: Method = "varpro",
     form: str = "auto",
     kappa: float | None = None,
+    copying: bool = True,
     n_convention: Convention | None = None,
     huber_delta: float = REFERENCE_DELTA,
     n_draws: int = 1000,
@@ -112,6 +114,7 @@ def report_law(
         form: of the further terms, a name from `FORMS`; `auto` keeps one only if it pays on
             shapes left out, and then copying likewise.
         kappa: the power in the law; None: chosen with the form where that is `auto`, else 1.
+        copying: whether `auto` may find that runs learn to copy.
         n_convention: which parameters N counts; None: all, where the table has them.
         huber_delta: the threshold on the log residual beyond which a run pulls no harder, the
             published one unless told otherwise; 0: a multiple of the spread of the residuals.
@@ -129,13 +132,13 @@ def report_law(
         "multi_start": partial(fit_multi_start, delta=huber_delta or REFERENCE_DELTA),
     }
     if method == "varpro":
-        chosen = _choose(runs, fitters[method], form, kappa)
+        chosen = _choose(runs, fitters[method], form, kappa, copying=copying)
     else:
         only = fitters[method](runs)
         chosen = _Chosen(fit=only, pure=only, form="none")
-    fit, copying = chosen.fit, chosen.fit.copying
+    fit = chosen.fit
     law = as_loss_law(fit, runs, name=name, corpus=_corpus(table), source=source)
-    if copying:
+    if fit.copying:
         law = dataclasses.replace(law, residual_std=std_beyond_luck(runs, fit))
     if fit.terms:
         law = dataclasses.replace(law, pure=tuple(chosen.pure.values[name] for name in PARAMETERS))
@@ -157,7 +160,6 @@ def report_law(
                 [
                     *runs.warnings,
                     *fit.warnings,
-                    *chosen.warnings,
                     *(draws.warnings() if draws else ()),
                     *trend_warnings(trends),
                 ]
@@ -173,31 +175,29 @@ class _Chosen(NamedTuple):
     pure: LawFit
     form: str
     forms: Sequence[FormScore] = ()
-    warnings: tuple[str, ...] = ()
 
 
 def _choose(
-    runs: LawRuns, fitter: Callable[..., LawFit], form: str, kappa: float | None
+    runs: LawRuns, fitter: Callable[..., LawFit], form: str, kappa: float | None, *, copying: bool
 ) -> _Chosen:
     """Fit the form, or the one that pays on shapes left out, and then copying likewise."""
 
     @cache
     def fitted(form: str, kappa: float, copying: Copying | None) -> LawFit:
-        return fitter(runs, terms=FORMS[form], kappa=kappa, copying=copying)
+        return shrunk(runs, fitter(runs, terms=FORMS[form], kappa=kappa, copying=copying))
 
-    forms, copying, at_an_end = [], None, ()
+    forms, found = [], None
     if form == "auto":
         pure = fitted("none", 1.0, None)
         chosen, forms = choose_form(runs, pure, KAPPAS if kappa is None else (kappa,))
         form, kappa = chosen.form, chosen.kappa
-        copying, at_an_end = choose_copying(runs, fitted(form, kappa, None))
-    how = (kappa or 1.0, copying)
+        found = choose_copying(runs, fitted(form, kappa, None)) if copying else None
+    how = (kappa or 1.0, found)
     return _Chosen(
         fit=fitted(form, *how),
         pure=fitted("none", *how),
         form=form,
         forms=forms,
-        warnings=at_an_end,
     )
 
 
@@ -222,6 +222,12 @@ def _scores(runs: LawRuns, fit: LawFit) -> dict[str, Score | None]:
         "larger_n_params": extrapolate(runs, fit, "n_params"),
         "larger_n_tokens": extrapolate(runs, fit, "n_tokens"),
     }
+
+
+def _without_errors(form: FormScore) -> dict[str, Any]:
+    row = dataclasses.asdict(form)
+    del row["errors"]
+    return row
 
 
 def _corpus(table: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import ConfigDict
 
 from .copying import Copying, copying_factor
@@ -141,7 +142,8 @@ class LossLaw:
         Args:
             n_params: by the law's own convention.
             n_tokens: in training.
-            run: `d_model`, `n_layers` and `n_steps`, for a law with further terms or copying.
+            run: the columns that its terms need (`TERMS`), and `d_model` and `n_layers` for
+                copying.
         """
         return self.loss_under(self.numbers.values(), n_params, n_tokens, run)
 
@@ -186,9 +188,16 @@ def law_loss(
     """
     E, A, B, alpha, beta, *rest = numbers  # noqa: N806
     coefficients, copying = rest[: len(terms)], rest[len(terms) :]
-    parts = E + A / n_params**alpha + B / n_tokens**beta
+    further: dict[str, Any] = {}
     for name, coefficient in zip(terms, coefficients, strict=True):
-        parts = parts + coefficient * TERMS[name](run or {})
+        place, _, value = TERMS[name]
+        further[place] = further.get(place, 0) + coefficient * value(run or {})
+    size, tokens = A / n_params**alpha, B / n_tokens**beta
+    if "size" in further:
+        size = size * np.exp(further["size"])
+    if "tokens" in further:
+        tokens = tokens * np.exp(further["tokens"])
+    parts = E + size + tokens + further.get("sum", 0)
     loss = parts if kappa == 1 else parts**kappa
     if not copying:
         return loss

@@ -1,10 +1,18 @@
 """Further terms of a loss law: shape, for what N and D cannot see, and the number of steps.
 
-Each is a known function of a run times a fitted coefficient, so the law stays linear in all but
-its two exponents. `FORMS` are the combinations that a fit chooses from by held-out error.
+Each is a known function z of a run and a fitted coefficient c. It stands in one of three places:
+
+    L = (E + A / N^alpha exp(sum of c z) + B / D^beta exp(sum of c z) + sum of c z)^kappa
+
+A term in `size` changes what parameters are worth and so fades as a model grows, one in `tokens`
+what tokens are worth to it, one in `sum` the loss itself, at every size alike. Either way the law
+stays linear, or its parts linear in their logs, in all coefficients. `FORMS` are the combinations
+that a fit chooses from by held-out error.
 
 References:
-    Kaplan et al. 2020, arXiv:2001.08361, figure 5: loss is a shallow bowl in log aspect ratio.
+    Kaplan et al. 2020, arXiv:2001.08361, figure 5: loss is a shallow bowl in log aspect ratio; and
+        section 1.2: larger models need more tokens to reach their floor (equation 1.5).
+    Pearce and Song 2024, arXiv:2406.12907: embeddings count for less than other parameters.
     Levine et al. 2020, arXiv:2006.12467: depth pays until it outgrows the log of the width.
     Roberts, Yaida and Hanin 2022, arXiv:2106.10165: a network's fluctuations grow with depth over
         width.
@@ -15,14 +23,25 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 Columns = Mapping[str, Any]
+Place = Literal["sum", "size", "tokens"]
 
 # The width over depth at which the aspect terms are 0, so that E keeps its meaning: a usual one.
 USUAL_ASPECT_RATIO = 64
+# The parameters at which the tokens' scale B is what it says.
+USUAL_SIZE = 1e9
+
+
+class Term(NamedTuple):
+    """Where a term stands, the columns of a run that it needs, and its function of them."""
+
+    place: Place
+    needs: tuple[str, ...]
+    value: Callable[[Columns], Any]
 
 
 def log_aspect_ratio(run: Columns) -> Any:
@@ -30,16 +49,29 @@ def log_aspect_ratio(run: Columns) -> Any:
     return np.log(run["d_model"] / run["n_layers"] / USUAL_ASPECT_RATIO)
 
 
-TERMS: dict[str, Callable[[Columns], Any]] = {
-    "log_aspect_ratio": log_aspect_ratio,
-    "log_aspect_ratio_squared": lambda run: log_aspect_ratio(run) ** 2,
-    "inverse_depth": lambda run: 1 / run["n_layers"],
-    "depth_over_width": lambda run: run["n_layers"] / run["d_model"],
-    "inverse_steps": lambda run: 1 / run["n_steps"],
-    "inverse_sqrt_steps": lambda run: run["n_steps"] ** -0.5,
-}
-NEEDS: dict[str, tuple[str, ...]] = {
-    name: ("n_steps",) if "steps" in name else ("d_model", "n_layers") for name in TERMS
+def log_embedding(run: Columns) -> Any:
+    """Log of all parameters over those outside the vocabulary: how much of N is a table."""
+    return np.log(run["n_params"] / run["n_params_non_embedding"])
+
+
+def log_size(run: Columns) -> Any:
+    """Log of the parameters, 0 at `USUAL_SIZE`."""
+    return np.log(run["n_params"] / USUAL_SIZE)
+
+
+SHAPE = ("d_model", "n_layers")
+COUNTS = ("n_params", "n_params_non_embedding")
+TERMS: dict[str, Term] = {
+    "log_aspect_ratio": Term("sum", SHAPE, log_aspect_ratio),
+    "log_aspect_ratio_squared": Term("sum", SHAPE, lambda run: log_aspect_ratio(run) ** 2),
+    "inverse_depth": Term("sum", SHAPE, lambda run: 1 / run["n_layers"]),
+    "depth_over_width": Term("sum", SHAPE, lambda run: run["n_layers"] / run["d_model"]),
+    "inverse_steps": Term("sum", ("n_steps",), lambda run: 1 / run["n_steps"]),
+    "inverse_sqrt_steps": Term("sum", ("n_steps",), lambda run: run["n_steps"] ** -0.5),
+    "size_log_aspect_ratio": Term("size", SHAPE, log_aspect_ratio),
+    "size_log_aspect_ratio_squared": Term("size", SHAPE, lambda run: log_aspect_ratio(run) ** 2),
+    "size_log_embedding": Term("size", COUNTS, log_embedding),
+    "tokens_log_size": Term("tokens", ("n_params",), log_size),
 }
 
 FORMS: dict[str, tuple[str, ...]] = {
@@ -50,4 +82,22 @@ FORMS: dict[str, tuple[str, ...]] = {
     "aspect ratio": ("log_aspect_ratio", "log_aspect_ratio_squared"),
     "steps": ("inverse_steps",),
     "root of steps": ("inverse_sqrt_steps",),
+    "size in tokens": ("tokens_log_size",),
+    "aspect ratio of size": ("size_log_aspect_ratio", "size_log_aspect_ratio_squared"),
+    "aspect ratio of size, size in tokens": (
+        "size_log_aspect_ratio",
+        "size_log_aspect_ratio_squared",
+        "tokens_log_size",
+    ),
+    "shape of size": (
+        "size_log_aspect_ratio",
+        "size_log_aspect_ratio_squared",
+        "size_log_embedding",
+    ),
+    "shape of size, size in tokens": (
+        "size_log_aspect_ratio",
+        "size_log_aspect_ratio_squared",
+        "size_log_embedding",
+        "tokens_log_size",
+    ),
 }

@@ -29,15 +29,20 @@ SEGMENT = 16
 # What a power may lose to rounding, and far less than any two losses of unlike models differ by.
 ROUNDING = 1e-12
 MAX_LAYERS = 1 << 20
+# Terms that, with a coefficient of this sign, leave the loss falling with steps and parameters.
+GAIN_IF_POSITIVE = ("inverse_steps", "inverse_sqrt_steps", "size_log_embedding")
+LOSE_IF_POSITIVE = ("tokens_log_size",)
 
 
 def serves(objective: LossAtTime) -> bool:
     """Whether a loss falls with parameters and with steps, which a frontier rests on.
 
-    A law with further terms in the number of steps may say otherwise.
+    A law with further terms in the number of steps or of parameters may say otherwise.
     """
-    terms = objective.law.terms.items()
-    return all(coefficient >= 0 for name, coefficient in terms if "steps" in name)
+    terms = objective.law.terms
+    return all(terms.get(name, 0) >= 0 for name in GAIN_IF_POSITIVE) and not any(
+        terms.get(name, 0) > 0 for name in LOSE_IF_POSITIVE
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

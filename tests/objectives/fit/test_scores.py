@@ -7,6 +7,7 @@ import pytest
 from anybudget.objectives.fit.law import fit_varpro
 from anybudget.objectives.fit.runs import LawRuns, law_runs
 from anybudget.objectives.fit.scores import (
+    SURELY,
     choose_form,
     compare_conventions,
     extrapolate,
@@ -14,7 +15,7 @@ from anybudget.objectives.fit.scores import (
     residual_trends,
     trend_warnings,
 )
-from anybudget.objectives.law.terms import FORMS, NEEDS, TERMS
+from anybudget.objectives.law.terms import FORMS, TERMS
 
 D_MODELS, N_LAYERS, TOKENS = (64, 128, 192, 256, 384), (2, 4, 8, 16), (1e7, 4e7, 1.6e8)
 
@@ -107,10 +108,16 @@ def test_a_term_is_kept_only_where_it_pays():
     assert (chosen.form, chosen.kappa) == ("none", 1)
     assert {score.form for score in scores} == set(FORMS)
     chosen, scores = choose_form(bowl, fit_varpro(bowl))
-    assert (chosen.form, chosen.kappa) == ("aspect ratio", 1)
+    assert (chosen.form, chosen.kappa) == ("aspect ratio of size", 1)
     best = min(scores, key=lambda score: score.mape)
-    assert best.form == "aspect ratio"
-    assert scores[0].mape > best.mape + best.standard_error
+    assert scores[0].mape > best.mape + SURELY * scores[0].standard_error
+
+
+def test_forms_are_judged_on_the_largest_too():
+    runs = make_runs()
+    _, scores = choose_form(runs, fit_varpro(runs))
+    # 20 shapes, the 6 largest of them together, and the most tokens of each.
+    assert {len(score.errors) for score in scores} == {20 + 6 + 20}
 
 
 def test_a_power_is_kept_where_size_and_data_are_coupled():
@@ -148,5 +155,5 @@ def test_both_counts_of_parameters_are_tried_where_both_are_there():
 def test_the_needs_of_a_term_are_what_it_reads():
     table = make_table()
     for name, term in TERMS.items():
-        assert np.isfinite(term({column: table[column] for column in NEEDS[name]})).all()
+        assert np.isfinite(term.value({column: table[column] for column in term.needs})).all(), name
     assert {term for form in FORMS.values() for term in form} == set(TERMS)

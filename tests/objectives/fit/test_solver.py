@@ -1,10 +1,11 @@
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from anybudget.objectives.fit import solver as law_solver
-from anybudget.objectives.fit.solver import ALPHA, HIGHEST, LawData, log_residuals, minimise
+from anybudget.objectives.fit.solver import ALPHA, HIGHEST, LawData, Prior, log_residuals, minimise
 
 TRUTH = np.array([[0.6, -0.5, 0.35, 0.2, 0.37]])
 
@@ -72,3 +73,70 @@ def test_natural_units_undo_the_centring():
     e, a, b, alpha, beta = make_data().natural(TRUTH)[0]
     assert (alpha, beta) == (0.35, 0.37)
     assert (e, a, b) == pytest.approx(np.exp([0.6, -0.5 + 0.35 * 1.0, 0.2 + 0.37 * 2.0]))
+
+
+PLACES = ("size", "tokens", "sum")
+FULL = np.append(TRUTH, [[0.2, -0.3, 0.1]], axis=1)
+
+
+def make_full_data(noise: float) -> LawData:
+    """With a column in each place of the law."""
+    rng = np.random.default_rng(4)
+    x, y = rng.uniform(-3, 3, (2, 40))
+    empty = LawData(
+        x=x,
+        y=y,
+        z=rng.uniform(-1, 1, (40, 3)),
+        log_loss=np.zeros(40),
+        means=(1.0, 2.0),
+        z_scales=np.array([2.0, 3.0, 4.0]),
+        places=PLACES,
+    )
+    log_loss = log_residuals(FULL, empty)[0] + noise * rng.standard_normal(40)
+    return dataclasses.replace(empty, log_loss=log_loss)
+
+
+def test_columns_in_each_place_are_found():
+    found = minimise(FULL - 0.1, make_full_data(0.0), np.ones((1, 40)), delta=math.inf)
+    assert found.settled[0]
+    assert found.theta == pytest.approx(FULL, abs=1e-6)
+
+
+def test_a_column_stands_where_it_says():
+    data = make_full_data(0.0)
+    log_e, log_a, alpha, log_b, beta, *c = FULL[0]
+    total = np.exp(log_e) + c[2] * data.z[:, 2]
+    total += np.exp(log_a - alpha * data.x + c[0] * data.z[:, 0])
+    total += np.exp(log_b - beta * data.y + c[1] * data.z[:, 1])
+    assert data.log_loss == pytest.approx(np.log(total))
+
+
+def test_a_prior_is_as_good_as_runs():
+    data, weights = make_full_data(0.02), np.ones((2, 40))
+    mean = np.stack([FULL[0] + 0.5, FULL[0] + 0.3])
+    pulls = [Prior(mean, np.diag(np.full(8, p)), variance=4e-4) for p in (0.0, 1e-3, 1e6)]
+    free, drawn, held = (
+        minimise(np.repeat(FULL, 2, axis=0), data, weights, delta=math.inf, prior=prior)
+        for prior in pulls
+    )
+    assert free.theta[0] == pytest.approx(free.theta[1], abs=1e-5)
+    assert held.theta == pytest.approx(mean, abs=1e-4)
+    assert drawn.settled.all()
+    for step in np.random.default_rng(2).standard_normal((50, 8)):
+        at = drawn.theta + 1e-4 * step
+        off = at - mean
+        value = (log_residuals(at, data) ** 2).sum(axis=1) / 2 + 5e-4 * (off**2).sum(axis=1)
+        assert (value > drawn.objective).all()
+
+
+def test_a_prior_s_draws_are_as_wide_as_it_says():
+    precision = np.diag([4e-4 / 0.1**2, 0.0, 4e-4 / 0.3**2])
+    prior = Prior(np.array([1.0, 2.0, 3.0]), precision, variance=4e-4)
+    means = prior.draws(4000, np.random.default_rng(0)).mean
+    assert means.std(axis=0) == pytest.approx([0.1, 0.0, 0.3], rel=0.05)
+    assert means.mean(axis=0) == pytest.approx([1, 2, 3], abs=0.02)
+
+
+def test_unknowns_of_natural_numbers_are_those_they_came_from():
+    data = make_full_data(0.0)
+    assert data.theta(data.natural(FULL)) == pytest.approx(FULL)

@@ -76,27 +76,31 @@ def make_table(gain: float, n_seeds: int = 3) -> dict[str, np.ndarray]:
 
 def test_it_is_found_where_it_is():
     runs = law_runs(make_table(gain=0.1))
-    found, warnings = choose_copying(runs, fit_varpro(runs))
+    found = choose_copying(runs, fit_varpro(runs))
     assert found is not None
     assert found.gain in (0.08, 0.1, 0.12)
     assert found.onset_tokens == pytest.approx(2**22)
-    assert warnings == ()
     fit = fit_varpro(runs, copying=found)
     # What luck does is not in what is left.
     assert std_beyond_luck(runs, fit) == pytest.approx(NOISE, rel=0.3)
     assert fit.residual_std > 3 * NOISE
     runs = law_runs(make_table(gain=0))
     fit = fit_varpro(runs)
-    assert choose_copying(runs, fit) == (None, ())
+    assert choose_copying(runs, fit) is None
     assert std_beyond_luck(runs, fit) == pytest.approx(fit.residual_std)
     shapeless = dataclasses.replace(runs, columns={})
-    assert choose_copying(shapeless, fit_varpro(shapeless)) == (None, ())
+    assert choose_copying(shapeless, fit_varpro(shapeless)) is None
 
 
-def test_the_largest_gain_that_is_tried_is_said_to_be_so():
+def test_a_gain_at_the_end_of_those_tried_is_none():
     runs = law_runs(make_table(gain=0.3))
-    _, warnings = choose_copying(runs, fit_varpro(runs))
-    assert warnings == ("copying: a gain of 15% is the most that was tried",)
+    assert choose_copying(runs, fit_varpro(runs)) is None
+
+
+def test_it_can_be_switched_off():
+    told = {"name": "made", "source": "a test", "n_draws": 20}
+    report = report_law(make_table(gain=0.1, n_seeds=1), **told, copying=False)
+    assert report.law.copying is None
 
 
 def test_a_report_s_law_and_draws_have_it():
@@ -112,7 +116,7 @@ def test_a_report_s_law_and_draws_have_it():
     gains, onsets = draws.values.T[-2:]
     assert draws.names[-2:] == ("copying_gain", "copying_onset_tokens")
     assert len({*gains}) > 1 or len({*onsets}) > 1
-    run = {"d_model": 64, "n_layers": 4}
+    run = {"d_model": 64, "n_layers": 4, "n_params": 1e6}
     ratios = [
         draws.loss(1e6, n_tokens, run) / draws.loss(1e6, n_tokens, run | {"luck": 1.0})
         for n_tokens in (2**18, 2**28)
