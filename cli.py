@@ -21,14 +21,11 @@ if TYPE_CHECKING:
     from .objectives.device import Device
     from .objectives.loss_at_time import LossAtTime
     from .objectives.uncertainty import Draws
-    from .space.search_space import SearchSpace
+    from .search.question import Question, Words
+    from .space.architecture import Architecture
     from .validation.timing.calibrate import Calibration
 
 MISTAKE, INTERRUPTED = 2, 130
-THE_DEFAULT = (
-    "{} is the default, whatever this machine is: --device takes a name of `anybudget devices`, "
-    "and `anybudget calibrate` measures this one"
-)
 # A pipe has no width: nothing is cut there.
 PIPE_WIDTH = 200
 
@@ -132,39 +129,38 @@ def find(
     as_json: JsonOption = False,
 ) -> None:
     """Find the architecture with the lowest predicted loss for a time budget."""
-    from .presets.presets import default_law, load_draws
     from .presets.spaces import default_space
+    from .search.explore.study import Exploring
     from .search.find import find
+    from .search.question import Words
 
-    objective = _objective(
-        budget,
-        device,
-        law,
-        remat=remat,
-        attention=attention,
-        data_limit_tokens=data_limit_tokens,
-        critical_batch=critical_batch,
-        n_chips=chips,
+    question = _ask(
+        Words(
+            budget=budget,
+            device=device,
+            law=law,
+            space=space,
+            settings=tuple(settings or ()),
+            remat=remat,  # type: ignore[arg-type]
+            attention=attention,  # type: ignore[arg-type]
+            data_limit_tokens=data_limit_tokens,
+            critical_batch=critical_batch,
+            chips=chips,
+            seed=seed,
+        )
     )
-    space = space or default_space(objective.device.kind)
-    models = _models(space, settings, objective)
     folder = _writable(out)
     with _progress() as report:
         found = find(
-            models,
-            objective,
+            question,
             top=top,
             distinct=distinct,  # type: ignore[arg-type]
-            n_trials=trials,
-            sampler=sampler,
-            seed=seed,
-            storage=storage,
-            study_name=study,
+            exploring=Exploring(
+                n_trials=trials, sampler=sampler, storage=storage, study_name=study
+            ),
             certify=certify,
-            draws=load_draws(objective, device, law or default_law(objective.device)),
             on_progress=report,
         )
-    found.warnings[:0] = _of_which_machine(objective.device, device)
     if folder:
         from .show.save import save
 
@@ -174,7 +170,8 @@ def find(
         return
     from .show.terminal.found import show_found
 
-    _print(show_found(found, str(space)))
+    space = space or default_space(question.objective.device.kind)
+    _print(show_found(found, space))
     if folder:
         _print_written(folder, sorted(path.name for path in folder.iterdir()))
 
@@ -197,14 +194,12 @@ def batch(
     from .search.batch.run import run_batch
     from .show.save_batch import save_batch
     from .show.terminal.batch import show_batch
-    from .validation.backend import machine_warning
 
-    questions = load_plan(plan, seed=seed or 0)
+    questions = [_warned(question) for question in load_plan(plan, seed=seed or 0)]
     folder = out or plan.with_suffix("")
     _writable(folder)
-    for device in {one.objective.device.name: one.objective.device for one in questions}.values():
-        if warning := machine_warning(device):
-            _tell(f"! {warning}")
+    for warning in dict.fromkeys(warning for one in questions for warning in one.warnings):
+        _tell(f"! {warning}")
     with _progress() as report:
         table = run_batch(questions, folder, on_progress=report)
     curves = fit_curves(questions, table)
@@ -246,18 +241,25 @@ def front(
     as_json: JsonOption = False,
 ) -> None:
     """Trade predicted loss against training time or memory: a Pareto front."""
-    from .presets.spaces import default_space
-    from .search.front import explore_front
+    from .search.front import front
+    from .search.question import Words, ask
     from .show.terminal.found import show_front
 
-    objective = _objective(budget, device, law)
-    space = space or default_space(objective.device.kind)
-    models = _models(space, settings, objective)
-    frame = explore_front(models, objective, against=against, n_trials=trials, seed=seed)  # type: ignore[arg-type]
+    question = ask(
+        Words(
+            budget=budget,
+            device=device,
+            law=law,
+            space=space,
+            settings=tuple(settings or ()),
+            seed=seed,
+        )
+    )
+    frame = front(question, against=against, n_trials=trials)  # type: ignore[arg-type]
     if as_json:
         print(frame.to_json(orient="records"))
     else:
-        _print(show_front(frame, objective))
+        _print(show_front(frame, question.objective))
 
 
 @app.command()
@@ -286,28 +288,29 @@ def predict(
 ) -> None:
     """Predict step time, tokens and loss of one architecture, part by part."""
     given = {name: value for name, value in locals().items() if value is not None}
-    from .search.predict import predict_one
+    from .search.predict import predict, read_architecture
+    from .search.question import Words
     from .space.architecture import FIELDS
 
-    objective = _objective(
-        budget,
-        device,
-        law,
-        remat=remat,
-        attention=attention,
+    words = Words(
+        budget=budget,
+        device=device,
+        law=law,
+        remat=remat,  # type: ignore[arg-type]
+        attention=attention,  # type: ignore[arg-type]
         data_limit_tokens=data_limit_tokens,
         critical_batch=critical_batch,
-        n_chips=chips,
+        chips=chips,
     )
     fields = {name: given[name] for name in FIELDS if name in given}
-    answer = predict_one(objective, fields, config)
-    answer["warnings"][:0] = _of_which_machine(objective.device, device)
+    arch, note = read_architecture(fields, config)
+    answer = predict(_ask(words, arch), note)
     if as_json:
-        print(json.dumps(answer))
+        print(json.dumps(answer.as_dict()))
         return
     from .show.terminal.found import show_prediction
 
-    _print(show_prediction(answer, objective))
+    _print(show_prediction(answer.as_dict(), answer.question.objective))
 
 
 @app.command()
@@ -765,29 +768,20 @@ def _print_written(folder: Path, names: list[str]) -> None:
     _print([f"\nWritten to {escape(str(folder))}: {', '.join(names)}"])
 
 
-def _objective(budget: str, device: str | None, law: str | None, **how: Any) -> LossAtTime:
-    """Of a budget by names of device and law; what is not given is as `LossAtTime` has it."""
-    from .objectives.budget import parse_budget
-    from .objectives.loss_at_time import LossAtTime
-    from .presets.presets import default_law, load_device, load_law
+def _ask(words: Words, arch: Architecture | None = None) -> Question:
+    """The question that the options put, with what is to be known of this machine."""
+    from .search.question import ask
 
-    machine = load_device(device)
-    return LossAtTime(
-        device=machine,
-        law=load_law(law or default_law(machine)),
-        time_budget_s=parse_budget(budget),
-        **how,
-    )
+    return _warned(ask(words, arch))
 
 
-def _of_which_machine(device: Device, name: str | None) -> list[str]:
-    """A sentence where a device's step times are not this machine's and nobody said so."""
+def _warned(question: Question) -> Question:
+    """The question with a sentence where its device was calibrated on another machine."""
     from .validation.backend import machine_warning
 
-    if name is None and device.basis != "measured":
-        return [THE_DEFAULT.format(device.name)]
-    warning = machine_warning(device)
-    return [warning] if warning else []
+    if question.warnings or not (warning := machine_warning(question.objective.device)):
+        return question
+    return dataclasses.replace(question, warnings=(warning,))
 
 
 def _n_cores_of(device: Device) -> int | None:
@@ -828,13 +822,6 @@ def _command() -> str:
 def _tell(line: str) -> None:
     """A line of progress, beside the result and not in it."""
     print(line, file=sys.stderr, flush=True)
-
-
-def _models(space: str, settings: list[str] | None, objective: LossAtTime) -> SearchSpace:
-    from .presets.spaces import load_space
-
-    aspect_ratio = objective.law.aspect_ratio_range
-    return load_space(space, settings=settings or (), aspect_ratio=aspect_ratio)
 
 
 def _writable(folder: Path | None) -> Path | None:

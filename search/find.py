@@ -10,16 +10,16 @@ import pandas as pd
 
 from ..objectives.flags import flags
 from ..objectives.loss_at_time import LossAtTime
-from ..objectives.uncertainty import Draws, Standing, rank
+from ..objectives.uncertainty import Standing, rank
 from ..space.search_space import SearchSpace
 from .candidate import Candidate, to_frame
-from .certify.scan import best_of_each_shape, n_to_scan, scan
+from .certify.scan import Scan, best_of_each_shape, n_to_scan, scan
 from .explore.polish import polish
-from .explore.study import explore
+from .explore.study import Exploration, Exploring, explore
+from .question import Question
 
 # Enumeration certifies spaces up to this many architectures that may be feasible.
 MAX_CERTIFIED = 20_000_000
-DEFAULT_TRIALS = 300
 # How many of the best compete for P(best).
 MAX_RANKED = 300
 
@@ -31,8 +31,7 @@ class Found:
     """The answer to one search.
 
     Attributes:
-        space: what was searched.
-        objective: what was minimised.
+        question: what was asked.
         candidates: the best distinct architectures, best first; distinct in width and depth
             unless `find` was asked for every architecture.
         shapes: the best of each width and depth found, best first.
@@ -47,8 +46,7 @@ class Found:
         warnings: what a reader must know before believing the answer.
     """
 
-    space: SearchSpace
-    objective: LossAtTime
+    question: Question
     candidates: list[Candidate]
     shapes: list[Candidate]
     standings: list[Standing] | None
@@ -58,6 +56,16 @@ class Found:
     optuna_regret: float | None
     n_trials: int
     warnings: list[str]
+
+    @property
+    def space(self) -> SearchSpace:
+        """What was searched."""
+        return self.question.space
+
+    @property
+    def objective(self) -> LossAtTime:
+        """What was minimised."""
+        return self.question.objective
 
     @property
     def best(self) -> Candidate:
@@ -96,60 +104,38 @@ class Found:
 
 
 def find(
-    space: SearchSpace,
-    objective: LossAtTime,
+    question: Question,
     *,
     top: int = 10,
     distinct: Distinct = "shape",
-    n_trials: int = DEFAULT_TRIALS,
-    sampler: str = "auto",
-    seed: int = 0,
-    storage: str | None = None,
-    study_name: str = "anybudget",
+    exploring: Exploring = Exploring(),  # noqa: B008
     certify: bool = True,
-    draws: Draws | None = None,
     on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Found:
     """Search a space with Optuna, then certify the answer by enumeration.
 
     Args:
-        space: where to look.
-        objective: what to minimise.
+        question: where to look, what to minimise, and what is not known of it.
         top: candidates to return.
         distinct: in what candidates must differ: `shape`, the width or the depth, or any field of
             the `architecture`; the best of these differ by little more than a few units of d_ff.
-        n_trials: distinct architectures for Optuna to evaluate.
-        sampler: see `explore`.
-        seed: see `explore`.
-        storage: see `explore`.
-        study_name: see `explore`.
+        exploring: how Optuna explores, and where that is kept.
         certify: whether to enumerate spaces of up to `MAX_CERTIFIED` architectures.
-        draws: of law and step time, to say how sure the ranking is.
         on_progress: called with the stage, what is newly done in it, and the stage's total.
 
     Raises:
-        ValueError: `top` or `n_trials` is not positive, the objective's chips do not divide every
-            batch of the space, or nothing in it is feasible.
+        ValueError: `top` or the number of trials is not positive, or nothing in the space is
+            feasible.
     """
     if top < 1:
         raise ValueError(f"`top` must be at least 1, but got {top}")
     if distinct not in ("shape", "architecture"):
         raise ValueError(f"`distinct` must be shape or architecture, but got {distinct!r}")
-    objective.check_batch(space.batch_size)
-    explored = explore(
-        space,
-        objective,
-        n_trials=n_trials,
-        sampler=sampler,
-        seed=seed,
-        storage=storage,
-        study_name=study_name,
-        on_progress=lambda n: on_progress("Optuna", n, n_trials),
-    )
+    space, objective = question.space, question.objective
+    explored = explore(question, exploring, lambda n: on_progress("Optuna", n, exploring.n_trials))
     candidates, shapes = explored.candidates, best_of_each_shape(explored.candidates)
-    n_valid = regret = None
-    certified = certify and n_to_scan(space, objective) <= MAX_CERTIFIED
-    if certified:
+    scanned = None
+    if certify and n_to_scan(space, objective) <= MAX_CERTIFIED:
         total = space.n_architectures
         scanned = scan(
             space,
@@ -157,35 +143,46 @@ def find(
             top=top if distinct == "shape" else max(top, MAX_RANKED),
             on_progress=lambda n: on_progress("certify", n, total),
         )
-        candidates, shapes, n_valid = scanned.candidates, scanned.shapes, scanned.n_valid
-        if explored.candidates:
-            # Alone or in a mesh, a model's prediction may differ in the last place.
-            regret = max(round(explored.best.loss - candidates[0].loss, 12), 0.0)
+        candidates, shapes = scanned.candidates, scanned.shapes
     if not candidates:
-        tried = space.n_architectures if certified else explored.n_trials
+        tried = f"{space.n_architectures if scanned else explored.n_trials:,} architectures"
         raise ValueError(
-            f"none of {tried:,} architectures {'in the space' if certified else 'tried'} fits "
-            f"{objective.machine} and makes a step in the budget; allow smaller models, a "
-            "smaller batch, or more time"
+            f"none of {tried} {'in the space' if scanned else 'tried'} fits {objective.machine} "
+            "and makes a step in the budget; allow smaller models, a smaller batch, or more time"
         )
     ranked = (shapes if distinct == "shape" else candidates)[: max(top, MAX_RANKED)]
-    standings = None
-    if draws:
-        archs, predictions = [c.arch for c in ranked], [c.prediction for c in ranked]
-        standings = rank(objective, archs, predictions, draws, seed=seed)
+    standings = _standings(question, ranked)
     return Found(
-        space=space,
-        objective=objective,
+        question=question,
         candidates=ranked[:top],
         shapes=shapes,
         standings=standings and standings[:top],
         tied=[c for c, one in zip(ranked, standings or [], strict=False) if one.tied],
-        certified=certified,
-        n_valid=n_valid,
-        optuna_regret=regret,
+        certified=scanned is not None,
+        n_valid=scanned and scanned.n_valid,
+        optuna_regret=_regret(explored, scanned),
         n_trials=explored.n_trials,
-        warnings=answer_warnings(space, objective, candidates[0], certified=certified),
+        warnings=[
+            *question.warnings,
+            *answer_warnings(space, objective, candidates[0], certified=scanned is not None),
+        ],
     )
+
+
+def _standings(question: Question, ranked: list[Candidate]) -> list[Standing] | None:
+    """How those that compete for P(best) stand; None where no draws are known."""
+    if question.draws is None:
+        return None
+    archs, predictions = [c.arch for c in ranked], [c.prediction for c in ranked]
+    return rank(question.objective, archs, predictions, question.draws, seed=question.seed)
+
+
+def _regret(explored: Exploration, scanned: Scan | None) -> float | None:
+    """Loss of Optuna's best above the certified optimum, where there are both."""
+    if scanned is None or not explored.candidates:
+        return None
+    # Alone or in a mesh, a model's prediction may differ in the last place.
+    return max(round(explored.best.loss - scanned.candidates[0].loss, 12), 0.0)
 
 
 def answer_warnings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ..objectives.loss_at_time import LossAtTime
 from ..space.architecture import Architecture
 from ..space.hf_config import architecture_from_hf
 from .candidate import Candidate
+from .question import Question
 
 # In the order in which a token meets them.
 PARTS = (
@@ -30,39 +32,66 @@ PARTS = (
 TRAINING_SHAPE = {"seq_len": 1024, "batch_size": 8}
 
 
-def predict_one(
-    objective: LossAtTime, fields: dict[str, Any], config: Path | None = None
-) -> dict[str, Any]:
-    """Predict one architecture: a candidate's keys, `warnings`, and `parts`.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """One architecture's prediction.
+
+    Attributes:
+        question: what was asked, about one architecture.
+        candidate: that, and what is predicted for it.
+        warnings: what a reader must know before believing it.
+    """
+
+    question: Question
+    candidate: Candidate
+    warnings: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The prediction as one JSON object: a candidate's keys, `warnings`, and `parts`."""
+        objective = self.question.objective
+        return self.candidate.as_dict() | {
+            "feasible": self.candidate.prediction.feasible,
+            "time_budget_s": objective.time_budget_s,
+            "device": objective.device.name,
+            "n_chips": objective.n_chips,
+            "attention": objective.attention,
+            "law": objective.law.name,
+            "warnings": self.warnings,
+            "parts": breakdown(self.candidate, objective),
+        }
+
+
+def predict(question: Question, note: str = "") -> Predicted:
+    """Predict the one architecture that a question is about.
 
     Args:
-        objective: what to predict under.
+        question: about a space of one.
+        note: what was noted when the architecture was read.
+    """
+    candidate = Candidate.of(question.space.decode({}), question.objective)
+    told = flags(question.objective, candidate.arch, candidate.prediction)
+    warnings = [*question.warnings, *told, *([note] if note else [])]
+    return Predicted(question=question, candidate=candidate, warnings=warnings)
+
+
+def read_architecture(
+    fields: dict[str, Any], config: Path | None = None
+) -> tuple[Architecture, str]:
+    """The architecture that was given, and what to note of how it was read, if anything.
+
+    Args:
         fields: the architecture's fields; what is left out is customary (`from_shape`).
         config: a Hugging Face `config.json` instead; then only the training shape may be given.
 
     Raises:
         ValueError: the architecture is incomplete, contradictory or not valid.
     """
-    fields = TRAINING_SHAPE | fields
-    note = ""
-    if config:
-        if clash := sorted(set(fields) - set(TRAINING_SHAPE)):
-            raise ValueError(f"--config already says `{clash[0]}`; leave one of them out")
-        arch, note = architecture_from_hf(config, **fields)
-    else:
-        arch = architecture_of(fields, "--config config.json")
-    candidate = Candidate.of(arch, objective)
-    warnings = flags(objective, arch, candidate.prediction)
-    return candidate.as_dict() | {
-        "feasible": candidate.prediction.feasible,
-        "time_budget_s": objective.time_budget_s,
-        "device": objective.device.name,
-        "n_chips": objective.n_chips,
-        "attention": objective.attention,
-        "law": objective.law.name,
-        "warnings": warnings + ([f"{config}: {note}"] if note else []),
-        "parts": breakdown(candidate, objective),
-    }
+    if config is None:
+        return architecture_of(fields, "--config config.json"), ""
+    if clash := sorted(set(fields) - set(TRAINING_SHAPE)):
+        raise ValueError(f"--config already says `{clash[0]}`; leave one of them out")
+    arch, note = architecture_from_hf(config, **TRAINING_SHAPE | fields)
+    return arch, f"{config}: {note}" if note else ""
 
 
 def architecture_of(fields: dict[str, Any], instead: str) -> Architecture:

@@ -1,60 +1,91 @@
-"""One question of a batch: what is searched, under what, and a fingerprint of all of it."""
+"""A question: words in, one value out, made here for whoever asks.
+
+The command line, a plan, a second search under a refitted law and Python ask alike: `ask(Words)`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import hashlib
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from .. import __version__
-from ..objectives.budget import parse_budget
+from ..objectives.budget import format_budget, parse_budget
 from ..objectives.device import Device
-from ..objectives.law.loss_law import LossLaw, Range
-from ..objectives.loss_at_time import LossAtTime
+from ..objectives.loss_at_time import Attention, LossAtTime, Remat
 from ..objectives.uncertainty import Draws
 from ..presets.presets import default_law, load_device, load_draws, load_law
 from ..presets.spaces import default_space, load_space
+from ..space.architecture import Architecture
 from ..space.search_space import SearchSpace
 
-# A space is walked once for all of its searches, at some millions of architectures a second.
-MAX_ARCHITECTURES = 500_000_000
+THE_DEFAULT = (
+    "{} is the default, whatever this machine is: --device takes a name of `anybudget devices`, "
+    "and `anybudget calibrate` measures this one"
+)
+# What of the words goes into the objective as it stands.
+AS_THEY_STAND = ("remat", "attention", "data_limit_tokens", "critical_batch")
 
 
-class Option(NamedTuple):
-    """A value of a plan, and where it stands."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Words:
+    """A question as people put it; what is left out is as customary.
 
-    value: Any
-    place: str
+    Attributes:
+        device: a name of `device_names()` or a TOML file; None: this machine's, else the default.
+        law: a name of `law_names()` or a TOML file; None: by the device.
+        space: a name of `space_names()` or a TOML file; None: by the device.
+        settings: `field=values`, each replacing one key of the space.
+        remat, attention, data_limit_tokens, critical_batch: see `LossAtTime`.
+        chips: devices that split every batch.
+        seed: of all randomness.
+        budget: training time, such as `3h`.
+        name: what tells it from the others of a plan.
+    """
+
+    device: str | None = None
+    law: str | None = None
+    space: str | None = None
+    settings: tuple[str, ...] = ()
+    remat: Remat = "auto"
+    attention: Attention = "plain"
+    data_limit_tokens: float | None = None
+    critical_batch: bool = False
+    chips: int = 1
+    seed: int = 0
+    budget: str = ""
+    name: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Question:
-    """One search of a plan.
+    """Which architecture of a space has the lowest loss under an objective, and how sure is that?
 
     Attributes:
-        search: the name of the plan's table that it comes from.
-        budget: as the plan writes it.
-        space_name: as the plan writes it.
-        settings: what the plan sets on top of the space, `field=values` separated by `; `.
-        seed: of the draws.
         space: where to look.
         objective: what to minimise.
         draws: of law and step time; None where nothing is known of them.
+        seed: of all randomness.
+        warnings: what a reader must know before any answer.
+        words: as it was put; empty where a program put it together.
+
+    Raises:
+        ValueError: the objective's chips do not divide every batch of the space.
     """
 
-    search: str
-    budget: str
-    space_name: str
-    settings: str
-    seed: int
     space: SearchSpace
     objective: LossAtTime
-    draws: Draws | None
+    draws: Draws | None = None
+    seed: int = 0
+    warnings: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+    words: Words = dataclasses.field(default=Words(), compare=False)
+
+    def __post_init__(self) -> None:
+        self.objective.check_batch(self.space.batch_size)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -68,103 +99,97 @@ class Question:
     @property
     def title(self) -> str:
         """Budget, device and law, for a sentence."""
-        return f"{self.budget} on {self.objective.machine} under {self.objective.law.name}"
+        budget = self.words.budget or format_budget(self.objective.time_budget_s)
+        return f"{budget} on {self.objective.machine} under {self.objective.law.name}"
 
-    def as_dict(self) -> dict[str, Any]:
-        """The columns that say what was asked."""
-        return {
-            "search": self.search,
-            "device": self.objective.hardware,
-            "attention": self.objective.attention,
-            "law": self.objective.law.name,
-            "space": self.space_name,
-            "settings": self.settings,
-            "remat_asked": self.objective.remat,
-            "data_limit_tokens": self.objective.data_limit_tokens,
-            "critical_batch": self.objective.critical_batch,
-            "seed": self.seed,
-            "budget": self.budget,
-            "time_budget_s": self.objective.time_budget_s,
-        }
+    @property
+    def optimum_fingerprint(self) -> str:
+        """Equal for two questions with one optimum, whatever their seeds, draws and versions.
+
+        Those may share a study.
+        """
+        asked = [dataclasses.asdict(self.space), dataclasses.asdict(self.objective)]
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+
+# What a mistake in one of the words is told under.
+Blame = Callable[[str], AbstractContextManager]
 
 
 class QuestionMaker:
-    """Makes questions of a plan's options; what several of them share is read and built once."""
+    """Makes questions of words; what several of them share is read and built once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path = Path()) -> None:
         """Relative paths start at the folder."""
         self._folder = folder
         self._device = functools.cache(load_device)
         self._law = functools.cache(load_law)
-        self._space = functools.cache(_sized_space)
+        self._space = functools.cache(load_space)
 
-    def __call__(self, search: str, options: dict[str, Option]) -> Question:
-        """The question of one combination of options.
+    def __call__(
+        self,
+        words: Words,
+        arch: Architecture | None = None,
+        blame: Blame = lambda name: nullcontext(),
+    ) -> Question:
+        """The question that some words put.
+
+        Args:
+            words: as people put it.
+            arch: the one architecture that is asked about; None: all of the words' space.
+            blame: around whatever reads one of the words, called with the name that a plan has
+                for it.
 
         Raises:
-            ValueError: an option makes no sense; the message begins with its place.
+            ValueError: one of the words makes no sense.
         """
-        with _blaming(options["device"]) as value:
-            device_name = self._path(value)
-            device: Device = self._device(device_name)
-        with _blaming(options["law"]) as value:
-            law_name = self._path(value) or default_law(device)
-            law: LossLaw = self._law(law_name)
-        with _blaming(options["budget"]) as value:
-            budget = str(value)
-            objective = LossAtTime(device=device, law=law, time_budget_s=parse_budget(budget))
-        for name in ("remat", "attention", "data_limit_tokens", "critical_batch"):
-            with _blaming(options[name]) as value:
-                unlimited = name == "data_limit_tokens" and value == math.inf
-                changed = {name: None if unlimited else value}
-                objective = dataclasses.replace(objective, **changed)
-        settings = tuple(f"{key}={_text(value)}" for key, value in options["set"].value.items())
-        space_name = options["space"].value or default_space(device.kind)
+        with blame("device"):
+            device_name = self._path(words.device)
+            device = self._device(device_name)
+        with blame("law"):
+            law_name = self._path(words.law) or default_law(device)
+            law = self._law(law_name)
+        with blame("budget"):
+            time_budget_s = parse_budget(words.budget)
+            objective = LossAtTime(device=device, law=law, time_budget_s=time_budget_s)
+        for name in AS_THEY_STAND:
+            with blame(name):
+                objective = dataclasses.replace(objective, **{name: getattr(words, name)})
+        with blame("chips"):
+            objective = dataclasses.replace(objective, n_chips=words.chips)
         # What is set on a space is the likelier to be wrong.
-        with _blaming(options["set" if settings else "space"]):
-            space = self._space(self._path(space_name), settings, law.aspect_ratio_range)
-        with _blaming(options["chips"]) as n_chips:
-            objective = dataclasses.replace(objective, n_chips=n_chips)
-            objective.check_batch(space.batch_size)
+        with blame("set" if words.settings else "space"):
+            space = SearchSpace.only(arch) if arch else self._space_of(words, objective)
         # Files of draws lie beside the law's and the device's.
-        with _blaming(options["law"]):
+        with blame("law"):
             draws = load_draws(objective, device_name, law_name)
-        return Question(
-            search=search,
-            budget=budget,
-            space_name=space_name,
-            settings="; ".join(settings),
-            seed=options["seed"].value,
-            space=space,
-            objective=objective,
-            draws=draws,
+        with blame("chips"):
+            return Question(
+                space=space,
+                objective=objective,
+                draws=draws,
+                seed=words.seed,
+                warnings=_of_the_device(device, words.device),
+                words=words,
+            )
+
+    def _space_of(self, words: Words, objective: LossAtTime) -> SearchSpace:
+        return self._space(
+            self._path(words.space or default_space(objective.device.kind)),
+            settings=words.settings,
+            aspect_ratio=objective.law.aspect_ratio_range,
         )
 
     def _path(self, name: str | None) -> str | None:
         return str(self._folder / name) if name and name.endswith(".toml") else name
 
 
-def _sized_space(name: str, settings: tuple[str, ...], aspect_ratio: Range | None) -> SearchSpace:
-    space = load_space(name, settings=settings, aspect_ratio=aspect_ratio)
-    if space.n_architectures > MAX_ARCHITECTURES:
-        raise ValueError(
-            f"a space must have at most {MAX_ARCHITECTURES:,} architectures to be enumerated, but "
-            f"has {space.n_architectures:,}; give its ranges wider steps"
-        )
-    return space
+def ask(words: Words, arch: Architecture | None = None) -> Question:
+    """The question that some words put, see `QuestionMaker`."""
+    return QuestionMaker()(words, arch)
 
 
-@contextmanager
-def _blaming(option: Option) -> Iterator[Any]:
-    """An option's value; a mistake in it is told with its place."""
-    try:
-        yield option.value
-    except ValueError as error:
-        raise ValueError(f"{option.place}: {str(error).removeprefix('--set: ')}") from None
-
-
-def _text(value: Any) -> str:
-    """A setting's value as `--set` has it."""
-    if isinstance(value, list):
-        return ",".join(map(_text, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _of_the_device(device: Device, name: str | None) -> tuple[str, ...]:
+    """A sentence where nobody said which device, and none was calibrated here."""
+    is_default = name is None and device.basis != "measured"
+    return (THE_DEFAULT.format(device.name),) if is_default else ()

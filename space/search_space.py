@@ -85,6 +85,12 @@ class SearchSpace:
         if not self.widths:
             raise ValueError(f"space: no architecture is valid: {self._why_empty()}")
 
+    @classmethod
+    def only(cls, arch: Architecture) -> SearchSpace:
+        """The space of one architecture."""
+        fields: Any = {name: (value,) for name, value in arch.as_dict().items()}
+        return cls(**fields, heads_fill_width=False)
+
     @functools.cached_property
     def widths(self) -> dict[int, Axes]:
         """For each width with at least one valid model, the lists whose product is its models."""

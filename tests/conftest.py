@@ -19,7 +19,9 @@ from anybudget.objectives.device import Device
 from anybudget.objectives.law.loss_law import LossLaw
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.uncertainty import Draws
+from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
+from anybudget.search.question import Question
 from anybudget.show.save import save
 from anybudget.space.architecture import Architecture
 from anybudget.space.search_space import SearchSpace
@@ -148,7 +150,11 @@ def _searched(small_space, objective, tmp_path_factory):
         time_residual=0.05,
     )
     folder = tmp_path_factory.mktemp("searched")
-    found = find(small_space, objective, top=6, n_trials=1, draws=draws)
+    found = find(
+        Question(space=small_space, objective=objective, draws=draws),
+        top=6,
+        exploring=Exploring(n_trials=1),
+    )
     save(found, folder, command=f"anybudget find 10m --device {EVIL}", seed=0)
     return folder, found
 

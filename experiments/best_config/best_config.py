@@ -43,6 +43,7 @@ from pathlib import Path
 from typing import Any
 
 from anybudget.machines import host
+from anybudget.search.question import Question
 
 host.use_cores(1)  # before anything starts its threads, like the next
 host.keep_freed_memory()
@@ -101,7 +102,10 @@ def entries_for(
 ) -> list[Entry]:
     """The winner, some tied with it, the rules' models, those trained earlier, and contrast."""
     space = load_space(space_name, aspect_ratio=objective.law.aspect_ratio_range)
-    found = find(space, objective, top=300, draws=load_draws(objective, device, law))
+    found = find(
+        Question(space=space, objective=objective, draws=load_draws(objective, device, law)),
+        top=300,
+    )
     standings = found.standings or []
     by_chance = sorted(
         zip(found.candidates[1:], standings[1:], strict=True), key=lambda pair: -pair[1].p_best

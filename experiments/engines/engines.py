@@ -35,7 +35,9 @@ from anybudget.machines.job import Job
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.presets.presets import load_device, load_law
 from anybudget.presets.spaces import load_space
+from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
+from anybudget.search.question import Question
 from anybudget.search.result import Result
 from anybudget.validation.confirm.confirm import confirm
 from anybudget.validation.runs import Row, Run, append_row, read_rows
@@ -83,7 +85,9 @@ def drive(part: str, engine: Engine | None, folder: Path) -> None:
         objective = LossAtTime(
             device=load_device("cpu-core"), law=load_law("besiroglu-2024"), time_budget_s=20.0
         )
-        found = find(space, objective, top=1, n_trials=1)
+        found = find(
+            Question(space=space, objective=objective), top=1, exploring=Exploring(n_trials=1)
+        )
         result = Result(space=space, objective=objective, candidates=found.candidates)
         confirm(
             result, folder, engine=engine, train_one=twenty_steps, corpus=str(CORPUS),

@@ -16,7 +16,8 @@ from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.presets.presets import load_device, load_law
 from anybudget.presets.spaces import load_space
 from anybudget.search.certify.scan import scan
-from anybudget.search.explore.study import explore
+from anybudget.search.explore.study import Exploring, explore
+from anybudget.search.question import Question
 
 CSV = Path(__file__).with_suffix(".csv")
 BUDGETS = ("10m", "3h", "2d")
@@ -39,7 +40,9 @@ def main() -> None:
             if (budget, seed) in done:
                 continue
             start = time.perf_counter()
-            best = explore(space, objective, n_trials=N_TRIALS, seed=seed).best.loss
+            best = explore(
+                Question(space=space, objective=objective, seed=seed), Exploring(n_trials=N_TRIALS)
+            ).best.loss
             row = {
                 "budget": budget,
                 "seed": seed,

@@ -31,7 +31,8 @@ from anybudget.presets.presets import load_device, load_law
 from anybudget.presets.spaces import load_space
 from anybudget.search.candidate import Candidate
 from anybudget.search.certify.scan import scan
-from anybudget.search.explore.study import explore
+from anybudget.search.explore.study import Exploring, explore
+from anybudget.search.question import Question
 
 CSV = Path(__file__).with_suffix(".csv")
 LAW = load_law()
@@ -122,7 +123,8 @@ def our_search(seed: int, n_trials: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         found = explore(
-            SPACE, OBJECTIVE, n_trials=n_trials, seed=seed, storage=f"{folder}/study.journal"
+            Question(space=SPACE, objective=OBJECTIVE, seed=seed),
+            Exploring(n_trials=n_trials, storage=f"{folder}/study.journal"),
         )
         return time.perf_counter() - start, found.best.loss
 

@@ -34,6 +34,7 @@ from anybudget.presets.spaces import load_space
 from anybudget.search.candidate import Candidate
 from anybudget.search.explore import study
 from anybudget.search.explore.storage import close_storage, open_storage
+from anybudget.search.question import Question
 
 CSV = Path(__file__).with_suffix(".csv")
 N_TRIALS, N_WORKERS, KILL_AFTER = 2000, 4, 200
@@ -59,7 +60,10 @@ def work(url: str, log: str) -> None:
     objective = LossAtTime(
         device=load_device("tpu-v5e-datasheet"), law=load_law(), time_budget_s=3 * 3600.0
     )
-    explored = study.explore(load_space(), objective, n_trials=N_TRIALS, storage=url)
+    explored = study.explore(
+        Question(space=load_space(), objective=objective),
+        study.Exploring(n_trials=N_TRIALS, storage=url),
+    )
     print(explored.n_retried)
 
 

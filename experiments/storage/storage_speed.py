@@ -30,7 +30,8 @@ from anybudget.presets.spaces import load_space
 from anybudget.search.candidate import Candidate
 from anybudget.search.explore.kept_study import native_distributions
 from anybudget.search.explore.storage import open_storage
-from anybudget.search.explore.study import explore
+from anybudget.search.explore.study import Exploring, explore
+from anybudget.search.question import Question
 from anybudget.space.architecture import FIELDS
 
 CSV = Path(__file__).with_suffix(".csv")
@@ -44,7 +45,10 @@ N_TRIALS = {"ours": 400, "optimize": 160}
 
 def ours(url: str | None, n_trials: int, n_processes: int) -> None:
     """Our batches of finished trials; every process goes on until the study has them all."""
-    explore(SPACE, OBJECTIVE, n_trials=n_trials, sampler="random", storage=url)
+    explore(
+        Question(space=SPACE, objective=OBJECTIVE),
+        Exploring(n_trials=n_trials, sampler="random", storage=url),
+    )
 
 
 def optimize(url: str | None, n_trials: int, n_processes: int) -> None:

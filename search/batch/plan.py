@@ -10,13 +10,16 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...files.read import did_you_mean, read_text, read_toml
-from ..question import Option, Question, QuestionMaker
+from ..question import Question, QuestionMaker, Words
 
-# In the order in which lists multiply, the last running fastest.
+# A space is walked once for all of its searches, at some millions of architectures a second.
+MAX_ARCHITECTURES = 500_000_000
+# In the order in which lists multiply, the last running fastest; what `Words` leave out, in TOML.
 DEFAULTS: dict[str, Any] = {
     "device": None,
     "law": None,
@@ -42,6 +45,14 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "seed": ("a whole number >= 0", lambda value: type(value) is int and value >= 0),
 }
 
+
+class Option(NamedTuple):
+    """A value of a plan, and where it stands."""
+
+    value: Any
+    place: str
+
+
 Table = dict[str, Option]
 
 
@@ -61,7 +72,7 @@ def load_plan(path: Path, *, seed: int = 0) -> list[Question]:
     questions = []
     for label, table in _searches(path, DEFAULTS | {"seed": seed}):
         for options in _product(table):
-            question = make(label, options)
+            question = _question(make, label, options)
             if earlier := asked.get(question.fingerprint):
                 raise ValueError(
                     f"{options['budget'].place}: a search must be asked once, but {question.title} "
@@ -70,6 +81,39 @@ def load_plan(path: Path, *, seed: int = 0) -> list[Question]:
             asked[question.fingerprint] = label
             questions.append(question)
     return questions
+
+
+def _question(make: QuestionMaker, name: str, options: Table) -> Question:
+    """The question of one combination of options; a mistake in one is told with its place."""
+
+    @contextmanager
+    def blame(key: str) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            said = str(error).removeprefix("--set: ")
+            raise ValueError(f"{options[key].place}: {said}") from None
+
+    values = {key: option.value for key, option in options.items()}
+    settings = tuple(f"{key}={_text(value)}" for key, value in values.pop("set").items())
+    if values["data_limit_tokens"] == math.inf:
+        values["data_limit_tokens"] = None
+    values["budget"] = str(values["budget"])
+    question = make(Words(**values, settings=settings, name=name), blame=blame)
+    with blame("set" if settings else "space"):
+        if (n_architectures := question.space.n_architectures) > MAX_ARCHITECTURES:
+            raise ValueError(
+                f"a space must have at most {MAX_ARCHITECTURES:,} architectures to be enumerated, "
+                f"but has {n_architectures:,}; give its ranges wider steps"
+            )
+    return question
+
+
+def _text(value: Any) -> str:
+    """A setting's value as `--set` has it."""
+    if isinstance(value, list):
+        return ",".join(map(_text, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _searches(path: Path, fallback: dict[str, Any]) -> Iterator[tuple[str, Table]]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ...files.rows import append_row, read_rows
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.uncertainty import stacked
+from ...presets.spaces import default_space
 from ..certify.frontier import Frontier, Shapes, find_frontiers, serves
 from ..certify.scan import scan
 from ..find import MAX_RANKED
@@ -63,10 +65,29 @@ def run_batch(
 def to_table(questions: list[Question], answers: dict[str, Answer]) -> pd.DataFrame:
     """Questions with their answers, a row each."""
     rows = [
-        question.as_dict() | answers[question.fingerprint].model_dump(mode="json")
+        columns_of(question) | answers[question.fingerprint].model_dump(mode="json")
         for question in questions
     ]
     return pd.DataFrame(rows).astype(_dtypes())
+
+
+def columns_of(question: Question) -> dict[str, Any]:
+    """The columns that say what was asked."""
+    words, objective = question.words, question.objective
+    return {
+        "search": words.name,
+        "device": objective.hardware,
+        "attention": objective.attention,
+        "law": objective.law.name,
+        "space": words.space or default_space(objective.device.kind),
+        "settings": "; ".join(words.settings),
+        "remat_asked": objective.remat,
+        "data_limit_tokens": objective.data_limit_tokens,
+        "critical_batch": objective.critical_batch,
+        "seed": question.seed,
+        "budget": words.budget,
+        "time_budget_s": objective.time_budget_s,
+    }
 
 
 def _dtypes() -> dict[str, str]:

@@ -8,9 +8,6 @@ free of the pickled state that some samplers keep.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import hashlib
-import json
 from types import TracebackType
 from typing import Any
 
@@ -18,10 +15,10 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ...objectives.loss_at_time import LossAtTime
 from ...space.architecture import BOOL_FIELDS, FIELDS, Architecture
 from ...space.search_space import SearchSpace
 from ..candidate import Candidate
+from ..question import Question
 from .claims import Claims, Key
 from .proposer import excess
 from .storage import close_storage, open_storage, without_password
@@ -38,12 +35,10 @@ class KeptStudy:
         ValueError: the storage cannot be opened, or the study asked another question.
     """
 
-    def __init__(
-        self, storage: str, study_name: str, space: SearchSpace, objective: LossAtTime
-    ) -> None:
-        self.url, self.name = storage, study_name
-        self.space, self.objective = space, objective
-        self.distributions = native_distributions(space)
+    def __init__(self, storage: str, study_name: str, question: Question) -> None:
+        self.url, self.name, self.fingerprint = storage, study_name, question.optimum_fingerprint
+        self.space, self.objective = question.space, question.objective
+        self.distributions = native_distributions(self.space)
         self.claims = Claims()
         self.mine: list[Architecture] = []
         self.done: set[Key] = set()
@@ -112,10 +107,9 @@ class KeptStudy:
         self.study_id = self.storage.get_study_id_from_name(self.name)
 
     def _check_question(self) -> None:
-        question = fingerprint(self.space, self.objective)
         if "question" not in self.study.user_attrs and not self.study.get_trials(deepcopy=False):
-            self.study.set_user_attr("question", question)
-        if self.study.user_attrs.get("question") != question:
+            self.study.set_user_attr("question", self.fingerprint)
+        if self.study.user_attrs.get("question") != self.fingerprint:
             raise ValueError(
                 f"study {self.name!r} in {without_password(self.url)} searched another space, "
                 "budget, device, law or the like; give it another --study name"
@@ -153,14 +147,6 @@ class KeptStudy:
             constraints={"feasible": excess(candidate, self.objective)},
             user_attrs={name: row[name] for name in row if name not in FIELDS},
         )
-
-
-def fingerprint(space: SearchSpace, objective: LossAtTime) -> str:
-    """A hash of the question that a search answers: its space and its objective."""
-    question = json.dumps(
-        [dataclasses.asdict(space), dataclasses.asdict(objective)], sort_keys=True
-    )
-    return hashlib.sha256(question.encode()).hexdigest()[:16]
 
 
 def native_distributions(space: SearchSpace) -> dict[str, BaseDistribution]:

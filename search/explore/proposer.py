@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from ...objectives.loss_at_time import LossAtTime
 from ...space.architecture import Architecture
-from ...space.search_space import SearchSpace
 from ..candidate import Candidate
+from ..question import Question
 from .polish import polish
 from .samplers import CONSTRAINED, CONVERGING, make_sampler
 
@@ -39,9 +39,12 @@ class Proposer:
         n_repeats: suggestions that had been evaluated before; they count for nothing.
     """
 
-    def __init__(self, space: SearchSpace, objective: LossAtTime, sampler: str, seed: int) -> None:
-        self.space, self.objective, self.sampler = space, objective, sampler
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, question: Question, sampler: str) -> None:
+        """Refuse at once a sampler that there is not, or that cannot search this space."""
+        space = question.space
+        make_sampler(sampler, seed=0, n_coordinates=len(space.free_coordinates))
+        self.space, self.objective, self.sampler = space, question.objective, sampler
+        self.rng = np.random.default_rng(question.seed)
         self.seen: dict[tuple, Candidate] = {}
         self.pending: dict[tuple, Trial | None] = {}
         self.taken: Collection[tuple] = ()

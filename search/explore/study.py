@@ -10,20 +10,37 @@ from collections.abc import Callable, Iterator
 
 import optuna
 
-from ...objectives.loss_at_time import LossAtTime
 from ...space.architecture import Architecture
-from ...space.search_space import SearchSpace
 from ..candidate import Candidate
+from ..question import Question
 from .kept_study import KeptStudy
 from .polish import polish
 from .proposer import Proposer
-from .samplers import make_sampler
 from .storage import storage_failures
 
 # Architectures claimed at once, and so the most that wait for a process that died.
 BATCH = 16
 # Longest time between two looks at what others do, while they do all that is left.
 WAIT_S = 0.2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exploring:
+    """How Optuna explores.
+
+    Attributes:
+        n_trials: distinct architectures to evaluate; with a storage, those kept there count, and
+            those that other processes add meanwhile.
+        sampler: one of `SAMPLERS`; `auto` polishes the best of a few random models, then looks
+            for better ones with NSGA-II.
+        storage: where trials are kept, a URL or the path of a journal file; None: nowhere.
+        study_name: under which name.
+    """
+
+    n_trials: int = 300
+    sampler: str = "auto"
+    storage: str | None = None
+    study_name: str = "anybudget"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,50 +66,38 @@ class Exploration:
 
 
 def explore(
-    space: SearchSpace,
-    objective: LossAtTime,
-    *,
-    n_trials: int,
-    sampler: str = "auto",
-    seed: int = 0,
-    storage: str | None = None,
-    study_name: str = "anybudget",
+    question: Question,
+    exploring: Exploring,
     on_progress: Callable[[int], None] = lambda n: None,
 ) -> Exploration:
-    """Search a space with Optuna until `n_trials` distinct architectures have been evaluated.
+    """Search a space with Optuna until enough distinct architectures have been evaluated.
 
     Args:
-        space: where to look.
-        objective: what to minimise.
-        n_trials: distinct architectures to evaluate; with a storage, those kept there count, and
-            those that other processes add meanwhile.
-        sampler: one of `SAMPLERS`; `auto` polishes the best of a few random models, then looks
-            for better ones with NSGA-II.
-        seed: of all randomness; the same seed gives the same search unless others share its study.
-        storage: where trials are kept, a URL or the path of a journal file; None: nowhere.
-        study_name: under which name.
+        question: where to look, what to minimise, and the seed of all randomness: the same seed
+            gives the same search unless others share its study.
+        exploring: how, how long, and where it is kept.
         on_progress: called with the number of trials since the last call, the kept ones first.
 
     Raises:
-        ValueError: `n_trials` is not positive, the kept study asked another question, or the
-            storage cannot be opened or is lost on the way.
+        ValueError: the number of trials is not positive, the kept study asked another question, or
+            the storage cannot be opened or is lost on the way.
     """
-    if n_trials < 1:
-        raise ValueError(f"`n_trials` must be at least 1, but got {n_trials}")
-    make_sampler(sampler, seed=seed, n_coordinates=len(space.free_coordinates))  # or refuse now
-    proposer = Proposer(space, objective, sampler, seed)
-    n_trials = min(n_trials, space.n_architectures)
+    if exploring.n_trials < 1:
+        raise ValueError(f"`n_trials` must be at least 1, but got {exploring.n_trials}")
+    space, objective = question.space, question.objective
+    proposer = Proposer(question, exploring.sampler)
+    n_trials = min(exploring.n_trials, space.n_architectures)
     n_retried = 0
     with quiet_optuna():
-        if storage is None:
+        if exploring.storage is None:
             while len(proposer.seen) < n_trials:
                 for arch in proposer.propose(1):
                     proposer.learn(Candidate.of(arch, objective))
                     on_progress(1)
         else:
             with (
-                storage_failures(storage),
-                KeptStudy(storage, study_name, space, objective) as kept,
+                storage_failures(exploring.storage),
+                KeptStudy(exploring.storage, exploring.study_name, question) as kept,
             ):
                 _search_with_others(proposer, kept, n_trials, on_progress)
                 n_retried = kept.n_retried

@@ -77,7 +77,7 @@ def draw_scaling(curves: list[Curve]) -> Figure:
     question = curves[0][0]
     figure.suptitle(
         f"The best model for a time budget, by {_plain(question.objective.law.name)}"
-        + (f" ({question.settings})" if question.settings else ""),
+        + (f" ({'; '.join(question.words.settings)})" if question.words.settings else ""),
         x=0.01, ha="left", weight="bold",
     )  # fmt: skip
     handles = [

@@ -14,8 +14,8 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from ...objectives.budget import format_budget
 from ...objectives.loss_at_time import LossAtTime
 from ...search.candidate import Candidate
+from ...search.certify.memory_front import memory_front
 from ...search.find import Found
-from ...search.front import memory_front
 from ...space.architecture import Architecture
 from ...space.search_space import SearchSpace
 from .curves import STEP_TIME_LEVELS, over_time, step_time_mesh

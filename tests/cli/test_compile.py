@@ -9,7 +9,9 @@ import pytest
 
 from anybudget import cli
 from anybudget.objectives.loss_at_time import LossAtTime
+from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
+from anybudget.search.question import Question
 from anybudget.validation.compiler import compiled
 from anybudget.validation.compiler.compiled import Compiled
 from anybudget.validation.compiler.hlo.time import ProgramTime
@@ -83,7 +85,12 @@ def test_a_result_has_its_best_compiled_each_with_its_own_remat(
     run, asked, tmp_path, small_space, device, law
 ):
     objective = LossAtTime(device=device, law=law, time_budget_s=600.0, remat="layer")
-    found = find(small_space, objective, top=3, n_trials=5, certify=False)
+    found = find(
+        Question(space=small_space, objective=objective),
+        top=3,
+        exploring=Exploring(n_trials=5),
+        certify=False,
+    )
     (tmp_path / "result.json").write_text(json.dumps(found.as_dict()))
     code, out, _ = run("v5e:1x1", "--result", tmp_path, "--top", 2, "--json")
     assert code == 0

@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
+from anybudget.search.question import Question
 from anybudget.show.save import save
 from anybudget.validation.runs import Run, read_rows
 
@@ -29,7 +31,12 @@ def result(small_space, objective, tmp_path):
     objective = dataclasses.replace(objective, time_budget_s=2.0)
     folder = tmp_path / "result"
     folder.mkdir()
-    save(find(space, objective, top=3, n_trials=1), folder, command="find 2s", seed=0)
+    save(
+        find(Question(space=space, objective=objective), top=3, exploring=Exploring(n_trials=1)),
+        folder,
+        command="find 2s",
+        seed=0,
+    )
     return folder
 
 

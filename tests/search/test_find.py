@@ -9,12 +9,14 @@ from anybudget.objectives.flags import flags
 from anybudget.search import find as find_module
 from anybudget.search.certify.scan import scan
 from anybudget.search.explore import study
+from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
+from anybudget.search.question import Question
 from anybudget.space.architecture import FIELDS
 
 
 def test_a_certified_answer_is_the_scan(small_space, objective):
-    found = find(small_space, objective, top=5, distinct="architecture")
+    found = find(Question(space=small_space, objective=objective), top=5, distinct="architecture")
     scanned = scan(small_space, objective, top=5)
     assert found.certified
     assert [c.key for c in found.candidates] == [c.key for c in scanned.candidates]
@@ -29,17 +31,18 @@ def test_distinct_shapes_are_the_best_of_each_width_and_depth(small_space, objec
     for candidate in every:
         best.setdefault((candidate.arch.d_model, candidate.arch.n_layers), candidate)
     expected = sorted(best.values(), key=lambda candidate: candidate.loss)
-    found = find(small_space, objective, top=6)
+    found = find(Question(space=small_space, objective=objective), top=6)
     assert [c.key for c in found.candidates] == [c.key for c in expected[:6]]
     assert [c.key for c in found.shapes] == [c.key for c in expected]
 
 
 def test_the_regret_is_optunas_best_above_the_optimum(small_space, objective, monkeypatch):
     monkeypatch.setattr(study, "polish", lambda candidate, space, objective: candidate)
-    kwargs = {"n_trials": 5, "sampler": "random", "seed": 1}
-    explored = study.explore(small_space, objective, **kwargs)
+    question = Question(space=small_space, objective=objective, seed=1)
+    exploring = Exploring(n_trials=5, sampler="random")
+    explored = study.explore(question, exploring)
     optimum = scan(small_space, objective, top=1).candidates[0].loss
-    found = find(small_space, objective, **kwargs)
+    found = find(question, exploring=exploring)
     assert found.optuna_regret == pytest.approx(explored.best.loss - optimum, abs=1e-11)
     assert explored.best.loss - optimum > 0.01
     assert found.n_trials == 5
@@ -49,7 +52,11 @@ def test_the_regret_is_optunas_best_above_the_optimum(small_space, objective, mo
 def test_without_a_certificate_it_says_so(small_space, objective, monkeypatch, why):
     if why == "too large":
         monkeypatch.setattr(find_module, "MAX_CERTIFIED", 5)
-    found = find(small_space, objective, certify=why == "too large", n_trials=50)
+    found = find(
+        Question(space=small_space, objective=objective),
+        exploring=Exploring(n_trials=50),
+        certify=why == "too large",
+    )
     assert (found.certified, found.n_valid, found.optuna_regret) == (False, None, None)
     assert found.warnings[-1].startswith("not certified: ")
     assert found.candidates[0].arch in small_space
@@ -59,23 +66,32 @@ def test_a_certified_search_answers_where_optuna_tried_nothing_that_fits(small_s
     seeds = [
         seed
         for seed in range(20)
-        if not study.explore(small_space, objective, n_trials=1, seed=seed).candidates
+        if not study.explore(
+            Question(space=small_space, objective=objective, seed=seed), study.Exploring(n_trials=1)
+        ).candidates
     ]
-    found = find(small_space, objective, n_trials=1, seed=seeds[0])
+    found = find(
+        Question(space=small_space, objective=objective, seed=seeds[0]),
+        exploring=Exploring(n_trials=1),
+    )
     assert found.best.key == scan(small_space, objective, top=1).candidates[0].key
     assert found.optuna_regret is None
     with pytest.raises(ValueError, match="none of 1 architectures tried fits toy"):
-        find(small_space, objective, n_trials=1, seed=seeds[0], certify=False)
+        find(
+            Question(space=small_space, objective=objective, seed=seeds[0]),
+            exploring=Exploring(n_trials=1),
+            certify=False,
+        )
 
 
 def test_nothing_fits(small_space, objective):
     hopeless = dataclasses.replace(objective, time_budget_s=1e-6)
     with pytest.raises(ValueError, match="none of 768 architectures in the space fits toy and mak"):
-        find(small_space, hopeless)
+        find(Question(space=small_space, objective=hopeless))
 
 
 def test_the_warnings_are_flags_and_bounds_of_the_winner(small_space, objective):
-    found = find(small_space, objective)
+    found = find(Question(space=small_space, objective=objective))
     told = flags(objective, found.best.arch, found.best.prediction)
     bounds = small_space.bounds(found.best.arch)
     assert bounds
@@ -85,7 +101,7 @@ def test_the_warnings_are_flags_and_bounds_of_the_winner(small_space, objective)
 
 
 def test_the_frame_has_every_quantity_on_the_way(small_space, objective):
-    frame = find(small_space, objective, top=8).frame
+    frame = find(Question(space=small_space, objective=objective), top=8).frame
     assert list(frame.columns) == [
         *FIELDS,
         "n_params",
@@ -109,7 +125,11 @@ def test_the_frame_has_every_quantity_on_the_way(small_space, objective):
 
 
 def test_as_dict_is_one_json_object(small_space, objective):
-    answer = json.loads(json.dumps(find(small_space, objective, top=3).as_dict(), allow_nan=False))
+    answer = json.loads(
+        json.dumps(
+            find(Question(space=small_space, objective=objective), top=3).as_dict(), allow_nan=False
+        )
+    )
     assert set(answer) >= {
         "time_budget_s",
         "device",
@@ -134,7 +154,11 @@ def test_progress_reaches_its_totals(small_space, objective):
         done[stage] += n
         totals[stage] = total
 
-    find(small_space, objective, n_trials=70, on_progress=report)
+    find(
+        Question(space=small_space, objective=objective),
+        exploring=Exploring(n_trials=70),
+        on_progress=report,
+    )
     assert done == totals == {"Optuna": 70, "certify": 768}
 
 
@@ -142,11 +166,14 @@ def test_progress_reaches_its_totals(small_space, objective):
     ("change", "message"),
     [
         ({"top": 0}, "`top` must be at least 1, but got 0"),
-        ({"n_trials": 0}, "`n_trials` must be at least 1, but got 0"),
+        ({"exploring": Exploring(n_trials=0)}, "`n_trials` must be at least 1, but got 0"),
         ({"distinct": "width"}, "`distinct` must be shape or architecture, but got 'width'"),
-        ({"sampler": "annealing"}, "a sampler is one of auto, .* but got 'annealing'"),
+        (
+            {"exploring": Exploring(sampler="annealing")},
+            "a sampler is one of auto, .* but got 'annealing'",
+        ),
     ],
 )
 def test_refused(small_space, objective, change, message):
     with pytest.raises(ValueError, match=message):
-        find(small_space, objective, **change)
+        find(Question(space=small_space, objective=objective), **change)

@@ -7,12 +7,20 @@ import pytest
 from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step, n_params
 from anybudget.objectives.cost.remat import remat_code
 from anybudget.search.candidate import Candidate
-from anybudget.search.predict import predict_one
+from anybudget.search.predict import predict, read_architecture
+from anybudget.search.question import Question
 from anybudget.show.terminal.found import show_prediction
 from anybudget.space.architecture import Architecture
+from anybudget.space.search_space import SearchSpace
 
 SHAPE = {"d_model": 128, "n_layers": 3, "vocab_size": 1000}
 ARCH = Architecture.from_shape(**SHAPE, seq_len=1024, batch_size=8)
+
+
+def predict_one(objective, fields, config=None):
+    """What a question about one architecture is answered."""
+    arch, note = read_architecture(fields, config)
+    return predict(Question(space=SearchSpace.only(arch), objective=objective), note).as_dict()
 
 
 def test_it_has_the_keys_and_values_of_a_candidate(objective):

@@ -4,14 +4,18 @@ import json
 
 import pytest
 
+from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
+from anybudget.search.question import Question
 from anybudget.search.result import load_result
 from anybudget.show.save import save
 
 
 @pytest.fixture
 def found(small_space, objective):
-    return find(small_space, objective, top=3, n_trials=1)
+    return find(
+        Question(space=small_space, objective=objective), top=3, exploring=Exploring(n_trials=1)
+    )
 
 
 def _same(candidates, expected):
@@ -30,7 +34,9 @@ def test_a_result_is_read_back_equal(found, tmp_path):
 
 
 def test_the_chips_are_kept(small_space, chips, tmp_path):
-    found = find(small_space, chips, top=3, n_trials=1)
+    found = find(
+        Question(space=small_space, objective=chips), top=3, exploring=Exploring(n_trials=1)
+    )
     save(found, tmp_path, command="anybudget find 10m --chips 4", seed=0)
     result = load_result(tmp_path)
     assert result.objective == chips

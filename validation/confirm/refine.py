@@ -15,6 +15,7 @@ from ...objectives.fit.report import report_law
 from ...objectives.law.loss_law import LossLaw
 from ...presets.presets import load_draws, load_law, read_runs, save_law
 from ...search.find import Found, find
+from ...search.question import Question
 from ...search.record import write_record
 from ...search.result import Result, load_result
 from .confirm import Confirmation, confirm
@@ -146,7 +147,7 @@ def _search_again(
     save_law(path, report.law, report.draws.values if report.draws else None)
     objective = dataclasses.replace(result.objective, law=load_law(str(path)))
     draws = load_draws(objective, device, str(path))
-    found = find(result.space, objective, seed=seed, draws=draws)
+    found = find(Question(space=result.space, objective=objective, draws=draws, seed=seed))
     write_record(found, folder, command=command, seed=seed)
     return found
 

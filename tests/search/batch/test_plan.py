@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from anybudget.presets.spaces import load_space
 from anybudget.search.batch.plan import load_plan
 
 DEVICE = """
@@ -37,7 +38,7 @@ def plan(tmp_path):
 
 def test_lists_multiply_the_budget_running_fastest(plan):
     text = '[[search]]\nbudget = ["1h", "90m"]\ndevice = ["tpu-v4", "h200-sxm"]\nseed = [1, 2]\n'
-    found = [(q.objective.device.name, q.seed, q.budget) for q in plan(SMALL + text)]
+    found = [(q.objective.device.name, q.seed, q.words.budget) for q in plan(SMALL + text)]
     assert found == [
         (device, seed, budget)
         for device in ("tpu-v4", "h200-sxm")
@@ -65,7 +66,7 @@ def test_a_table_goes_before_what_it_extends_and_that_before_the_defaults(plan):
     critical_batch = true
     """
     base, unlimited, limited = plan(text)
-    assert (base.search, limited.search) == ("base", "other")
+    assert (base.words.name, limited.words.name) == ("base", "other")
     assert {q.objective.device.name for q in (base, limited)} == {"h100-sxm-datasheet"}
     assert {q.objective.law.name for q in (base, limited)} == {"hoffmann-2022"}
     assert (base.objective.remat, limited.objective.remat) == ("none", "layer")
@@ -75,7 +76,7 @@ def test_a_table_goes_before_what_it_extends_and_that_before_the_defaults(plan):
     assert limits == [None, None, 1e9]
     assert [q.objective.critical_batch for q in (base, unlimited)] == [False, True]
     assert base.space.d_model == (256,)
-    assert base.settings == "d_model=256; d_ff=1024"
+    assert base.words.settings == ("d_model=256", "d_ff=1024")
 
 
 def test_files_are_looked_for_beside_the_plan(plan):
@@ -85,8 +86,9 @@ def test_files_are_looked_for_beside_the_plan(plan):
 
 
 def test_a_cpu_has_its_own_space_and_a_seed_is_where_the_plan_has_none(plan):
+    cpu, default = load_space("cpu"), load_space()
     first, second = plan(SEARCH + 'device = "cpu-core"\n' + SEARCH + "seed = 3\n", seed=7)
-    assert (first.space_name, second.space_name) == ("cpu", "default")
+    assert (first.space.n_layers, second.space.n_layers) == (cpu.n_layers, default.n_layers)
     assert (first.seed, second.seed) == (7, 3)
 
 
@@ -178,14 +180,14 @@ def test_the_plan_of_the_docs(plan, tmp_path):
     (tmp_path / "my-device.toml").write_text(DEVICE)
     text = (Path(__file__).parents[3] / "docs/batch.md").read_text(encoding="utf-8")
     questions = plan(text.split("```toml\n")[1].split("```")[0])
-    names = [question.search for question in questions]
+    names = [question.words.name for question in questions]
     assert {name: names.count(name) for name in names} == {
         "sweep": 2 * 3 * 4,
         "little data": 2 * 3 * 4 * 2,
         "search[2]": 1,
     }
     little = questions[names.index("little data")]
-    assert little.settings == "seq_len=512; batch_size=16"
+    assert little.words.settings == ("seq_len=512", "batch_size=16")
     assert little.objective.data_limit_tokens == 500e6
 
 
@@ -193,4 +195,4 @@ def test_the_plan_of_the_experiments_has_96_searches():
     path = Path(__file__).parents[3] / "experiments/plans/scaling.toml"
     questions = load_plan(path)
     assert len({question.fingerprint for question in questions}) == 96
-    assert (questions[0].budget, questions[-1].budget) == ("1m", "7d")
+    assert (questions[0].words.budget, questions[-1].words.budget) == ("1m", "7d")

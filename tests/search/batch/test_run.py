@@ -17,7 +17,9 @@ from anybudget.search.batch import run as batch
 from anybudget.search.batch.answer import Answer
 from anybudget.search.batch.plan import load_plan
 from anybudget.search.batch.run import KEPT, run_batch
+from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
+from anybudget.search.question import Question
 
 PLAN = """
 [defaults]
@@ -61,7 +63,10 @@ def test_every_row_is_what_find_says(plan, tmp_path):
     table = run_batch(questions, tmp_path)
     assert len(table) == len(questions) == 10
     for question, row in zip(questions, table.to_dict(orient="records"), strict=True):
-        found = find(question.space, question.objective, n_trials=1, draws=question.draws)
+        found = find(
+            Question(space=question.space, objective=question.objective, draws=question.draws),
+            exploring=Exploring(n_trials=1),
+        )
         assert found.certified
         assert row["status"] == "certified"
         assert row | found.best.as_dict() == row
@@ -92,7 +97,10 @@ def test_several_chips_are_searched_apart_and_all_paid_for(plan, tmp_path):
     questions = load_plan(plan)
     rows = run_batch(questions, tmp_path).to_dict(orient="records")
     for question, row in zip(questions, rows, strict=True):
-        found = find(question.space, question.objective, n_trials=1)
+        found = find(
+            Question(space=question.space, objective=question.objective),
+            exploring=Exploring(n_trials=1),
+        )
         assert row | found.best.as_dict() == row
     assert [row["cost_usd"] for row in rows] == [2.5, 10.0]
     assert [row["device"] for row in rows] == ["dear", "4 × dear"]
@@ -133,7 +141,7 @@ def test_a_law_that_steps_harm_is_scanned(plan, tmp_path):
     objective = dataclasses.replace(question.objective, law=law)
     asked = dataclasses.replace(question, objective=objective, draws=None)
     [row] = run_batch([asked], tmp_path).to_dict(orient="records")
-    found = find(asked.space, objective, n_trials=1)
+    found = find(Question(space=asked.space, objective=objective), exploring=Exploring(n_trials=1))
     assert row | found.best.as_dict() == row
 
 

@@ -14,7 +14,8 @@ from anybudget.search.candidate import Candidate
 from anybudget.search.explore import claims as claims_module
 from anybudget.search.explore.kept_study import KeptStudy
 from anybudget.search.explore.storage import close_storage, open_storage
-from anybudget.search.explore.study import explore
+from anybudget.search.explore.study import Exploring, explore
+from anybudget.search.question import Question
 
 # Opens the storage and searches, in one of several processes that start at once. Says which
 # architectures it evaluated.
@@ -24,6 +25,7 @@ from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.presets.presets import load_device, load_law
 from anybudget.search.explore import study
 from anybudget.search.candidate import Candidate
+from anybudget.search.question import Question
 from anybudget.presets.spaces import load_space
 
 of = Candidate.of
@@ -42,7 +44,10 @@ def traced(*args):
     finally:
         study.Candidate.of = of
 study._evaluate = traced
-study.explore(load_space(), objective, n_trials=int(n_trials), sampler="random", storage=url)
+study.explore(
+    Question(space=load_space(), objective=objective),
+    study.Exploring(n_trials=int(n_trials), sampler="random", storage=url),
+)
 """
 
 
@@ -118,7 +123,7 @@ def test_processes_share_a_new_study_and_a_killed_ones_batch_is_redone(url):
 
 def claim_of_another(url, small_space, objective, archs, **changes):
     """Leave a claim as a process elsewhere would."""
-    study = KeptStudy(url, "anybudget", small_space, objective)
+    study = KeptStudy(url, "anybudget", Question(space=small_space, objective=objective))
     claim = {"number": 1, "pid": 1, "machine": "elsewhere", "keys": [a.key for a in archs]}
     study.storage.set_study_system_attr(study.study_id, "claim:elsewhere:1:0", claim | changes)
 
@@ -131,13 +136,18 @@ def journal(tmp_path):
 @pytest.fixture
 def candidates(small_space, objective):
     """What a search of 30 finds."""
-    return explore(small_space, objective, n_trials=30, sampler="random").candidates
+    return explore(
+        Question(space=small_space, objective=objective), Exploring(n_trials=30, sampler="random")
+    ).candidates
 
 
 def test_a_stale_claim_is_taken_over(small_space, objective, journal, candidates, monkeypatch):
     monkeypatch.setattr(claims_module, "GRACE_S", 0.5)
     claim_of_another(journal, small_space, objective, candidates[:5])
-    explored = explore(small_space, objective, n_trials=40, sampler="random", storage=journal)
+    explored = explore(
+        Question(space=small_space, objective=objective),
+        Exploring(n_trials=40, sampler="random", storage=journal),
+    )
     assert (explored.n_trials, explored.n_retried) == (40, 5)
     assert {c.key for c in candidates[:5]} <= {c.key for c in explored.candidates}
 
@@ -149,14 +159,18 @@ def test_the_claim_of_a_dead_process_here_is_taken_over_at_once(
     gone.wait()
     here = {"pid": gone.pid, "machine": claims_module._machine()}
     claim_of_another(journal, small_space, objective, candidates[:5], **here)
-    explored = explore(small_space, objective, n_trials=5, sampler="random", storage=journal)
+    explored = explore(
+        Question(space=small_space, objective=objective),
+        Exploring(n_trials=5, sampler="random", storage=journal),
+    )
     assert (explored.n_trials, explored.n_retried) == (5, 5)
 
 
 def test_a_living_claim_is_left_alone(small_space, objective, journal, candidates):
     claimed, finished = candidates[:3], candidates[3:6]
     claim_of_another(journal, small_space, objective, claimed)
-    study = KeptStudy(journal, "anybudget", small_space, objective)
+    question = Question(space=small_space, objective=objective)
+    study = KeptStudy(journal, "anybudget", question)
     for candidate in finished:
         study.write(candidate)
     study.claim([c.arch for c in candidates])
@@ -170,10 +184,11 @@ def test_a_living_claim_is_left_alone(small_space, objective, journal, candidate
 
 def test_a_trial_listed_late_is_not_lost(small_space, objective, journal, candidates, monkeypatch):
     """Optuna's proxy may list a trial before an earlier one."""
-    writer = KeptStudy(journal, "anybudget", small_space, objective)
+    question = Question(space=small_space, objective=objective)
+    writer = KeptStudy(journal, "anybudget", question)
     for candidate in candidates[:4]:
         writer.write(candidate)
-    reader = KeptStudy(journal, "anybudget", small_space, objective)
+    reader = KeptStudy(journal, "anybudget", question)
     trials = reader.study.get_trials()
     monkeypatch.setattr(reader.study, "get_trials", lambda deepcopy: [*trials[:1], *trials[2:]])
     assert [c.key for c in reader.look()] == [c.key for c in candidates[:4]]
@@ -193,6 +208,9 @@ def test_what_a_process_could_not_do_in_time_it_claims_again(
         make(self, storage, study_id, keys)
 
     monkeypatch.setattr(claims_module.Claims, "make", renew_from_the_third_on)
-    explored = explore(small_space, objective, n_trials=20, sampler="random", storage=journal)
+    explored = explore(
+        Question(space=small_space, objective=objective),
+        Exploring(n_trials=20, sampler="random", storage=journal),
+    )
     assert explored.n_trials == 20
     assert made[0] == made[1] == made[2] != made[3]

@@ -6,7 +6,8 @@ import optuna
 import pytest
 
 from anybudget.search.explore.samplers import CONSTRAINED, SAMPLERS, make_sampler
-from anybudget.search.explore.study import explore
+from anybudget.search.explore.study import Exploring, explore
+from anybudget.search.question import Question
 
 
 @pytest.fixture(params=SAMPLERS)
@@ -27,7 +28,9 @@ def keys(explored):
 
 
 def test_it_reaches_the_asked_number_of_distinct_valid_models(sampler, large_space, objective):
-    explored = explore(large_space, objective, n_trials=70, sampler=sampler)
+    explored = explore(
+        Question(space=large_space, objective=objective), Exploring(n_trials=70, sampler=sampler)
+    )
     assert explored.n_trials == 70
     assert len(set(keys(explored))) == len(explored.candidates) <= 71
     assert all(candidate.arch in large_space for candidate in explored.candidates)
@@ -39,7 +42,10 @@ def test_it_reaches_the_asked_number_of_distinct_valid_models(sampler, large_spa
 
 def test_the_same_seed_gives_the_same_search_and_another_another(sampler, large_space, objective):
     first, again, other = (
-        explore(large_space, objective, n_trials=40, sampler=sampler, seed=seed)
+        explore(
+            Question(space=large_space, objective=objective, seed=seed),
+            Exploring(n_trials=40, sampler=sampler),
+        )
         for seed in (3, 3, 4)
     )
     assert keys(first) == keys(again)
@@ -51,7 +57,9 @@ def test_a_small_space_is_searched_whole_and_no_further(sampler, small_space, ob
     tiny = dataclasses.replace(small_space, d_model=(96,), n_heads=(3,), gated_mlp=(False,))
     tiny = dataclasses.replace(tiny, n_layers=(2, 3), n_kv_heads=(1,), d_ff=(192, 256, 384))
     assert tiny.n_architectures == 2 * 3 * 2
-    explored = explore(tiny, objective, n_trials=10_000, sampler=sampler)
+    explored = explore(
+        Question(space=tiny, objective=objective), Exploring(n_trials=10_000, sampler=sampler)
+    )
     assert explored.n_trials == tiny.n_architectures
 
 
@@ -68,7 +76,9 @@ def test_a_single_architecture_is_found(sampler, small_space, objective):
         gated_mlp=(False,),
         batch_size=(4,),
     )
-    explored = explore(one, objective, n_trials=5, sampler=sampler)
+    explored = explore(
+        Question(space=one, objective=objective), Exploring(n_trials=5, sampler=sampler)
+    )
     assert (explored.n_trials, explored.best.arch.d_ff) == (1, 256)
 
 
@@ -79,8 +89,13 @@ def test_cma_needs_two_fields_to_search(small_space, objective):
     line = dataclasses.replace(line, gated_mlp=(False,))
     assert line.free_coordinates == ("d_ff",)
     with pytest.raises(ValueError, match="cma needs at least two searched fields; use tpe or auto"):
-        explore(line, objective, n_trials=2, sampler="cma")
-    assert explore(line, objective, n_trials=2, sampler="auto").n_trials == 2
+        explore(Question(space=line, objective=objective), Exploring(n_trials=2, sampler="cma"))
+    assert (
+        explore(
+            Question(space=line, objective=objective), Exploring(n_trials=2, sampler="auto")
+        ).n_trials
+        == 2
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from anybudget.experiments.shared import postgres_server
 from anybudget.search.explore import journal as journal_module
 from anybudget.search.explore import storage as storage_module
 from anybudget.search.explore.storage import open_storage, serve
-from anybudget.search.explore.study import BATCH, explore
+from anybudget.search.explore.study import BATCH, Exploring, explore
+from anybudget.search.question import Question
 from anybudget.space.architecture import FIELDS
 
 # A search of the default space by the slowest sampler, which reports each kept batch on stdout.
@@ -21,15 +22,17 @@ SEARCH = """
 import sys
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.presets.presets import load_device, load_law
-from anybudget.search.explore.study import explore
+from anybudget.search.explore.study import Exploring, explore
+from anybudget.search.question import Question
 from anybudget.presets.spaces import load_space
 
 storage, sampler, n_trials, seed = sys.argv[1:]
 device = load_device("tpu-v5e-datasheet")
 objective = LossAtTime(device=device, law=load_law(), time_budget_s=3600.0)
 explored = explore(
-    load_space(), objective, n_trials=int(n_trials), sampler=sampler, seed=int(seed),
-    storage=storage, on_progress=lambda n: print(n, flush=True),
+    Question(space=load_space(), objective=objective, seed=int(seed)),
+    Exploring(n_trials=int(n_trials), sampler=sampler, storage=storage),
+    on_progress=lambda n: print(n, flush=True),
 )
 print("done", explored.n_trials, explored.best.loss)
 """
@@ -73,15 +76,15 @@ def url(request, tmp_path):
 
 
 def test_a_kept_study_is_taken_up_where_it_stood(small_space, objective, url):
-    first = explore(small_space, objective, n_trials=10, sampler="random", storage=url)
+    first = explore(
+        Question(space=small_space, objective=objective),
+        Exploring(n_trials=10, sampler="random", storage=url),
+    )
     assert len(kept(url)) == first.n_trials == 10
     counts = []
     second = explore(
-        small_space,
-        objective,
-        n_trials=25,
-        sampler="random",
-        storage=url,
+        Question(space=small_space, objective=objective),
+        Exploring(n_trials=25, sampler="random", storage=url),
         on_progress=counts.append,
     )
     assert (second.n_trials, counts) == (25, [10, 15])
@@ -91,14 +94,21 @@ def test_a_kept_study_is_taken_up_where_it_stood(small_space, objective, url):
 
 
 def test_a_finished_study_answers_without_new_trials(small_space, objective, url):
-    first = explore(small_space, objective, n_trials=12, storage=url)
-    again = explore(small_space, objective, n_trials=12, storage=url)
+    first = explore(
+        Question(space=small_space, objective=objective), Exploring(n_trials=12, storage=url)
+    )
+    again = explore(
+        Question(space=small_space, objective=objective), Exploring(n_trials=12, storage=url)
+    )
     assert len(kept(url)) == 12
     assert [c.key for c in again.candidates] == [c.key for c in first.candidates]
 
 
 def test_a_kept_trial_reads_as_an_architecture_and_its_prediction(small_space, objective, url):
-    explored = explore(small_space, objective, n_trials=20, sampler="random", storage=url)
+    explored = explore(
+        Question(space=small_space, objective=objective),
+        Exploring(n_trials=20, sampler="random", storage=url),
+    )
     searched = {name for name in FIELDS if len(getattr(small_space, name)) > 1}
     rows = {
         tuple(row[n] for n in searched): row for c in explored.candidates for row in [c.as_dict()]
@@ -118,17 +128,23 @@ def test_a_kept_trial_reads_as_an_architecture_and_its_prediction(small_space, o
 
 def test_two_studies_lie_side_by_side_under_their_names(small_space, objective, url):
     longer = dataclasses.replace(objective, time_budget_s=1200.0)
-    explore(small_space, objective, n_trials=4, storage=url, study_name="ten minutes")
-    explore(small_space, longer, n_trials=7, storage=url, study_name="twenty minutes")
+    explore(
+        Question(space=small_space, objective=objective),
+        Exploring(n_trials=4, storage=url, study_name="ten minutes"),
+    )
+    explore(
+        Question(space=small_space, objective=longer),
+        Exploring(n_trials=7, storage=url, study_name="twenty minutes"),
+    )
     assert len(kept(url, "ten minutes")) == 4
     assert len(kept(url, "twenty minutes")) == 7
 
 
 def test_another_question_under_the_same_name_is_refused(small_space, objective, url):
-    explore(small_space, objective, n_trials=8, storage=url)
+    explore(Question(space=small_space, objective=objective), Exploring(n_trials=8, storage=url))
     longer = dataclasses.replace(objective, time_budget_s=1200.0)
     with pytest.raises(ValueError, match="searched another space, budget, device, law or the like"):
-        explore(small_space, longer, n_trials=20, storage=url)
+        explore(Question(space=small_space, objective=longer), Exploring(n_trials=20, storage=url))
     assert len(kept(url)) == 8
 
 
@@ -136,7 +152,9 @@ def test_someone_elses_study_of_that_name_is_refused(small_space, objective, url
     study = optuna.create_study(storage=open_storage(url), study_name="anybudget")
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
     with pytest.raises(ValueError, match="give it another --study name"):
-        explore(small_space, objective, n_trials=20, storage=url)
+        explore(
+            Question(space=small_space, objective=objective), Exploring(n_trials=20, storage=url)
+        )
     assert len(kept(url)) == 3
 
 
@@ -159,14 +177,20 @@ def test_a_kill_loses_at_most_the_batch_in_flight(journal):
 
 @pytest.mark.parametrize("cut", [1, 200, 700])
 def test_a_torn_last_line_costs_its_own_trial_alone(small_space, objective, journal, cut):
-    explore(small_space, objective, n_trials=30, sampler="random", storage=str(journal))
+    explore(
+        Question(space=small_space, objective=objective),
+        Exploring(n_trials=30, sampler="random", storage=str(journal)),
+    )
     lines = journal.read_bytes().splitlines(keepends=True)
     while b"predicted_loss" not in lines[-1]:
         lines.pop()  # the released claim
     whole = b"".join(lines)
     assert len(lines[-1]) > 700
     journal.write_bytes(whole[:-cut])
-    explored = explore(small_space, objective, n_trials=30, sampler="random", storage=str(journal))
+    explored = explore(
+        Question(space=small_space, objective=objective),
+        Exploring(n_trials=30, sampler="random", storage=str(journal)),
+    )
     assert explored.n_trials == 30
     assert len(set(shapes(kept(journal)))) == len(kept(journal)) == 30
     assert journal.read_bytes().startswith(b"\n".join(whole.splitlines()[:-1]))
@@ -174,15 +198,27 @@ def test_a_torn_last_line_costs_its_own_trial_alone(small_space, objective, jour
 
 def test_a_journal_torn_in_its_first_line_is_begun_anew(small_space, objective, journal):
     journal.write_bytes(b'{"op_c')
-    assert explore(small_space, objective, n_trials=10, storage=str(journal)).n_trials == 10
+    assert (
+        explore(
+            Question(space=small_space, objective=objective),
+            Exploring(n_trials=10, storage=str(journal)),
+        ).n_trials
+        == 10
+    )
     assert len(kept(journal)) == 10
 
 
 def test_the_lock_of_a_dead_process_is_broken(small_space, objective, journal, monkeypatch):
     monkeypatch.setattr(journal_module, "LOCK_GRACE_S", 3)
-    explore(small_space, objective, n_trials=10, sampler="random", storage=str(journal))
+    explore(
+        Question(space=small_space, objective=objective),
+        Exploring(n_trials=10, sampler="random", storage=str(journal)),
+    )
     os.symlink(journal, f"{journal}.lock")
-    explored = explore(small_space, objective, n_trials=20, sampler="random", storage=str(journal))
+    explored = explore(
+        Question(space=small_space, objective=objective),
+        Exploring(n_trials=20, sampler="random", storage=str(journal)),
+    )
     assert explored.n_trials == len(kept(journal)) == 20
 
 
@@ -212,7 +248,10 @@ def test_a_file_that_is_no_journal_is_refused_and_left_as_it_was(
 ):
     journal.write_bytes(content)
     with pytest.raises(ValueError, match="is not a study's journal; choose another file"):
-        explore(small_space, objective, n_trials=5, storage=str(journal))
+        explore(
+            Question(space=small_space, objective=objective),
+            Exploring(n_trials=5, storage=str(journal)),
+        )
     assert journal.read_bytes() == content
 
 
@@ -277,10 +316,8 @@ def test_a_database_lost_on_the_way(small_space, objective, tmp_path):
 
     with pytest.raises(ValueError, match=r"lost the storage .*study\.db"):
         explore(
-            small_space,
-            objective,
-            n_trials=500,
-            storage=f"sqlite:///{tmp_path / 'study.db'}",
+            Question(space=small_space, objective=objective),
+            Exploring(n_trials=500, storage=f"sqlite:///{tmp_path / 'study.db'}"),
             on_progress=lose,
         )
 

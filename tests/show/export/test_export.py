@@ -5,7 +5,9 @@ import json
 
 import pytest
 
+from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
+from anybudget.search.question import Question
 from anybudget.show.export.export import TRAINERS
 from anybudget.show.save import save
 
@@ -16,7 +18,12 @@ def result(small_space, objective, tmp_path):
     space = dataclasses.replace(small_space, gated_mlp=(True,))
     folder = tmp_path / "result"
     folder.mkdir()
-    save(find(space, objective, top=3, n_trials=1), folder, command="find 10m", seed=0)
+    save(
+        find(Question(space=space, objective=objective), top=3, exploring=Exploring(n_trials=1)),
+        folder,
+        command="find 10m",
+        seed=0,
+    )
     return folder
 
 
@@ -51,7 +58,12 @@ def test_that_an_accelerator_s_trainer_fuses_attention_is_told(
     device = dataclasses.replace(objective.device, kind=kind)
     asked = dataclasses.replace(objective, device=device, attention=attention)
     space = dataclasses.replace(small_space, gated_mlp=(True,))
-    save(find(space, asked, top=1, n_trials=1), tmp_path, command="find 10m", seed=0)
+    save(
+        find(Question(space=space, objective=asked), top=1, exploring=Exploring(n_trials=1)),
+        tmp_path,
+        command="find 10m",
+        seed=0,
+    )
     _, out, _ = run("export", tmp_path, "--to", "maxtext")
     text = (tmp_path / "export/maxtext/maxtext.yml").read_text()
     for one in (out, text):

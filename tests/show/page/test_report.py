@@ -11,7 +11,9 @@ import sys
 
 import pytest
 
+from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
+from anybudget.search.question import Question
 from anybudget.show.page.report import write_report
 from anybudget.show.save import save
 
@@ -100,7 +102,16 @@ def test_a_label_of_plotly_is_escaped(confirmed_folder):
 
 
 def test_without_proof_or_draws_it_says_so(small_space, objective, tmp_path):
-    save(find(small_space, objective, n_trials=60, certify=False), tmp_path, command="c", seed=0)
+    save(
+        find(
+            Question(space=small_space, objective=objective),
+            exploring=Exploring(n_trials=60),
+            certify=False,
+        ),
+        tmp_path,
+        command="c",
+        seed=0,
+    )
     text = text_of(write_report(tmp_path))
     assert "the best that Optuna found, not proved to be the optimum" in text
     assert "How sure that is, is not known, for toy-law comes without draws" in text

@@ -14,7 +14,9 @@ from anybudget.objectives.cost.counts import n_params, n_params_non_embedding
 from anybudget.objectives.cost.remat import FULL_HEADS, PADDED_HEADS
 from anybudget.objectives.uncertainty import Draws
 from anybudget.search.candidate import Candidate
+from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
+from anybudget.search.question import Question
 from anybudget.search.result import Result
 from anybudget.show.save import save, save_confirmation
 from anybudget.validation.confirm.choose import MIN_CONTRAST_STEPS, choose
@@ -28,7 +30,7 @@ from anybudget.validation.training.model import FUSED_KERNELS
 def found(small_space, objective):
     space = dataclasses.replace(small_space, vocab_size=(512,), batch_size=(4,))
     quick = dataclasses.replace(objective, time_budget_s=4.0)
-    return find(space, quick, top=4, n_trials=1)
+    return find(Question(space=space, objective=quick), top=4, exploring=Exploring(n_trials=1))
 
 
 @pytest.fixture
@@ -94,7 +96,9 @@ def test_less_time_is_predicted_anew(result):
     assert objective.time_budget_s == 1.0
     for entry in entries:
         assert entry.candidate == Candidate.of(entry.candidate.arch, objective)
-    best = find(result.space, objective, top=1, n_trials=1).candidates[0]
+    best = find(
+        Question(space=result.space, objective=objective), top=1, exploring=Exploring(n_trials=1)
+    ).candidates[0]
     assert best.arch != result.candidates[0].arch
     assert [e.role for e in entries] == ["top", "top", "best in 1s", "contrast"]
     assert entries[2].candidate.arch == best.arch

@@ -11,6 +11,7 @@ import pytest
 from anybudget.objectives.cost.counts import n_params, n_params_non_embedding
 from anybudget.search.candidate import Candidate
 from anybudget.search.find import find
+from anybudget.search.question import Question
 from anybudget.search.result import Result
 from anybudget.validation.confirm.refine import merged, refine
 from anybudget.validation.runs import Run
@@ -26,7 +27,11 @@ def truth(objective):
 def result(small_space, objective):
     space = dataclasses.replace(small_space, vocab_size=(512,), batch_size=(4,))
     quick = dataclasses.replace(objective, time_budget_s=4.0)
-    return Result(space=space, objective=quick, candidates=find(space, quick).candidates)
+    return Result(
+        space=space,
+        objective=quick,
+        candidates=find(Question(space=space, objective=quick)).candidates,
+    )
 
 
 @pytest.fixture
@@ -87,7 +92,10 @@ def test_the_loop_finds_the_true_optimum_and_stops(result, truth, text, earlier,
     )
     lawful = dataclasses.replace(result.objective, law=truth)
     assert rounds[-1].settled
-    assert rounds[-1].found.best.shape == find(result.space, lawful).best.shape
+    assert (
+        rounds[-1].found.best.shape
+        == find(Question(space=result.space, objective=lawful)).best.shape
+    )
     assert pytest.approx(truth.A, rel=0.2) == rounds[-1].law_after.A
     for one in rounds:
         kept = json.loads((tmp_path / "out" / f"round-{one.number}" / "round.json").read_text())

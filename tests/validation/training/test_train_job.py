@@ -7,7 +7,9 @@ import pytest
 
 from anybudget.machines.engines import Engine
 from anybudget.machines.machine import count_cores
+from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
+from anybudget.search.question import Question
 from anybudget.search.result import Result
 from anybudget.validation.confirm.confirm import confirm
 from anybudget.validation.runs import Run, read_rows
@@ -35,7 +37,11 @@ def rows_by_model(folder):
 def test_two_workers_confirm_what_one_does(small_space, objective, text, tmp_path):
     small = {"d_model": (64,), "n_layers": (1, 2), "vocab_size": (512,), "batch_size": (4,)}
     space = dataclasses.replace(small_space, **small)
-    found = find(space, dataclasses.replace(objective, time_budget_s=4.0), top=2, n_trials=1)
+    found = find(
+        Question(space=space, objective=dataclasses.replace(objective, time_budget_s=4.0)),
+        top=2,
+        exploring=Exploring(n_trials=1),
+    )
     result = Result(space=found.space, objective=found.objective, candidates=found.candidates)
     what = {"corpus": str(text), "cache_dir": tmp_path, "train_one": twelve_steps}
     what |= {"top": 2, "contrast": 0}
@@ -59,7 +65,15 @@ def test_a_text_is_the_drivers_or_the_same_made_anew(text, tmp_path, small_space
     tokens = prepare_tokens(load_corpus(text), vocab_size=512, cache_dir=tmp_path / "driver")
     arguments = training(
         train,
-        next(iter(find(small_space, objective, top=1, n_trials=1).candidates)).arch,
+        next(
+            iter(
+                find(
+                    Question(space=small_space, objective=objective),
+                    top=1,
+                    exploring=Exploring(n_trials=1),
+                ).candidates
+            )
+        ).arch,
         tokens,
         read={"name_or_path": str(text)},
         device=objective.device,

@@ -1,0 +1,142 @@
+"""Questions: what the words put, and what makes two of them one."""
+
+import dataclasses
+
+import pytest
+
+from anybudget.presets.presets import CPU_LAW, DEFAULT_DEVICE, DEFAULT_LAW, load_device, load_law
+from anybudget.presets.spaces import load_space
+from anybudget.search.explore.study import Exploring
+from anybudget.search.find import find
+from anybudget.search.question import Question, QuestionMaker, Words, ask
+from anybudget.space.architecture import Architecture
+from anybudget.space.search_space import SearchSpace
+
+
+def test_a_budget_alone_is_a_question():
+    question = ask(Words(budget="1h30m"))
+    objective = question.objective
+    assert objective.time_budget_s == 5400
+    assert (objective.device, objective.law) == (load_device(DEFAULT_DEVICE), load_law(DEFAULT_LAW))
+    assert question.space == load_space(aspect_ratio=objective.law.aspect_ratio_range)
+    assert question.draws is not None
+    assert question.seed == 0
+
+
+def test_a_cpu_has_a_space_and_a_law_of_its_own():
+    question = ask(Words(budget="3h", device="cpu-core", seed=3))
+    assert question.objective.law == load_law(CPU_LAW)
+    assert question.space == load_space(
+        "cpu", aspect_ratio=question.objective.law.aspect_ratio_range
+    )
+    assert question.seed == 3
+
+
+def test_every_word_is_heard():
+    words = Words(
+        budget="6h",
+        device="tpu-v5p-compiled",
+        law="hoffmann-2022",
+        space="cpu",
+        settings=("d_model=512", "batch_size=64"),
+        remat="layer",
+        attention="fused",
+        data_limit_tokens=1e9,
+        critical_batch=True,
+        chips=8,
+    )
+    question = ask(words)
+    objective = question.objective
+    assert (objective.device.name, objective.law.name) == (words.device, words.law)
+    assert (question.space.d_model, question.space.batch_size) == ((512,), (64,))
+    assert question.space.n_layers == load_space("cpu").n_layers
+    for name in ("remat", "attention", "data_limit_tokens", "critical_batch"):
+        assert getattr(objective, name) == getattr(words, name)
+    assert objective.n_chips == 8
+    assert question.words == words
+
+
+def test_a_question_about_one_architecture():
+    arch = Architecture.from_shape(d_model=1000, n_layers=1, seq_len=64, batch_size=8, d_head=125)
+    question = ask(Words(budget="3h", chips=1), arch)
+    assert question.space == SearchSpace.only(arch)
+    assert question.space.n_architectures == 1
+    assert question.space.decode({}) == arch
+
+
+def test_only_an_unnamed_device_that_was_not_measured_is_warned_of():
+    [warning] = ask(Words(budget="3h")).warnings
+    assert "tpu-v5e is the default" in warning
+    assert ask(Words(budget="3h", device="tpu-v5e")).warnings == ()
+
+
+def test_an_answer_begins_with_the_warnings_of_its_question(small_space, objective):
+    question = Question(space=small_space, objective=objective, warnings=("beware",))
+    assert find(question, exploring=Exploring(n_trials=1)).warnings[0] == "beware"
+
+
+def test_relative_paths_start_at_the_folder(tmp_path):
+    text = 'name = "mine"\nkind = "cpu"\npeak_flops_per_s = 1e12\nbandwidth_bytes_per_s = 1e11\n'
+    text += 'memory_bytes = 1e10\ndtype = "float32"\nsource = "made up for tests"\n'
+    (tmp_path / "mine.toml").write_text(text)
+    words = Words(budget="3h", device="mine.toml")
+    assert QuestionMaker(tmp_path)(words).objective.device.name == "mine"
+    with pytest.raises(ValueError, match=r"mine\.toml"):
+        ask(words)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"budget": "3"}, "a time budget must be a positive time with a unit .* got '3'"),
+        ({"budget": ""}, "a time budget must be a positive time such as .* got ''"),
+        ({"device": "tpu-v5"}, "no device is called 'tpu-v5'; did you mean"),
+        ({"law": "hoffman"}, "no law is called 'hoffman'; did you mean"),
+        ({"space": "cpus"}, "no space is called 'cpus'; did you mean"),
+        ({"settings": ("d_modle=3",)}, "unknown key `d_modle`; did you mean"),
+        ({"remat": "most"}, "`remat` must be none, dots, layer or auto, but got 'most'"),
+        ({"chips": 0}, "`n_chips` must be at least 1, but got 0"),
+        ({"chips": 3}, "`batch_size` must be a multiple of the 3 chips, but got 8"),
+    ],
+)
+def test_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        ask(Words(**{"budget": "3h"} | change))
+
+
+def changed(question):
+    """The question with one number changed at a time."""
+    space, objective = question.space, question.objective
+    spaces = [dataclasses.replace(space, batch_size=(4,))]
+    spaces += [dataclasses.replace(space, aspect_ratio=(20.0, 65.0))]
+    law = dataclasses.replace(objective.law, beta=0.38)
+    changes = (
+        {"time_budget_s": 601.0},
+        {"remat": "none"},
+        {"data_limit_tokens": 1e9},
+        {"law": law},
+    )
+    objectives = [dataclasses.replace(objective, **change) for change in changes]
+    return [
+        *[dataclasses.replace(question, space=one) for one in spaces],
+        *[dataclasses.replace(question, objective=one) for one in objectives],
+    ]
+
+
+@pytest.mark.parametrize("name", ["fingerprint", "optimum_fingerprint"])
+def test_a_fingerprint_is_of_the_whole_question(small_space, objective, name):
+    question = Question(space=small_space, objective=objective)
+    same = Question(
+        space=dataclasses.replace(small_space), objective=dataclasses.replace(objective)
+    )
+    prints = {getattr(one, name) for one in (question, *changed(question))}
+    assert len(prints) == 7
+    assert getattr(same, name) in prints
+
+
+def test_questions_that_differ_in_seed_or_draws_alone_have_one_optimum(small_space, objective):
+    question = Question(space=small_space, objective=objective)
+    draws = ask(Words(budget="3h", device="tpu-v5e")).draws
+    others = [dataclasses.replace(question, seed=1), dataclasses.replace(question, draws=draws)]
+    assert len({one.fingerprint for one in (question, *others)}) == 3
+    assert len({one.optimum_fingerprint for one in (question, *others)}) == 1
