@@ -35,7 +35,7 @@ def test_a_cpu_has_a_space_and_a_law_of_its_own():
 def test_every_word_is_heard():
     words = Words(
         budget="6h",
-        device="tpu-v5p-compiled",
+        device="tpu-v5p",
         law="hoffmann-2022",
         space="cpu",
         settings=("d_model=512", "batch_size=64"),
