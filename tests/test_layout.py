@@ -1,6 +1,8 @@
 """The house: which room may import which, how much a folder holds, what may lie at the root."""
 
 import ast
+import collections
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -22,8 +24,49 @@ OWNERS = {
     "jinja2": "show/page",
     "rich": "show",
 }
+# No more side by side, no longer; what is longer today is named and shrinks.
+MOST_FILES, MOST_LINES, LONGEST_FUNCTION, MOST_PARAMETERS = 15, 300, 60, 8
+LONGER = {
+    "cli.py",
+    "cli.py:find",
+    "cli.py:confirm",
+    "cli.py:calibrate",
+    "experiments/best_config/best_config.py",
+    "objectives/cost/step_time.py",
+    "objectives/fit/report.py:report_law",
+    "objectives/loss_at_time.py",
+    "search/find.py:find",
+    "show/export/maxtext.py:to_maxtext",
+    "tests/cli/test_cli.py",
+    "tests/search/explore/test_storage.py",
+    "tests/validation/confirm/test_confirm.py",
+    "validation/compiler/calibrate.py:calibrate_compiled",
+    "validation/compiler/compiled.py",
+    "validation/compiler/compiled.py:compile_all",
+    "validation/confirm/confirm.py:confirm",
+    "validation/confirm/refine.py:refine",
+    "validation/training/train.py:train",
+}
+MORE_PARAMETERS = {
+    "objectives/cost/communication.py:sent",
+    "objectives/fit/report.py:report_law",
+    "search/find.py:find",
+    "validation/compiler/compiled.py:compile_all",
+    "validation/confirm/confirm.py:confirm",
+    "validation/confirm/refine.py:refine",
+    "validation/training/train.py:train",
+}
 MODULES = [(room, path) for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 IDS = [str(path.relative_to(ROOT)) for _, path in MODULES]
+
+
+def tracked(pattern=""):
+    """Files that are part of the product, as git has them."""
+    names = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", pattern or "."],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    ).stdout.splitlines()  # fmt: skip
+    return [Path(name) for name in names if (ROOT / name).is_file()]
 
 
 def imports(path):
@@ -98,3 +141,39 @@ def test_every_room_is_in_the_wheel():
         if line.startswith('  "anybudget.')
     }
     assert packages == named
+
+
+def test_no_folder_holds_more_files_than_a_look_takes_in():
+    beside = collections.Counter(path.parent.as_posix() for path in tracked())
+    presets = {"presets/devices", "presets/laws"}
+    assert {name: n for name, n in beside.items() if n > MOST_FILES and name not in presets} == {}
+
+
+def too_long(path):
+    """What in a file is longer than it may be."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    if (n_lines := text.count("\n")) > MOST_LINES:
+        yield f"{path}: {n_lines} lines"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            n_lines = node.end_lineno - node.lineno + 1
+            if n_lines > LONGEST_FUNCTION:
+                yield f"{path}:{node.name}: {n_lines} lines"
+
+
+def test_no_file_and_no_function_is_long():
+    found = [line for path in tracked("*.py") for line in too_long(path)]
+    assert {line.split(": ")[0] for line in found} <= LONGER, "\n".join(found)
+
+
+def test_no_function_below_the_face_takes_many_parameters():
+    many = {}
+    for _, path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                given = node.args
+                n = len([*given.posonlyargs, *given.args, *given.kwonlyargs])
+                n -= bool(given.args) and given.args[0].arg in ("self", "cls")
+                if n > MOST_PARAMETERS:
+                    many[f"{path.relative_to(ROOT)}:{node.name}"] = n
+    assert set(many) <= MORE_PARAMETERS, many

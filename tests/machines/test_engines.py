@@ -93,6 +93,7 @@ tests.contract(engine, pathlib.Path(sys.argv[2]))
 
 
 @two_cores
+@pytest.mark.extra
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no ray")
 @pytest.mark.skipif(not has_network_of_its_own(), reason="ray listens on all interfaces")
 def test_ray(tmp_path):

@@ -260,6 +260,7 @@ def test_of_fused_attention_memory_alone_is_told(answer):
     assert any("no FLOPs, bytes or step time" in str(line) for line in show_compiled([fused]))
 
 
+@pytest.mark.extra
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra `tpu`")
 def test_the_real_compiler_takes_fused_attention():
     arch = Architecture.from_shape(
@@ -270,6 +271,7 @@ def test_the_real_compiler_takes_fused_attention():
     assert step.memory_bytes == pytest.approx(step.analytic["memory_bytes"], rel=0.1)
 
 
+@pytest.mark.extra
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra `tpu`")
 def test_the_real_compiler_plans_a_step_with_exactly_the_matmuls_that_we_count():
     step = compile_for(ARCH, CHIP, execution=Execution(dtype="bfloat16"), with_time=False)

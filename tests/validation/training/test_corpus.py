@@ -170,6 +170,7 @@ def c4_copy(folder: Path, n_documents: int) -> tuple[str, str]:
     return str(folder), "en"
 
 
+@pytest.mark.extra
 def test_c4_is_streamed_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("datasets", reason="needs the extra: pip install 'anybudget[c4]'")
     monkeypatch.setattr(corpus_module, "C4_SOURCE", c4_copy(tmp_path / "c4", n_documents=50))
