@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +51,8 @@ def append_row(path: Path, row: Row) -> None:
 def read_rows(path: Path, row_type: type[AnyRow]) -> list[AnyRow]:
     """All rows of a CSV file that `append_row` wrote, save a torn last line; none without a file.
 
+    A column that has a value as its default may be missing, for it came later than the file.
+
     Raises:
         ValueError: no file but a folder, other columns, or a cell that makes no sense, with its
             line.
@@ -59,8 +61,8 @@ def read_rows(path: Path, row_type: type[AnyRow]) -> list[AnyRow]:
         return []
     if not path.is_file():
         raise ValueError(f"{path} must be a CSV file, but is a folder")
-    columns = list(row_type.model_fields)
-    lines, _ = _whole_lines(path, row_type)
+    lines, _ = _whole_lines(path, row_type, may_lack=_added(row_type))
+    columns = next(csv.reader(lines[:1]), [])
     rows = []
     for number, cells in enumerate(csv.reader(lines[1:]), start=2):
         if len(cells) != len(columns):
@@ -91,7 +93,15 @@ def _csv_line(cells: Iterable[Any]) -> str:
     return line
 
 
-def _whole_lines(path: Path, row_type: type[Row]) -> tuple[list[str], int]:
+def _added(row_type: type[Row]) -> set[str]:
+    """Columns that files from before them mean something by: the default, where it is a value."""
+    fields = row_type.model_fields.items()
+    return {name for name, field in fields if not (field.is_required() or field.default is None)}
+
+
+def _whole_lines(
+    path: Path, row_type: type[Row], *, may_lack: Container[str] = ()
+) -> tuple[list[str], int]:
     """The lines that end in a line break, the header first, and the bytes up to there.
 
     There are none in an empty file and in one with a torn header.
@@ -105,7 +115,7 @@ def _whole_lines(path: Path, row_type: type[Row]) -> tuple[list[str], int]:
     columns = list(row_type.model_fields)
     if not _csv_line(columns).encode().startswith(content):
         found = next(csv.reader(lines[:1]), [])
-        if found != columns:
+        if found != [name for name in columns if name in found or name not in may_lack]:
             raise ValueError(
                 f"{path} must have the columns {','.join(columns)} in this order; "
                 f"missing: {[name for name in columns if name not in found]}, "

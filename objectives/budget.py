@@ -10,6 +10,14 @@ SECONDS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 def parse_budget(text: str) -> float:
     """Seconds in a budget such as `90s`, `15m`, `3h`, `1h30m` or `2d`.
 
+    Examples:
+        3600 + 30 * 60, and 2 * 24 * 3600.
+
+        >>> parse_budget("1h30m")
+        5400.0
+        >>> parse_budget("2d")
+        172800.0
+
     Raises:
         ValueError: the text is not a budget, has no unit, or is not positive.
     """
@@ -30,7 +38,14 @@ def parse_budget(text: str) -> float:
 
 
 def format_budget(seconds: float) -> str:
-    """The shortest such text, to the whole second from a minute on."""
+    """The shortest such text, to the whole second from a minute on.
+
+    Examples:
+        >>> format_budget(5400)
+        '1h30m'
+        >>> format_budget(0.5)
+        '0.5s'
+    """
     if seconds < 60:
         return f"{seconds:g}s"
     left, parts = round(seconds), []

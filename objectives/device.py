@@ -18,6 +18,23 @@ TPU_SLICE_LINKS = 0.5
 class Device:
     """One accelerator chip or CPU.
 
+    Examples:
+        Eight chips a host; links of 450 GB/s within it, 50 GB/s of the network for each chip.
+
+        >>> device = Device(
+        ...     name="toy", kind="gpu", dtype="bfloat16", source="made up", peak_flops_per_s=1e15,
+        ...     bandwidth_bytes_per_s=4e12, memory_bytes=80e9, utilisation=0.5,
+        ...     interconnect_bytes_per_s=450e9, chips_per_host=8, network_bytes_per_s=50e9,
+        ... )
+        >>> device.bytes_per_element
+        2
+        >>> device.host_share(4)
+        4
+        >>> device.host_share(16)
+        8
+        >>> device.label
+        'toy (datasheet at 50% utilisation, not calibrated)'
+
     Attributes:
         name: what `--device` calls it.
         kind: `tpu`, `gpu` or `cpu`.
@@ -95,6 +112,16 @@ class Device:
 
         Uncalibrated, an element moves at the bandwidth and a FLOP runs at the peak, both at
         `utilisation`, one after the other; a step has no overhead.
+
+        Examples:
+            2 bytes at half of 4e12 bytes/s are 1e-12 s, a FLOP at half of 1e15/s 2e-15 s.
+
+            >>> device = Device(
+            ...     name="toy", kind="gpu", dtype="bfloat16", source="made up", utilisation=0.5,
+            ...     peak_flops_per_s=1e15, bandwidth_bytes_per_s=4e12, memory_bytes=80e9,
+            ... )
+            >>> device.step_time_model.seconds_per_unit
+            {'memcpys': 1e-12, 'flops': 2e-15, 'steps': 0.0}
         """
         return self.step_time or StepTimeModel(
             name="paper",
@@ -148,6 +175,20 @@ class Device:
 
         Each chip takes what its host's others have over its links, and its share of what the host
         lacks over the network.
+
+        Examples:
+            At 100 bytes/s four chips of a host take 3/4 of an array in 0.0075 s a byte. Over two
+            such hosts each also takes a quarter of the other half over 10 bytes/s: 0.0125 s more.
+
+            >>> device = Device(
+            ...     name="toy", kind="gpu", dtype="bfloat16", source="made up", memory_bytes=1,
+            ...     peak_flops_per_s=1, bandwidth_bytes_per_s=1, interconnect_bytes_per_s=100,
+            ...     chips_per_host=4, network_bytes_per_s=10,
+            ... )
+            >>> device.gather_s_per_byte(4)
+            0.0075
+            >>> round(device.gather_s_per_byte(8), 9)
+            0.02
         """
         in_host = self.host_share(n_chips)
         seconds = (in_host - 1) / in_host / self.collective_bytes_per_s

@@ -42,6 +42,15 @@ class PowerLaw:
 def fit_power_law(x: Any, y: Any) -> PowerLaw:
     """Least squares of log y on log x.
 
+    Examples:
+        Four times x is twice y, from 3 at x = 1 on: the square root, without a residual.
+
+        >>> law = fit_power_law([1, 4, 16], [3, 6, 12])
+        >>> round(law.exponent, 9)
+        0.5
+        >>> round(law.scale, 9)
+        3.0
+
     Args:
         x: positive, at least two unlike.
         y: positive.
@@ -67,6 +76,25 @@ def theoretical_exponents(law: LossLaw, gamma: float) -> dict[str, float]:
     """Exponents in time of the best N, D, tokens per parameter, and (kappa = 1) loss above E.
 
     Further terms and copying are left out of account; with copying there is no such loss.
+
+    Examples:
+        The published numbers of Hoffmann et al. 2022 in FLOPs: 0.28 / 0.62 and 0.34 / 0.62;
+        their table 2 has 0.46 and 0.54, of the exponents before rounding.
+
+        >>> law = LossLaw(
+        ...     name="hoffmann-2022", E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28, corpus="",
+        ...     n_convention="total", source="", n_params_range=(1, 2), n_tokens_range=(1, 2),
+        ... )
+        >>> exponents = theoretical_exponents(law, gamma=1)
+        >>> round(exponents["n_params"], 2)
+        0.45
+        >>> round(exponents["n_tokens"], 2)
+        0.55
+
+        Time that grows with the square root of N: 0.28 / (0.34 + 0.14).
+
+        >>> round(theoretical_exponents(law, gamma=0.5)["n_params"], 3)
+        0.583
 
     Args:
         law: gives alpha and beta.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.read import did_you_mean, read_toml
-from ..space.architecture import BOOL_FIELDS, FIELDS
+from ..space.architecture import BOOL_FIELDS, DEFAULTS, FIELDS
 from ..space.search_space import RULES, Range, SearchSpace
 
 HERE = Path(__file__).parent / "spaces"
@@ -50,7 +50,7 @@ def load_space(
         ValueError: no such name or file, a key is unknown, a value is not of its kind, or no model
             is valid.
     """
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = {name: (value, "an architecture") for name, value in DEFAULTS.items()}
     for source in (HERE / f"{DEFAULT}.toml", _path(name_or_path)):
         for key, value in read_toml(source).items():
             data[_known(key, str(source))] = (value, str(source))

@@ -29,7 +29,8 @@ PARTS = (
     "overhead",
     "communication",
 )
-TRAINING_SHAPE = {"seq_len": 1024, "batch_size": 8}
+# What a config of a model does not say.
+TRAINING_SHAPE = ("seq_len", "batch_size")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,12 +91,12 @@ def read_architecture(
         return architecture_of(fields, "--config config.json"), ""
     if clash := sorted(set(fields) - set(TRAINING_SHAPE)):
         raise ValueError(f"--config already says `{clash[0]}`; leave one of them out")
-    arch, note = architecture_from_hf(config, **TRAINING_SHAPE | fields)
+    arch, note = architecture_from_hf(config, **fields)
     return arch, f"{config}: {note}" if note else ""
 
 
 def architecture_of(fields: dict[str, Any], instead: str) -> Architecture:
-    """The architecture of the fields that were given, the training shape as in `TRAINING_SHAPE`.
+    """The architecture of the fields that were given.
 
     Args:
         fields: by name; what is left out is customary.
@@ -108,7 +109,7 @@ def architecture_of(fields: dict[str, Any], instead: str) -> Architecture:
         if name not in fields:
             option = name.replace("_", "-")
             raise ValueError(f"`{name}` is missing; give --{option}, or {instead}")
-    return Architecture.from_shape(**TRAINING_SHAPE | fields)
+    return Architecture.from_shape(**fields)
 
 
 def breakdown(candidate: Candidate, objective: LossAtTime) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..files.read import build, read_text
 from ..objectives.loss_at_time import LossAtTime
-from ..space.architecture import BOOL_FIELDS, FIELDS, Architecture
+from ..space.architecture import ADDED, BOOL_FIELDS, FIELDS, Architecture
 from ..space.search_space import SearchSpace
 from .candidate import Candidate
 
@@ -90,6 +90,7 @@ def candidate_of(row: Any, space: SearchSpace, objective: LossAtTime, where: str
     """
     if not isinstance(row, dict):
         raise ValueError(f"{where} must be a JSON object, but got {row!r}")
+    row = ADDED | row
     fields = {name: _get(row, name, bool if name in BOOL_FIELDS else int, where) for name in FIELDS}
     recorded = _get(row, "predicted_loss", float, where)
     try:

@@ -97,7 +97,8 @@ def _shapes(path: Path, result: Result) -> list[Candidate]:
     table = csv.DictReader(io.StringIO(read_text(path)))
     shapes = []
     for row in table:
-        values = {name: _plain(row.get(name)) for name in (*FIELDS, "predicted_loss")}
+        wanted = (*FIELDS, "predicted_loss")
+        values = {name: _plain(row[name]) for name in wanted if name in row}
         where = f"{path}, line {table.line_num}"
         shapes.append(candidate_of(values, result.space, result.objective, where))
     if not shapes:

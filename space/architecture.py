@@ -3,12 +3,51 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 # One model's field is a Python number, a space's field an array that broadcasts against the others.
 Count = Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class About:
+    """What is to be known of a field by all that is made from it.
+
+    Columns of rows, options, coordinates of a search and words in a text are made from the fields
+    of `Architecture` and from this. What a field does to parameters, memory and time stands in
+    `objectives/cost`, what it does to the model in `validation/training`.
+
+    Attributes:
+        text: what the field is, to stand in an option's help.
+        usual: what `from_shape` takes for it, where that is no constant.
+        is_flag: whether it is true or false; else it is a count.
+        loss_sees: whether a loss depends on it in another way than through parameters and time.
+        cheaper: a flag's value that takes less memory and time; fewer of a count do.
+        word: what a sentence says where a flag is true.
+        legend: the letter that a table marks it with, a colon, and what that means.
+        added: whether files from before the field existed mean its default.
+    """
+
+    text: str
+    usual: str = ""
+    is_flag: bool = False
+    loss_sees: bool = True
+    cheaper: bool = False
+    word: str = ""
+    legend: str = ""
+    added: bool = False
+
+    @property
+    def mark(self) -> str:
+        """The letter of the legend."""
+        return self.legend.partition(":")[0]
+
+
+def _about(text: str, usual: str = "", **more: Any) -> dict[str, About]:
+    return {"about": About(text=text, usual=usual, **more)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,35 +58,46 @@ class Architecture:
     an open mesh of small arrays stands for millions of models. The model is RMSNorm, rotary
     positions, (grouped-query) attention and a plain or gated MLP, without biases.
 
-    Attributes:
-        d_model: width of the residual stream.
-        n_layers: number of blocks.
-        n_heads: query heads.
-        n_kv_heads: key and value heads; divides `n_heads`.
-        d_head: width of one head; `n_heads * d_head` may differ from `d_model`.
-        d_ff: hidden width of the MLP.
-        gated_mlp: whether the MLP has a gate, a second matrix of its up-projection's shape.
-        vocab_size: tokens in the vocabulary.
-        tied_embeddings: whether the logits reuse the embedding matrix.
-        seq_len: tokens in a sequence.
-        batch_size: sequences in an optimizer step.
-
     Raises:
         ValueError: a count is not a positive whole number, or `n_kv_heads` does not divide
             `n_heads`.
     """
 
-    d_model: Count
-    n_layers: Count
-    n_heads: Count
-    n_kv_heads: Count
-    d_head: Count
-    d_ff: Count
-    gated_mlp: Count = False
-    vocab_size: Count = 32_000
-    tied_embeddings: Count = True
-    seq_len: Count = 1024
-    batch_size: Count = 16
+    d_model: Count = dataclasses.field(metadata=_about("width of the residual stream"))
+    n_layers: Count = dataclasses.field(metadata=_about("number of blocks"))
+    n_heads: Count = dataclasses.field(
+        metadata=_about("query heads", "d_model / d_head", loss_sees=False)
+    )
+    n_kv_heads: Count = dataclasses.field(
+        metadata=_about("key and value heads, which divide n_heads", "n_heads", loss_sees=False)
+    )
+    d_head: Count = dataclasses.field(
+        metadata=_about("width of a head; heads need not fill d_model", "64", loss_sees=False)
+    )
+    d_ff: Count = dataclasses.field(
+        metadata=_about("hidden width of the MLP", "4 d_model", loss_sees=False)
+    )
+    gated_mlp: Count = dataclasses.field(
+        default=False,
+        metadata=_about(
+            "an MLP with a gate, a second matrix of its up-projection's shape",
+            is_flag=True,
+            loss_sees=False,
+            word="gated",
+            legend="g: gated MLP",
+        ),
+    )
+    vocab_size: Count = dataclasses.field(
+        default=32_000, metadata=_about("tokens in the vocabulary")
+    )
+    tied_embeddings: Count = dataclasses.field(
+        default=True,
+        metadata=_about("logits that reuse the embedding matrix", is_flag=True, cheaper=True),
+    )
+    seq_len: Count = dataclasses.field(default=1024, metadata=_about("tokens in a sequence"))
+    batch_size: Count = dataclasses.field(
+        default=8, metadata=_about("sequences in an optimizer step")
+    )
 
     def __post_init__(self) -> None:
         for name in COUNT_FIELDS:
@@ -73,12 +123,24 @@ class Architecture:
         `n_heads` is given), `n_heads` fills the width, `n_kv_heads` equals `n_heads`, and `d_ff`
         is four times the width, the shape of the Chinchilla models (Hoffmann et al. 2022, A9).
 
+        Examples:
+            GPT-2's width: 768 / 64 heads, and an MLP of 4 * 768.
+
+            >>> arch = Architecture.from_shape(d_model=768, n_layers=12)
+            >>> arch.n_heads
+            12
+            >>> arch.d_ff
+            3072
+            >>> Architecture.from_shape(d_model=768, n_layers=12, n_heads=6).d_head
+            128
+
         Raises:
             ValueError: the heads do not divide the width and were not given in full.
         """
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(fields) - known):
-            raise ValueError(f"an architecture has no field {unknown[0]!r}; it has {sorted(known)}")
+        if unknown := sorted(set(fields) - set(FIELDS)):
+            raise ValueError(
+                f"an architecture has no field {unknown[0]!r}; it has {sorted(FIELDS)}"
+            )
         if not (isinstance(d_model, int) and d_model >= 1):
             raise ValueError(f"`d_model` must be a whole number >= 1, but got {d_model!r}")
         n_heads, d_head = fields.pop("n_heads", None), fields.pop("d_head", None)
@@ -92,22 +154,80 @@ class Architecture:
 
     @property
     def tokens_per_step(self) -> Count:
-        """Tokens in one optimizer step, `batch_size * seq_len`."""
+        """Tokens in one optimizer step, `batch_size * seq_len`.
+
+        Examples:
+            >>> shape = {"d_model": 64, "n_layers": 2}
+            >>> Architecture.from_shape(**shape, batch_size=4, seq_len=128).tokens_per_step
+            512
+        """
         return self.batch_size * self.seq_len
 
     @property
     def aspect_ratio(self) -> Count:
-        """Width over depth, `d_model / n_layers`."""
+        """Width over depth, `d_model / n_layers`.
+
+        Examples:
+            >>> Architecture.from_shape(d_model=768, n_layers=12).aspect_ratio
+            64.0
+        """
         return self.d_model / self.n_layers
+
+    @property
+    def words(self) -> list[str]:
+        """What a sentence about one model says of its flags: `gated`."""
+        return [ABOUT[name].word for name in MARKED if getattr(self, name)]
 
     def as_dict(self) -> dict[str, Any]:
         """The fields by name."""
         return {name: getattr(self, name) for name in FIELDS}
 
 
-FIELDS = tuple(field.name for field in dataclasses.fields(Architecture))
-BOOL_FIELDS = ("gated_mlp", "tied_embeddings")
+ABOUT: dict[str, About] = {
+    field.name: field.metadata["about"] for field in dataclasses.fields(Architecture)
+}
+FIELDS = tuple(ABOUT)
+BOOL_FIELDS = tuple(name for name in FIELDS if ABOUT[name].is_flag)
 COUNT_FIELDS = tuple(name for name in FIELDS if name not in BOOL_FIELDS)
+MARKED = tuple(name for name in FIELDS if ABOUT[name].legend)
+# The value of a field that nobody gives; those that are missing here must be given.
+DEFAULTS: dict[str, Any] = {
+    field.name: field.default
+    for field in dataclasses.fields(Architecture)
+    if field.default is not dataclasses.MISSING
+}
+# What files that lack a field mean.
+ADDED = {name: DEFAULTS[name] for name in FIELDS if ABOUT[name].added}
+
+
+def help_of(name: str) -> str:
+    """A field's sentence in the help of its option.
+
+    Examples:
+        >>> help_of("d_ff")
+        'Hidden width of the MLP; default 4 d_model.'
+        >>> help_of("gated_mlp")
+        "An MLP with a gate, a second matrix of its up-projection's shape; default false."
+    """
+    about = ABOUT[name]
+    usual = about.usual or (str(DEFAULTS[name]).lower() if name in DEFAULTS else "")
+    return f"{about.text[0].upper()}{about.text[1:]}{usual and f'; default {usual}'}."
+
+
+def marks(fields: Mapping[str, Any]) -> str:
+    """The letters by which a table marks one model's flags.
+
+    Examples:
+        >>> marks({"d_ff": 256, "gated_mlp": True})
+        'g'
+    """
+    return "".join(ABOUT[name].mark for name in MARKED if fields[name])
+
+
+def marks_mean(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What the letters of these models mean."""
+    found = {name for row in rows for name in MARKED if row[name]}
+    return [ABOUT[name].legend for name in MARKED if name in found]
 
 
 def _share_of_width(name: str, value: int, d_model: int) -> int:

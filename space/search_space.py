@@ -16,26 +16,23 @@ from typing import Any
 
 import numpy as np
 
-from .architecture import BOOL_FIELDS, FIELDS, Architecture
+from .architecture import BOOL_FIELDS, COUNT_FIELDS, FIELDS, Architecture
 
 Axes = dict[str, list]
 Range = tuple[float, float]
 # No limit, but a number, for JSON has no infinity.
 ANY_RATIO = (0.0, 1e9)
 
-# Where a model lies in its width's product; `attention` is (n_heads, n_kv_heads, d_head).
-COORDINATES = (
-    "d_model",
-    "batch_size",
-    "seq_len",
-    "vocab_size",
-    "tied_embeddings",
-    "gated_mlp",
-    "attention",
-    "n_layers",
-    "d_ff",
-)
 ATTENTION = ("n_heads", "n_kv_heads", "d_head")
+# Fields that no rule ties to others, counts first.
+FREE = tuple(
+    name
+    for names in (COUNT_FIELDS, BOOL_FIELDS)
+    for name in reversed(names)
+    if name not in ("d_model", "n_layers", "d_ff", *ATTENTION)
+)
+# Where a model lies in its width's product; `attention` is (n_heads, n_kv_heads, d_head).
+COORDINATES = ("d_model", *FREE, "attention", "n_layers", "d_ff")
 # Allowed ranges of a ratio of two fields.
 RULES = ("aspect_ratio", "ff_ratio", "heads_per_kv_head")
 
@@ -43,6 +40,36 @@ RULES = ("aspect_ratio", "ff_ratio", "heads_per_kv_head")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SearchSpace:
     """The allowed values of every field of `Architecture`, and the rules between fields.
+
+    Examples:
+        Width 64 has one head of 64 or two of 32, width 128 two or four; each with one, two or three
+        layers: 4 * 3 models. An MLP as wide as the model is one model each.
+
+        >>> fixed = {"gated_mlp": (False,), "vocab_size": (512,), "tied_embeddings": (True,)}
+        >>> fixed |= {"seq_len": (32,), "batch_size": (4,), "ff_ratio": (1.0, 1.0)}
+        >>> space = SearchSpace(
+        ...     d_model=(64, 128),
+        ...     n_layers=(1, 2, 3),
+        ...     n_heads=(1, 2, 4),
+        ...     n_kv_heads=(1,),
+        ...     d_head=(32, 64),
+        ...     d_ff=(64, 128),
+        ...     **fixed,
+        ... )
+        >>> space.n_architectures
+        12
+        >>> space.free_coordinates
+        ('d_model', 'attention', 'n_layers')
+
+        Of three depths the middle one lies in the middle; a position in the last third is the last.
+
+        >>> space.decode({"d_model": 0.0, "n_layers": 0.5}).n_layers
+        2
+        >>> deepest = space.decode({"d_model": 1.0, "n_layers": 0.9})
+        >>> (deepest.d_model, deepest.n_layers)
+        (128, 3)
+        >>> space.encode(deepest)["d_model"]
+        0.75
 
     Attributes:
         d_model, ..., batch_size: allowed values, ascending.
@@ -206,12 +233,7 @@ class SearchSpace:
             for n_kv_heads in self.n_kv_heads
             if n_heads % n_kv_heads == 0 and low_heads <= n_heads / n_kv_heads <= high_heads
         ]
-        return {
-            "batch_size": list(self.batch_size),
-            "seq_len": list(self.seq_len),
-            "vocab_size": list(self.vocab_size),
-            "tied_embeddings": list(self.tied_embeddings),
-            "gated_mlp": list(self.gated_mlp),
+        return {name: list(getattr(self, name)) for name in FREE} | {
             # Ordered by the width of keys and values, which parameters and time follow.
             "attention": sorted(attention, key=lambda shape: (shape[1] * shape[2], shape)),
             "n_layers": [n for n in self.n_layers if low_aspect * n <= d_model <= high_aspect * n],

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 from pydantic import AwareDatetime, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from ..files.rows import Row, append_row, finished, read_rows
-from ..space.architecture import FIELDS, Architecture
+from ..space.architecture import ABOUT, ADDED, FIELDS, Architecture
 
 __all__ = ["ArchitectureRow", "Row", "Run", "append_row", "finished", "read_rows"]
 
 
-class ArchitectureRow(Row):
-    """The columns of any row about one architecture; derive from it and add what was measured."""
+# A column for each field; one that came later may be missing from a file.
+COLUMNS: dict[str, Any] = {
+    name: (bool if about.is_flag else PositiveInt, ADDED.get(name, ...))
+    for name, about in ABOUT.items()
+}
+_Columns = pydantic.create_model("_Columns", __base__=Row, **COLUMNS)
 
-    d_model: PositiveInt
-    n_layers: PositiveInt
-    n_heads: PositiveInt
-    n_kv_heads: PositiveInt
-    d_head: PositiveInt
-    d_ff: PositiveInt
-    gated_mlp: bool
-    vocab_size: PositiveInt
-    tied_embeddings: bool
-    seq_len: PositiveInt
-    batch_size: PositiveInt
+
+class ArchitectureRow(_Columns):
+    """The columns of any row about one architecture; derive from it and add what was measured."""
 
     @property
     def architecture(self) -> Architecture:

@@ -315,7 +315,7 @@ def count_copied(budgets: list[str]) -> None:
         if between and able(vars(run)) and run.measured_loss:
             smooth = law.loss(run.n_params, run.n_tokens, vars(run))
             below = 1 - run.measured_loss / smooth
-            rows.append({"n_layers": run.n_layers, "copied": below >= FAR_BELOW})
+            rows.append({"n_layers": run.architecture.n_layers, "copied": below >= FAR_BELOW})
     table = pd.DataFrame(rows).groupby("n_layers").copied.agg(["sum", "count"])
     table.to_csv(FOLDER / "copied.csv")
     print(table.to_string())

@@ -140,10 +140,11 @@ def main() -> None:
             f"{getattr(row, f'compiled_{kind}') / 1e6:,.1f} MB"
             for kind in COLLECTIVES
         )
-        untied = "" if row.tied_embeddings else " untied"
+        arch = row.architecture
+        untied = "" if arch.tied_embeddings else " untied"
         print(
             f"{row.topology} {'full' if row.fully_sharded else 'data'}, "
-            f"{row.d_model}×{row.n_layers}{untied}, batch {row.batch_size}: {kinds}, "
+            f"{arch.d_model}×{arch.n_layers}{untied}, batch {arch.batch_size}: {kinds}, "
             f"permuted {row.compiled_permute / 1e6:,.1f} MB; "
             f"sent {row.sent_ratio:.3f}, memory {row.memory_ratio:.2f}"
         )

@@ -152,7 +152,7 @@ def table_of(steps: list[StepTime], runs: list[Run]) -> tuple[pd.DataFrame, pd.D
     """What the widest and the deepest take, and what was reached at equal time and equal steps."""
     times = pd.DataFrame(
         {
-            "shape": [f"{row.d_model}×{row.n_layers}" for row in steps],
+            "shape": [f"{row.architecture.d_model}×{row.architecture.n_layers}" for row in steps],
             "step_ms": [1e3 * row.step_time_s for row in steps],
             "tflop": [flops_per_step(row.architecture) / 1e12 for row in steps],
             "memcpy_gb": [2 * memcpys_per_step(row.architecture) / 1e9 for row in steps],
@@ -160,7 +160,7 @@ def table_of(steps: list[StepTime], runs: list[Run]) -> tuple[pd.DataFrame, pd.D
     )
     losses = pd.DataFrame(
         {
-            "shape": [f"{run.d_model}×{run.n_layers}" for run in runs],
+            "shape": [f"{run.architecture.d_model}×{run.architecture.n_layers}" for run in runs],
             "equal": ["time" if _has_equal_time(run) else "steps" for run in runs],
             "n_steps": [run.n_steps for run in runs],
             "tokens_m": [run.n_tokens / 1e6 for run in runs],

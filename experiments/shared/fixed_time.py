@@ -103,8 +103,8 @@ def step_time_of(candidate: Candidate, text: Tokens, path: Path, device: Device)
         return min(own)
     if not rows:
         raise ValueError(f"{path} lacks steps on {machine}")
-    nearest = min(abs(row.n_layers - arch.n_layers) for row in rows)
-    alike = [row for row in rows if abs(row.n_layers - arch.n_layers) == nearest]
+    nearest = min(abs(row.architecture.n_layers - arch.n_layers) for row in rows)
+    alike = [row for row in rows if abs(row.architecture.n_layers - arch.n_layers) == nearest]
     predicted_s = device.step_time_model.step_time_s
     return candidate.prediction.step_time_s * float(
         np.median([row.step_time_s / predicted_s(row.architecture) for row in alike])

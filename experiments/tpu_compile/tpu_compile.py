@@ -133,7 +133,7 @@ def compile_missing(
 def report_fits(generation: str, rows: list[CompileRow]) -> None:
     """Of the rows that `calibrate --topology` made: FLOPs, and every step-time model held out."""
     timed = [row for row in rows if row.step_time_s]
-    if len({(row.d_model, row.n_layers) for row in timed}) < MIN_SHAPES:
+    if len({(row.architecture.d_model, row.architecture.n_layers) for row in timed}) < MIN_SHAPES:
         print(f"\n{generation}: {len(timed)} steps are too few to fit step times")
         return
     flops = [

@@ -33,6 +33,21 @@ NUMBERS = ("copying_gain", "copying_onset_tokens")
 class Copying:
     """What a law says of it.
 
+    Examples:
+        At the onset half of the runs copy; at twice the tokens 1 / (1 + 1/2^4) = 16/17 do, so that
+        a gain of 0.17 is one of 0.16 on average. Two layers never do.
+
+        >>> copying = Copying(gain=0.17, onset_tokens=1e6)
+        >>> shape = {"d_model": 64, "n_layers": 4}
+        >>> copying.chance(1e6, shape)
+        0.5
+        >>> round(copying.chance(2e6, shape), 4)
+        0.9412
+        >>> round(copying.factor(2e6, shape), 9)
+        0.84
+        >>> copying.factor(2e6, shape | {"n_layers": 2})
+        1.0
+
     Attributes:
         gain: the share by which the loss falls.
         onset_tokens: by which half of the runs that can copy do.

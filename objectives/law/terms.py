@@ -45,7 +45,14 @@ class Term(NamedTuple):
 
 
 def log_aspect_ratio(run: Columns) -> Any:
-    """Log of width over depth, 0 at `USUAL_ASPECT_RATIO`."""
+    """Log of width over depth, 0 at `USUAL_ASPECT_RATIO`.
+
+    Examples:
+        The natural logarithm of 2 at twice the usual ratio.
+
+        >>> round(float(log_aspect_ratio({"d_model": 1024, "n_layers": 8})), 4)
+        0.6931
+    """
     return np.log(run["d_model"] / run["n_layers"] / USUAL_ASPECT_RATIO)
 
 

@@ -6,12 +6,13 @@ import datetime
 from typing import Any, Literal
 
 import numpy as np
+import pydantic
 from pydantic import AwareDatetime
 
 from ...files.rows import Row
 from ...objectives.loss_at_time import Prediction
 from ...objectives.uncertainty import BEATS_AT_LEAST, draw_losses, stand, tied
-from ...space.architecture import Architecture
+from ...space.architecture import ABOUT, Architecture
 from ..candidate import Candidate
 from ..certify.frontier import Shapes
 from ..find import answer_warnings
@@ -21,7 +22,19 @@ from ..question import Question
 MOVES = ("n_params", "n_tokens", "d_model", "n_layers")
 
 
-class Answer(Row):
+class _Asked(Row):
+    fingerprint: str
+    status: Literal["certified", "infeasible"]
+    n_architectures: int
+
+
+WINNER: dict[str, Any] = {
+    name: (bool | None if about.is_flag else int | None, None) for name, about in ABOUT.items()
+}
+_Winner = pydantic.create_model("_Winner", __base__=_Asked, **WINNER)
+
+
+class Answer(_Winner):
     """What a batch keeps of one search; empty where nothing is feasible, or no draws are known.
 
     Attributes:
@@ -41,20 +54,6 @@ class Answer(Row):
         searched_at: when it was found.
     """
 
-    fingerprint: str
-    status: Literal["certified", "infeasible"]
-    n_architectures: int
-    d_model: int | None = None
-    n_layers: int | None = None
-    n_heads: int | None = None
-    n_kv_heads: int | None = None
-    d_head: int | None = None
-    d_ff: int | None = None
-    gated_mlp: bool | None = None
-    vocab_size: int | None = None
-    tied_embeddings: bool | None = None
-    seq_len: int | None = None
-    batch_size: int | None = None
     n_params: int | None = None
     n_params_non_embedding: int | None = None
     step_time_s: float | None = None

@@ -10,10 +10,10 @@ import numpy as np
 
 from ...objectives.cost.counts import n_params
 from ...objectives.loss_at_time import LossAtTime
-from ...space.architecture import FIELDS, Architecture
+from ...space.architecture import ABOUT, FIELDS, Architecture
 
 # In what the models of one group differ: more parameters and less time are all that counts then.
-WITHIN_GROUP = ("n_heads", "n_kv_heads", "d_head", "d_ff", "gated_mlp")
+WITHIN_GROUP = tuple(name for name, about in ABOUT.items() if not about.loss_sees)
 
 
 class Part(NamedTuple):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from ...objectives.loss_at_time import LossAtTime, Prediction
-from ...space.architecture import COUNT_FIELDS, Architecture
+from ...space.architecture import ABOUT, Architecture
 from ...space.search_space import SearchSpace
 from ..candidate import Candidate
 
@@ -146,7 +146,8 @@ def size_of(mesh: Architecture) -> int:
 
 def least(mesh: Architecture) -> Architecture:
     """A model that needs no more memory and time than any of a mesh (not always one of them)."""
-    least = {name: np.min(getattr(mesh, name)) for name in COUNT_FIELDS} | {"n_kv_heads": 1}
-    return Architecture(
-        **least, gated_mlp=np.min(mesh.gated_mlp), tied_embeddings=np.max(mesh.tied_embeddings)
-    )
+    fields = {
+        name: (np.max if about.cheaper else np.min)(getattr(mesh, name))
+        for name, about in ABOUT.items()
+    }
+    return Architecture(**fields | {"n_kv_heads": 1})

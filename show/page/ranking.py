@@ -6,6 +6,8 @@ from ...objectives.cost.remat import REMATS
 from ...objectives.uncertainty import COVERAGE, Standing
 from ...search.candidate import Candidate
 from ...search.searched import Searched
+from ...space.architecture import marks as field_marks
+from ...space.architecture import marks_mean
 from ..terminal.found import REMAT_MARKS, remat_means, short_count
 from .page import Cell, Column, Interval, Section, Table
 from .style import shape_of
@@ -32,7 +34,7 @@ def ranking(searched: Searched) -> Section:
     best_loss = candidates[0].loss
     sure = [BEHIND_SURE, Column(name="P(best)", unit="%")] if standings else [BEHIND]
     marks = [
-        "g: gated MLP." if any(c.arch.gated_mlp for c in candidates) else "",
+        *(f"{text}." for text in marks_mean(c.arch.as_dict() for c in candidates)),
         *(f"{text}." for text in remat_means({REMATS[c.prediction.remat] for c in candidates})),
         "s: fully sharded." if any(c.prediction.sharded for c in candidates) else "",
     ]
@@ -91,7 +93,6 @@ def _behind(behind: float, rank: int, standings: list[Standing] | None) -> list[
 def _quantities(candidate: Candidate) -> list[Cell]:
     arch, predicted = candidate.arch, candidate.prediction
     per_param = predicted.n_tokens / predicted.n_params
-    gated = "g" if arch.gated_mlp else ""
     marks = REMAT_MARKS[REMATS[predicted.remat]] + ("s" if predicted.sharded else "")
     return [
         Cell(text=short_count(predicted.n_params), sort=predicted.n_params),
@@ -101,5 +102,5 @@ def _quantities(candidate: Candidate) -> list[Cell]:
         Cell(text=f"{predicted.memory_bytes / 1e9:,.2f}{marks}", sort=predicted.memory_bytes),
         Cell(text=f"{arch.n_heads}×{arch.d_head}", sort=f"{arch.n_heads}×{arch.d_head}"),
         Cell(text=str(arch.n_kv_heads), sort=arch.n_kv_heads),
-        Cell(text=f"{arch.d_ff}{gated}", sort=arch.d_ff),
+        Cell(text=f"{arch.d_ff}{field_marks(arch.as_dict())}", sort=arch.d_ff),
     ]

@@ -64,7 +64,7 @@ def _answer(searched: Searched) -> str:
     sure = f" ({standing.loss_low:.3f} to {standing.loss_high:.3f})" if standing else ""
     return (
         f"Train d_model {arch.d_model} × {arch.n_layers} layers, {_heads(arch.n_heads)} of "
-        f"{arch.d_head} and d_ff {arch.d_ff}{' gated' if arch.gated_mlp else ''}: "
+        f"{arch.d_head} and {' '.join([f'd_ff {arch.d_ff}', *arch.words])}: "
         f"{short_count(predicted.n_params)} parameters see {short_count(predicted.n_tokens)} "
         f"tokens and reach a loss of {best.loss:.3f}{sure} nats per token."
     )

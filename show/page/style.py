@@ -61,7 +61,7 @@ def describe(candidate: Candidate, best_loss: float | None = None) -> str:
         [
             f"<b>d_model {arch.d_model} × {arch.n_layers} layers</b>",
             f"{arch.n_heads} heads of {arch.d_head}, {arch.n_kv_heads} key-value",
-            f"d_ff {arch.d_ff:,}{', gated' if arch.gated_mlp else ''}",
+            ", ".join([f"d_ff {arch.d_ff:,}", *arch.words]),
             f"{short_count(predicted.n_params)} parameters",
             f"{short_count(predicted.n_tokens)} tokens in {predicted.n_steps:,} steps",
             f"{1e3 * predicted.step_time_s:,.3g} ms a step",

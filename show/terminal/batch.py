@@ -9,6 +9,7 @@ import pandas as pd
 from rich.markup import escape
 
 from ...search.batch.curves import CURVE
+from ...space.architecture import marks, marks_mean
 from .found import REMAT_MARKS, Lines, plain_table, remat_means, short_count
 
 # Rows on a terminal; batch.csv has all.
@@ -82,7 +83,7 @@ def _winners(rows: list[dict[str, Any]]) -> Any:
             row["budget"],
             f"{row['d_model']}×{row['n_layers']}" + REMAT_MARKS[row["remat"]],
             *([] if priced else [f"{row['n_heads']}×{row['d_head']}"]),
-            str(row["d_ff"]) + ("g" if row["gated_mlp"] else ""),
+            f"{row['d_ff']}{marks(row)}",
             short_count(row["n_params"]),
             *moves[:1],
             short_count(row["n_tokens"]),
@@ -97,12 +98,12 @@ def _winners(rows: list[dict[str, Any]]) -> Any:
 def _marks(table: pd.DataFrame) -> Lines:
     """What the marks in the tables stand for."""
     table = pd.DataFrame(table[table["status"] == "certified"])
-    marks = {
-        "g: gated MLP": True in list(table["gated_mlp"]),
+    there = {
+        **dict.fromkeys(marks_mean(table.to_dict(orient="records")), True),
         **dict.fromkeys(remat_means(set(table["remat"])), True),
         "moves: parameters of 95% of the draws' winners": not np.all(table["loss_low"].isna()),
     }
-    if shown := "; ".join(mark for mark, is_there in marks.items() if is_there):
+    if shown := "; ".join(mark for mark, is_there in there.items() if is_there):
         yield f"[dim]{shown}[/]\n"
 
 

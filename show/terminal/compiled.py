@@ -79,8 +79,8 @@ def _show_one(step: Compiled) -> Iterator[str | Table]:
 
 def _shape(arch: Architecture) -> str:
     return (
-        f"{arch.d_model}×{arch.n_layers}, {arch.n_heads} heads of {arch.d_head}, d_ff {arch.d_ff}"
-        f"{' gated' if arch.gated_mlp else ''}, vocabulary {arch.vocab_size}, "
+        f"{arch.d_model}×{arch.n_layers}, {arch.n_heads} heads of {arch.d_head}, "
+        f"{' '.join([f'd_ff {arch.d_ff}', *arch.words])}, vocabulary {arch.vocab_size}, "
         f"{arch.batch_size} × {arch.seq_len} tokens"
     )
 

@@ -15,6 +15,7 @@ from ...objectives.device import Device
 from ...objectives.law.loss_law import LossLaw
 from ...objectives.loss_at_time import FUSED_MARK, LossAtTime
 from ...search.find import Found
+from ...space.architecture import marks, marks_mean
 
 Lines = Iterator[str | Table]
 
@@ -36,7 +37,7 @@ def show_found(found: Found, space_name: str) -> Lines:
     yield (
         f"In {format_budget(objective.time_budget_s)} train "
         f"[bold]d_model {arch.d_model} × {arch.n_layers} layers[/], {arch.n_heads} heads of "
-        f"{arch.d_head}, d_ff {arch.d_ff}{' gated' if arch.gated_mlp else ''}:\n"
+        f"{arch.d_head}, {' '.join([f'd_ff {arch.d_ff}', *arch.words])}:\n"
         f"{short_count(predicted.n_params)} parameters, {short_count(predicted.n_tokens)} tokens, "
         f"{predicted.n_tokens / predicted.n_params:.1f} of them per parameter, predicted loss "
         f"[bold]{predicted.predicted_loss:.4f}[/].\n"
@@ -98,7 +99,7 @@ def show_front(frame: pd.DataFrame, objective: LossAtTime, most: int = 20) -> Li
             f"{row['memory_bytes'] / 1e9:.2f}",
             f"{row['d_model']}×{row['n_layers']}",
             f"{row['n_heads']}×{row['d_head']}",
-            str(row["d_ff"]) + ("g" if row["gated_mlp"] else ""),
+            f"{row['d_ff']}{marks(row)}",
             short_count(row["n_params"]),
             short_count(row["n_tokens"]),
             f"{row['predicted_loss']:.4f}",
@@ -198,7 +199,7 @@ def _candidates(rows: list[dict[str, Any]]) -> Table:
             f"{row['d_model']}×{row['n_layers']}",
             f"{row['n_heads']}×{row['d_head']}",
             str(row["n_kv_heads"]),
-            str(row["d_ff"]) + ("g" if row["gated_mlp"] else ""),
+            f"{row['d_ff']}{marks(row)}",
             short_count(row["n_params"]),
             f"{row['step_time_s'] * 1e3:,.3g}",
             short_count(row["n_tokens"]),
@@ -236,8 +237,7 @@ def remat_means(used: Collection[str]) -> list[str]:
 
 
 def _marks(rows: list[dict[str, Any]]) -> str:
-    gated = "g: gated MLP" if any(row["gated_mlp"] for row in rows) else ""
     full = "s: fully sharded" if any(row["sharding"] == "full" for row in rows) else ""
     remats = remat_means({row["remat"] for row in rows})
-    marks = "; ".join(filter(None, [gated, *remats, full]))
-    return f"[dim]{marks}[/]\n" if marks else ""
+    meanings = "; ".join(filter(None, [*marks_mean(rows), *remats, full]))
+    return f"[dim]{meanings}[/]\n" if meanings else ""

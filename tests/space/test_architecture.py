@@ -5,7 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from anybudget.space.architecture import Architecture
+from anybudget.space.architecture import (
+    ABOUT,
+    DEFAULTS,
+    FIELDS,
+    MARKED,
+    Architecture,
+    help_of,
+    marks,
+    marks_mean,
+)
 
 SHAPE = {
     "d_model": 512,
@@ -62,6 +71,25 @@ def test_it_is_frozen_and_named():
     with pytest.raises(TypeError):
         Architecture(512, 6, 8, 2, 64, 2048)  # type: ignore[misc]
     assert Architecture(**arch.as_dict()) == arch
+
+
+def test_every_field_says_what_it_is():
+    assert {*FIELDS} == {field.name for field in dataclasses.fields(Architecture)}
+    for name, about in ABOUT.items():
+        assert help_of(name)[0].isupper()
+        # Only what `from_shape` knows is not given where nobody says.
+        assert name in ("d_model", "n_layers") or about.usual or name in DEFAULTS
+        assert (name in MARKED) == bool(about.word) == bool(about.mark)
+    assert help_of("batch_size") == "Sequences in an optimizer step; default 8."
+
+
+def test_a_flag_is_marked_where_it_is_true():
+    plain = Architecture(**SHAPE)
+    gated = Architecture(**SHAPE, gated_mlp=True)
+    assert (plain.words, gated.words) == ([], ["gated"])
+    assert (marks(plain.as_dict()), marks(gated.as_dict())) == ("", "g")
+    assert marks_mean([plain.as_dict(), gated.as_dict(), gated.as_dict()]) == ["g: gated MLP"]
+    assert marks_mean([plain.as_dict()]) == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anybudget.space.architecture import FIELDS, Architecture
-from anybudget.space.search_space import COORDINATES
+from anybudget.space.search_space import ATTENTION, COORDINATES, SearchSpace
 
 VARIANTS = [
     {},
@@ -97,6 +97,13 @@ def test_every_position_is_a_valid_model(space):
         arch = space.decode(dict(zip(COORDINATES, position.tolist(), strict=True)))
         assert key(arch) in valid
         assert arch in space
+
+
+def test_every_field_has_its_allowed_values():
+    names = tuple(field.name for field in dataclasses.fields(SearchSpace))
+    assert names[: len(FIELDS)] == FIELDS
+    # Each lies in one coordinate, the three of attention in one together.
+    assert sorted((*COORDINATES, *ATTENTION)) == sorted((*FIELDS, "attention"))
 
 
 def test_free_coordinates_are_those_with_a_choice(small_space):

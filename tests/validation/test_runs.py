@@ -60,6 +60,20 @@ def test_the_columns_of_an_architecture_are_its_fields():
     assert tuple(ArchitectureRow.model_fields) == FIELDS
 
 
+class LaterTiming(Timing):
+    """The same with a column that came later, and what it was before."""
+
+    warm: bool = False
+
+
+def test_a_column_that_came_later_means_its_default_in_older_files(tmp_path: Path):
+    path = tmp_path / "timings.csv"
+    append_row(path, Timing(name="a", repeat=0))
+    assert read_rows(path, LaterTiming) == [LaterTiming(name="a", repeat=0, warm=False)]
+    with pytest.raises(ValueError, match=r"missing: \['warm'\]"):
+        append_row(path, LaterTiming(name="b", repeat=0))
+
+
 def test_a_file_cut_at_any_byte_loses_the_torn_row_and_no_other(tmp_path: Path):
     path, whole = tmp_path / "cut.csv", tmp_path / "whole.csv"
     rows = [Timing(name=f"öl, {repeat}", repeat=repeat, seconds=1.5) for repeat in range(3)]

@@ -1,0 +1,34 @@
+"""The examples in docstrings of the pure rooms: each runs, and shows what it says."""
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PATHS = [path for room in ("space", "objectives") for path in sorted((ROOT / room).rglob("*.py"))]
+MODULES = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in PATHS]
+AT_LEAST = 30
+
+
+def examples(module):
+    """The examples of a module that are not those of another that it imports."""
+    found = doctest.DocTestFinder(exclude_empty=True).find(module, module.__name__)
+    return [test for test in found if test.examples]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_example_shows_what_it_says(name):
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    for test in examples(importlib.import_module(f"anybudget.{name}")):
+        complaints = []
+        runner.run(test, out=complaints.append)
+        assert not complaints, "".join(complaints)
+
+
+def test_there_are_enough_to_learn_from():
+    tests = [
+        test for name in MODULES for test in examples(importlib.import_module(f"anybudget.{name}"))
+    ]
+    assert sum(1 for test in tests for example in test.examples if example.want) >= AT_LEAST
