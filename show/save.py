@@ -7,8 +7,8 @@ from pathlib import Path
 from ..search.find import Found
 from ..search.record import write_record
 from ..validation.confirm.confirm import Confirmation
+from ..validation.confirm.confirmed import FILE_NAME, read_confirmed
 from ..validation.confirm.refine import CONFIRM_FOLDER, Round
-from .pictures.confirmation import save_comparison
 
 
 def save(found: Found, folder: Path, *, command: str, seed: int) -> None:
@@ -22,21 +22,48 @@ def save(found: Found, folder: Path, *, command: str, seed: int) -> None:
     """
     write_record(found, folder, command=command, seed=seed)
     if found.certified:
-        from .pictures.search import save_figures
-
-        save_figures(found, folder)
+        _draw_search(found, folder)
 
 
 def save_confirmation(confirmation: Confirmation, folder: Path, *, command: str) -> None:
     """Write `confirm.json`, `models.csv` and `confirm.png` beside `runs.csv`."""
     confirmation.save(folder, command=command)
-    save_comparison(confirmation.comparison, folder / "confirm.png")
+    _draw_confirmation(folder)
 
 
 def draw_round(done: Round, folder: Path) -> None:
-    """Draw the figures of one round of `refine` into its folder."""
-    from .pictures.search import save_figures
-
-    save_comparison(done.confirmation.comparison, folder / CONFIRM_FOLDER / "confirm.png")
+    """Draw the pictures of one round of `refine` into its folder."""
+    _draw_confirmation(folder / CONFIRM_FOLDER)
     if done.found.certified:
-        save_figures(done.found, folder)
+        _draw_search(done.found, folder)
+
+
+def _draw_search(found: Found, folder: Path) -> None:
+    """The map of shapes, loss against time, loss against memory."""
+    from ..search.certify.memory_front import memory_front
+    from ..search.over_time import over_time
+    from .pictures import memory
+    from .pictures.landscape import landscape
+    from .pictures.over_time import loss_over_time
+    from .pictures.png import save_png
+
+    space, objective = found.space, found.objective
+    best, standing = found.shapes[0], found.standings[0] if found.standings else None
+    pictures = {
+        "landscape": landscape(found.shapes, [c.shape for c in found.tied], objective),
+        "loss_against_time": loss_over_time(
+            over_time(best, space, objective), standing, objective.machine
+        ),
+        "loss_against_memory": memory.memory_front(memory_front(space, objective), objective),
+    }
+    for name, picture in pictures.items():
+        save_png(picture, folder / f"{name}.png")
+
+
+def _draw_confirmation(folder: Path) -> None:
+    """Predicted against measured, of what was just written there."""
+    from .pictures.confirmation import confirmation
+    from .pictures.png import save_png
+
+    confirmed = read_confirmed(folder / FILE_NAME)
+    save_png(confirmation(confirmed), folder / "confirm.png")

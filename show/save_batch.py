@@ -13,7 +13,6 @@ import pandas as pd
 from .. import __version__
 from ..files.write import write_whole
 from ..search.question import Question
-from .pictures.batch import save_batch_figures
 
 
 def save_batch(
@@ -52,5 +51,11 @@ def save_batch(
     beside = folder / "batch.parquet.part"
     beside.write_bytes(parquet.getvalue())
     os.replace(beside, folder / "batch.parquet")
-    figures = save_batch_figures(questions, table, folder)
-    return ["batch.csv", "batch.parquet", "curves.csv", "batch.json", *figures]
+    from .pictures.batch import batch_sheets
+    from .pictures.png import save_png
+
+    sheets = batch_sheets(questions, table)
+    for name, sheet in sheets.items():
+        save_png(sheet, folder / f"{name}.png")
+    pictures = [f"{name}.png" for name in sheets]
+    return ["batch.csv", "batch.parquet", "curves.csv", "batch.json", *pictures]

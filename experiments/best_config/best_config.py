@@ -69,7 +69,7 @@ from anybudget.presets.spaces import load_space
 from anybudget.search.candidate import Candidate
 from anybudget.search.find import find
 from anybudget.search.result import Result
-from anybudget.show.pictures.search import ACCENT, SECOND, STYLE
+from anybudget.show.pictures.style import ACCENT, SECOND, STYLE
 from anybudget.space.architecture import Architecture
 from anybudget.validation.confirm.choose import Entry, choose
 from anybudget.validation.confirm.compare import Comparison, compare

@@ -32,7 +32,7 @@ import matplotlib.pyplot as plt
 
 from anybudget.experiments.loss_law.loss_law import TEXT, heads_of, tokens_of
 from anybudget.objectives.recipe import Recipe
-from anybudget.show.pictures.search import STYLE
+from anybudget.show.pictures.style import STYLE
 from anybudget.space.architecture import Architecture
 from anybudget.validation.training.batches import batch, heldout_batches
 from anybudget.validation.training.step import compile_training

@@ -21,7 +21,7 @@ from scipy.optimize import least_squares
 from anybudget.experiments.loss_law.loss_law import LEVELS
 from anybudget.objectives.fit.report import LawReport, report_law
 from anybudget.objectives.law.loss_law import PARAMETERS, LossLaw, law_loss
-from anybudget.show.pictures.search import ACCENT, SECOND, STYLE
+from anybudget.show.pictures.style import ACCENT, SECOND, STYLE
 
 FOLDER = Path(__file__).parent
 FIGURE = Path(__file__).with_name("loss_law.png")

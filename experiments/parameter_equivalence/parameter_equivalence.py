@@ -21,7 +21,7 @@ import pandas as pd
 from scipy import stats
 
 from anybudget.experiments.loss_law.loss_law import LEVELS
-from anybudget.show.pictures.search import ACCENT, SECOND, STYLE
+from anybudget.show.pictures.style import ACCENT, SECOND, STYLE
 from anybudget.validation.confirm.compare import pooled_std
 
 RUNS = Path(__file__).parents[1] / "loss_law" / "python.csv"

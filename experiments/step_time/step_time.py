@@ -31,7 +31,7 @@ from anybudget.objectives.fit.step_time import (
     compare_step_times,
     variance_explained_alone,
 )
-from anybudget.show.pictures.search import ACCENT, SECOND, STYLE
+from anybudget.show.pictures.style import ACCENT, SECOND, STYLE
 from anybudget.validation.runs import read_rows
 from anybudget.validation.timing.calibrate import calibrate
 from anybudget.validation.timing.step_design import Effort

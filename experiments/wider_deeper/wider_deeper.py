@@ -41,7 +41,7 @@ from anybudget.objectives.budget import parse_budget
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.presets.presets import load_device, load_law
 from anybudget.search.candidate import Candidate
-from anybudget.show.pictures.search import ACCENT, SECOND, STYLE
+from anybudget.show.pictures.style import ACCENT, SECOND, STYLE
 from anybudget.space.architecture import Architecture
 from anybudget.validation.confirm.compare import Trained, pooled_std
 

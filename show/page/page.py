@@ -1,4 +1,4 @@
-"""A page of findings: figures, tables and sentences as one HTML file that needs nothing else.
+"""A page of findings: pictures, tables and sentences as one HTML file that needs nothing else.
 
 Everything that comes from a file or a command line is escaped, and the page's own policy lets no
 other script run and nothing be fetched.
@@ -9,14 +9,15 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
-import html
 from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
-import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
+
+from ..pictures.picture import Picture
+from .interactive import interactive
 
 HERE = Path(__file__).parent / "web"
 
@@ -70,7 +71,7 @@ class Section:
 
     finding: str
     text: str
-    figures: Sequence[go.Figure] = ()
+    pictures: Sequence[Picture] = ()
     table: Table | None = None
 
 
@@ -116,18 +117,13 @@ def render(page: Page) -> str:
         style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
         scripts=[Markup(script) for script in scripts],
         policy=" ".join(_hash(script) for script in scripts),
-        figure_json=figure_json,
+        picture_json=picture_json,
     )
 
 
-def figure_json(figure: go.Figure) -> Markup:
-    """A figure as JSON that cannot end the element that holds it."""
-    return Markup(str(figure.to_json()).replace("<", "\\u003c"))
-
-
-def plain(text: str) -> str:
-    """Text that plotly shows as it is written, for it reads labels as HTML."""
-    return html.escape(text, quote=False)
+def picture_json(picture: Picture) -> Markup:
+    """A picture as JSON that cannot end the element that holds it."""
+    return Markup(str(interactive(picture).to_json()).replace("<", "\\u003c"))
 
 
 def _hash(script: str) -> str:

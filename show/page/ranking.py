@@ -8,9 +8,8 @@ from ...search.candidate import Candidate
 from ...search.searched import Searched
 from ...space.architecture import marks as field_marks
 from ...space.architecture import marks_mean
-from ..terminal.found import REMAT_MARKS, remat_means, short_count
+from ..words import REMAT_MARKS, remat_means, shape_of, short_count
 from .page import Cell, Column, Interval, Section, Table
-from .style import shape_of
 
 BEHIND = Column(name="behind the best", unit="nats per token")
 BEHIND_SURE = Column(name="behind the best", unit=f"nats per token, {COVERAGE:.0%} interval")

@@ -10,7 +10,7 @@ from ...files.write import write_whole
 from ...objectives.budget import format_budget
 from ...search.searched import load_searched
 from ...validation.confirm.confirmed import Confirmed, ConfirmedModel, load_confirmed
-from .confirmation_figures import draw_losses, draw_step_times
+from ..pictures.confirmation import losses, step_times
 from .page import Cell, Column, Page, Section, Table, render
 from .search import search_page
 
@@ -80,7 +80,7 @@ def _measured(confirmed: Confirmed) -> Section:
         finding=_finding(confirmed),
         text="Where there is a dashed line, predictions on it came true. Orange: the best of the "
         f"search; blue: contrast, spread over predicted loss. {level}{noise}",
-        figures=[draw_losses(confirmed.models), draw_step_times(confirmed.models)],
+        pictures=[losses(confirmed), step_times(confirmed)],
         table=_table(confirmed),
     )
 

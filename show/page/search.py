@@ -6,16 +6,16 @@ from ...objectives.budget import format_budget
 from ...objectives.uncertainty import COVERAGE, Standing
 from ...search.candidate import Candidate
 from ...search.find import MAX_RANKED
+from ...search.over_time import over_time
 from ...search.predict import breakdown
 from ...search.searched import Searched
-from ..pictures.curves import over_time
-from ..terminal.found import short_count
+from ..pictures.landscape import landscape
+from ..pictures.over_time import loss_over_time
+from ..pictures.parts import step_parts
+from ..words import shape_of, short_count, time_text
 from .basis import assumptions
-from .landscape import draw_landscape
 from .page import Page, Section
 from .ranking import ranking
-from .style import shape_of, time_text
-from .winner_figures import draw_over_time, draw_parts
 
 GROUPS = {
     "attention takes": ("qkv", "scores", "weighted_values", "attention_output"),
@@ -115,7 +115,7 @@ def _landscape(searched: Searched) -> Section:
             "the star's, d_ff = 4 d_model). "
             f"P(best) and ties are among the {MAX_RANKED} best."
         ),
-        figures=[draw_landscape(shapes, sorted(tied), searched.result.objective)],
+        pictures=[landscape(shapes, sorted(tied), searched.result.objective)],
     )
 
 
@@ -138,7 +138,7 @@ def _time(searched: Searched) -> Section:
             "by local search from its neighbour's. Where the two part, another time wants another "
             "model."
         ),
-        figures=[draw_over_time(curves, _standing(searched))],
+        pictures=[loss_over_time(curves, _standing(searched), result.objective.machine)],
     )
 
 
@@ -158,7 +158,7 @@ def _parts(searched: Searched) -> Section:
             f"{1e3 * step_time_s:,.4g} ms a step of {best.arch.tokens_per_step:,} tokens, forward "
             f"and backward, by the step-time model “{objective.device.step_time_model.name}”."
         ),
-        figures=[draw_parts(timed)],
+        pictures=[step_parts(timed)],
     )
 
 

@@ -1,190 +1,224 @@
-"""Figures of a batch: the best model against time, and loss against money."""
+"""The pictures of a batch: the best model against time, and loss against money."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from ...objectives.budget import format_budget
 from ...objectives.scaling import PowerLaw, fit_power_law
 from ...search.batch.curves import CURVE, curves_of, is_known, n_unlike
 from ...search.question import Question
-from ..terminal.found import short_count
-from .search import STYLE
+from .picture import Axis, Band, Layer, Line, Picture, Sheet
+from .style import FAINT, SOFT, colours, dashes
+from .ticks import Span, Ticks, count_ticks, log_span_of, number_ticks, time_ticks, width_ticks
 
-PALETTE = ("#1d4ed8", "#c2410c", "#047857", "#7e22ce", "#a16207", "#0e7490", "#be123c", "#374151")
-PANELS = {
-    "n_params": "parameters N",
-    "n_tokens": "tokens D",
-    "tokens_per_param": "tokens per parameter",
-    "d_model": "d_model",
-    "n_layers": "n_layers",
-    "predicted_loss": "predicted loss, nats per token",
+# Column -> what it is called, and its ticks.
+PANELS: dict[str, tuple[str, Callable[[Span], Ticks]]] = {
+    "n_params": ("parameters N", count_ticks),
+    "n_tokens": ("tokens D", count_ticks),
+    "tokens_per_param": ("tokens per parameter", number_ticks),
+    "d_model": ("width, d_model", width_ticks),
+    "n_layers": ("depth, n_layers", number_ticks),
+    "predicted_loss": ("predicted loss, nats per token", number_ticks),
 }
-# Those with a 95% range of the winners of the draws.
-RANGED = ("n_params", "n_tokens", "d_model", "n_layers")
-TICKS = (1, 10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400)
-MOST_FIGURES = 12
-# What the curves of one figure share; each line is of a device and its attention.
+# Those with a 95% range over the draws, and the beginning of its columns' names.
+RANGED = {name: name for name in ("n_params", "n_tokens", "d_model", "n_layers")}
+RANGED |= {"predicted_loss": "loss"}
+MOST_SHEETS = 12
+# Ranges and fits of more curves than this would hide each other.
+MOST_RANGES = 4
+# What the curves of one family share; each line is of a machine.
 FAMILY = [name for name in CURVE if name not in ("device", "attention")]
 
-Curve = tuple[Question, pd.DataFrame]
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Curve:
+    """The winners of one machine along the time budget, and how their line looks."""
+
+    question: Question
+    rows: pd.DataFrame
+    colour: str
+    dash: str
+
+    @property
+    def family(self) -> tuple[str, ...]:
+        """What it shares with the curves that it is drawn among."""
+        return tuple(map(str, self.rows[FAMILY].iloc[0]))
+
+    @property
+    def times(self) -> list[float]:
+        """The time budgets, s."""
+        return self.rows["time_budget_s"].tolist()
+
+    @property
+    def fit(self) -> PowerLaw | None:
+        """N against time, of the winners that memory does not limit."""
+        free = self.rows[self.rows["free"]]
+        if n_unlike(free["n_params"]) < 2:
+            return None
+        return fit_power_law(free["time_budget_s"], free["n_params"])
+
+    def line(self, x: str, y: str, name: str, *, of: int) -> Line:
+        """One column of the winners against another, thinner among many."""
+        return Line(
+            x=self.rows[x].tolist(),
+            y=self.rows[y].tolist(),
+            name=name,
+            colour=self.colour,
+            dash=self.dash,
+            width=1.4 if of <= MOST_RANGES else 1.1,
+            dot=6 if of <= MOST_RANGES else 4,
+            square=self.question.objective.fused,
+            hollow=(~self.rows["free"].to_numpy(bool)).tolist(),
+        )
 
 
-def save_batch_figures(questions: list[Question], table: pd.DataFrame, folder: Path) -> list[str]:
-    """Draw every family of curves, those that differ in device and attention only, into a folder.
+def batch_sheets(questions: list[Question], table: pd.DataFrame) -> dict[str, Sheet]:
+    """The sheets of a batch by the name of their file.
 
-    Returns:
-        The names of the files: `scaling-LAW.png` for each family, numbered where several are of
-        one law, up to `MOST_FIGURES`; `money.png` where a curve has its costs.
+    `scaling-LAW` is of each family of curves, those that differ in machine only, numbered where
+    several are of one law, up to `MOST_SHEETS`; `money` where a curve has its costs.
     """
-    families: dict[tuple, list[Curve]] = {}
-    for question, curve in curves_of(questions, table):
-        key = tuple(map(str, curve[FAMILY].iloc[0]))
-        families.setdefault(key, []).append((question, curve))
-    names: list[str] = []
-    with matplotlib.rc_context(STYLE):
-        for key, curves in list(families.items())[:MOST_FIGURES]:
-            several = sum(other[0] == key[0] for other in families) > 1
-            law = re.sub(r"[^\w.-]+", "-", key[0]) + (f"-{len(names) + 1}" if several else "")
-            names.append(f"scaling-{law}.png")
-            draw_scaling(curves).savefig(folder / names[-1])
-        if any(is_known(curve["cost_usd"]) for _, curve in curves_of(questions, table)):
-            names.append("money.png")
-            draw_money(list(curves_of(questions, table))).savefig(folder / names[-1])
-    return names
+    curves = _curves(questions, table)
+    families: dict[tuple[str, ...], list[Curve]] = {}
+    for curve in curves:
+        families.setdefault(curve.family, []).append(curve)
+    titles = dict(zip(families, _titles(list(families)), strict=True))
+    sheets: dict[str, Sheet] = {}
+    for family, members in list(families.items())[:MOST_SHEETS]:
+        several = sum(other[0] == family[0] for other in families) > 1
+        law = re.sub(r"[^\w.-]+", "-", family[0]) + (f"-{len(sheets) + 1}" if several else "")
+        sheets[f"scaling-{law}"] = scaling(members, titles[family])
+    priced = {
+        titles[family]: [curve for curve in members if is_known(curve.rows["cost_usd"])]
+        for family, members in families.items()
+    }
+    if priced := {title: members for title, members in priced.items() if members}:
+        sheets["money"] = money(priced)
+    return sheets
 
 
-def draw_scaling(curves: list[Curve]) -> Figure:
-    """Each quantity of the best model against the time budget, a line a device and attention."""
-    figure = Figure(figsize=(11, 6.6), layout="constrained")
-    for axes, (name, label) in zip(figure.subplots(2, 3).flat, PANELS.items(), strict=True):
-        for colour, (_, curve) in zip(_colours(curves), curves, strict=True):
-            _draw_curve(axes, curve, name, colour)
-        _time_axis(axes, pd.concat([curve["time_budget_s"] for _, curve in curves]))
-        axes.set_yscale("log")
-        _count_axis(axes)
-        axes.set_title(label)
-    question = curves[0][0]
-    figure.suptitle(
-        f"The best model for a time budget, by {_plain(question.objective.law.name)}"
-        + (f" ({'; '.join(question.words.settings)})" if question.words.settings else ""),
-        x=0.01, ha="left", weight="bold",
-    )  # fmt: skip
-    handles = [
-        Line2D([], [], color=colour, marker="o", markersize=4, label=_label(question, curve))
-        for colour, (question, curve) in zip(_colours(curves), curves, strict=True)
+def _curves(questions: list[Question], table: pd.DataFrame) -> list[Curve]:
+    """Every curve: a colour a device, a line style a number of chips, the same on every sheet."""
+    found = list(curves_of(questions, table))
+    objectives = [question.objective for question, _ in found]
+    by_device = colours([objective.device.name for objective in objectives])
+    by_chips = dashes([objective.n_chips for objective in objectives])
+    return [
+        Curve(
+            question=question,
+            rows=rows,
+            colour=by_device[question.objective.device.name],
+            dash=by_chips[question.objective.n_chips],
+        )
+        for question, rows in found
     ]
-    for label, there, look in (
-        ("fitted to N", any(_fit(c) for _, c in curves), {"linestyle": "--", "linewidth": 0.8}),
-        (
-            "memory is the limit",
-            not all(np.all(c["free"]) for _, c in curves),
-            {"marker": "o", "markerfacecolor": "white", "linestyle": "none", "markersize": 5},
-        ),
-        (
-            "95% of the draws",
-            any(is_known(c["loss_low"]) for _, c in curves),
-            {"alpha": 0.25, "linewidth": 8},
-        ),
-    ):
-        if there:
-            handles.append(Line2D([], [], color="0.5", label=label, **look))
-    figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=9)
-    return figure
 
 
-def draw_money(curves: list[Curve]) -> Figure:
-    """Predicted loss against US dollars, a line a device and law."""
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot()
-    priced = [(question, curve) for question, curve in curves if is_known(curve["cost_usd"])]
-    devices = list(dict.fromkeys(question.objective.machine for question, _ in priced))
-    laws = list(dict.fromkeys(question.objective.law.name for question, _ in priced))
-    for question, curve in priced:
-        device, law = question.objective.machine, question.objective.law.name
-        axes.plot(
-            curve["cost_usd"], curve["predicted_loss"], marker="o", markersize=4,
-            color=PALETTE[devices.index(device) % len(PALETTE)],
-            linestyle=("-", "--", ":", "-.")[laws.index(law) % 4],
-            label=_plain(device) + (f", {_plain(law)}" if len(laws) > 1 else ""),
-        )  # fmt: skip
-    axes.set(xscale="log", xlabel="US dollars", ylabel="predicted loss, nats per token")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"${x:,.10g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_title("What a loss costs")
-    axes.legend(frameon=False, fontsize=8)
-    return figure
+def _titles(families: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """The law of each family, and whatever else tells it from the others."""
+    for family in families:
+        differing = [
+            value if name == "settings" else f"{name.replace('_', ' ')} {value}"
+            for name, value, values in zip(FAMILY, family, zip(*families, strict=True), strict=True)
+            if name != "law" and value and (len(set(values)) > 1 or name == "settings")
+        ]
+        yield ", ".join([family[0], *differing])
 
 
-def _draw_curve(axes: Axes, curve: pd.DataFrame, name: str, colour: str) -> None:
-    """Points, hollow where memory is the limit, the fitted power law, and the draws' range."""
-    time = curve["time_budget_s"].to_numpy(float)
-    values, free = curve[name].to_numpy(float), curve["free"].to_numpy(bool)
-    axes.plot(time, values, "-", color=colour, linewidth=1.2, alpha=0.9)
-    axes.plot(time[free], values[free], "o", color=colour, markersize=4)
-    axes.plot(time[~free], values[~free], "o", color=colour, markersize=4, markerfacecolor="white")
-    if name == "n_params" and (fit := _fit(curve)):
-        fitted = fit.scale * time**fit.exponent
-        axes.plot(time, fitted, "--", color=colour, linewidth=0.8)
-    if name in RANGED and is_known(curve[f"{name}_low"]):
-        low, high = (curve[f"{name}_{end}"].to_numpy(float) for end in ("low", "high"))
-        axes.fill_between(time, low, high, color=colour, alpha=0.08, linewidth=0)
-    if name == "predicted_loss" and is_known(curve["loss_low"]):
-        low, high = (curve[f"loss_{end}"].to_numpy(float) for end in ("low", "high"))
-        axes.fill_between(time, low, high, color=colour, alpha=0.08, linewidth=0)
+def scaling(curves: Sequence[Curve], title: str) -> Sheet:
+    """Each quantity of the best model against the time budget, a line a machine."""
+    time_span = log_span_of([time for curve in curves for time in curve.times])
+    time_axis = Axis(span=time_span, log=True, ticks=time_ticks(time_span))
+    pictures = []
+    for name, (called, ticks) in PANELS.items():
+        bands = [band for curve in curves for band in _bands(curve, name)]
+        shown = bands if len(curves) <= MOST_RANGES else []
+        values = [value for curve in curves for value in curve.rows[name]]
+        values += [value for band in shown for value in (*band.low, *band.high)]
+        span = log_span_of(values)
+        lines = [
+            curve.line("time_budget_s", name, _label(curve), of=len(curves)) for curve in curves
+        ]
+        fits = _fits(curves) if name == "n_params" and len(curves) <= MOST_RANGES else []
+        pictures.append(
+            Picture(
+                title=called,
+                x=time_axis,
+                y=Axis(span=span, log=True, ticks=ticks(span)),
+                layers=[*shown, *fits, *lines, *_keys(curves, has_bands=bool(shown))],
+            )
+        )
+    return Sheet(
+        title=f"The best model for a time budget, by {title}", pictures=pictures, columns=3
+    )
 
 
-def _label(question: Question, curve: pd.DataFrame) -> str:
-    """A device, and the exponent of N where there is one."""
-    fit = _fit(curve)
-    name = _plain(question.objective.machine)
+def money(families: dict[str, list[Curve]]) -> Sheet:
+    """Predicted loss against US dollars, a line a machine, a picture a family."""
+    curves = [curve for members in families.values() for curve in members]
+    dollars = log_span_of([value for curve in curves for value in curve.rows["cost_usd"]])
+    losses = log_span_of([value for curve in curves for value in curve.rows["predicted_loss"]])
+    x_axis = Axis(title="US dollars", span=dollars, log=True, ticks=number_ticks(dollars, "$"))
+    y_axis = Axis(
+        title="predicted loss, nats per token", span=losses, log=True, ticks=number_ticks(losses)
+    )
+    pictures = [
+        Picture(
+            title=f"What a loss costs, by {title}",
+            x=x_axis,
+            y=y_axis,
+            layers=[
+                *(
+                    curve.line(
+                        "cost_usd", "predicted_loss", curve.question.objective.machine,
+                        of=len(members),
+                    )
+                    for curve in members
+                ),
+                *_keys(members),
+            ],
+        )
+        for title, members in list(families.items())[:MOST_SHEETS]
+    ]  # fmt: skip
+    return Sheet(pictures=pictures, columns=min(len(pictures), 2))
+
+
+def _bands(curve: Curve, name: str) -> Iterator[Band]:
+    """The range of the draws' winners, where it is known."""
+    if name in RANGED and is_known(curve.rows[f"{RANGED[name]}_low"]):
+        low, high = (curve.rows[f"{RANGED[name]}_{end}"].tolist() for end in ("low", "high"))
+        yield Band(x=curve.times, low=low, high=high, colour=curve.colour)
+
+
+def _fits(curves: Sequence[Curve]) -> list[Layer]:
+    """The fitted power law of each curve that has one, over its whole length."""
+    fitted = [(curve, curve.fit, np.array(curve.times)[[0, -1]]) for curve in curves]
+    return [
+        Line(
+            x=ends.tolist(), y=(fit.scale * ends**fit.exponent).tolist(), colour=curve.colour,
+            width=0.8, opacity=0.6,
+        )
+        for curve, fit, ends in fitted
+        if fit
+    ]  # fmt: skip
+
+
+def _keys(curves: Sequence[Curve], *, has_bands: bool = False) -> Iterator[Layer]:
+    """What else the legend explains."""
+    if not all(np.all(curve.rows["free"]) for curve in curves):
+        yield Line(
+            x=(), y=(), name="memory is the limit", colour=SOFT, width=0, dot=6, hollow=[True]
+        )
+    if has_bands:
+        yield Band(x=(), low=(), high=(), name="95% of the draws", colour=FAINT, opacity=0.4)
+
+
+def _label(curve: Curve) -> str:
+    """A machine, and the exponent of N where there is one."""
+    name, fit = curve.question.objective.machine, curve.fit
     return f"{name}, N ~ T^{fit.exponent:.2f}" if fit else name
-
-
-def _fit(curve: pd.DataFrame) -> PowerLaw | None:
-    """N against time, of the winners that memory does not limit."""
-    free = curve[curve["free"]]
-    if n_unlike(free["n_params"]) < 2:
-        return None
-    return fit_power_law(free["time_budget_s"], free["n_params"])
-
-
-def _plain(name: str) -> str:
-    """A name without meaning to the figures' mathematics."""
-    return name.replace("$", r"\$")
-
-
-def _colours(curves: list[Curve]) -> list[str]:
-    return [PALETTE[at % len(PALETTE)] for at in range(len(curves))]
-
-
-def _time_axis(axes: Axes, times: Any) -> None:
-    axes.set_xscale("log")
-    ticks = [tick for tick in TICKS if min(times) / 1.5 <= tick <= max(times) * 1.5]
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: format_budget(x)))
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _count_axis(axes: Axes) -> None:
-    """At least three labelled ticks: 1, 2 and 5 of each power of ten, or finer on a short axis."""
-    low, high = axes.get_ylim()
-    exponents = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    for steps in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8)):
-        ticks = [step * 10.0**e for e in exponents for step in steps]
-        ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) >= 3:
-            break
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short_count(y)))
-    axes.yaxis.set_minor_locator(NullLocator())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,9 @@ from ...objectives.law.loss_law import LossLaw
 from ...objectives.loss_at_time import FUSED_MARK, LossAtTime
 from ...search.find import Found
 from ...space.architecture import marks, marks_mean
+from ..words import REMAT_MARKS, remat_means, short_count
 
 Lines = Iterator[str | Table]
-
-# What stands behind a model's memory, and what that means.
-REMAT_MARKS = {"none": "", "dots": "a", "layer": "r"}
-REMAT_MEANS = {
-    "dots": "a: runs attention again in the backward pass",
-    "layer": "r: runs blocks again in the backward pass",
-}
 
 
 def show_found(found: Found, space_name: str) -> Lines:
@@ -155,14 +149,6 @@ def plain_table(*columns: str) -> Table:
     return table
 
 
-def short_count(count: float) -> str:
-    """A count in thousands, millions, billions or trillions, three digits of it."""
-    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.3g}{letter}"
-    return f"{count:g}"
-
-
 def _assumptions(objective: LossAtTime) -> str:
     times = f"{objective.n_chips} × " if objective.n_chips > 1 else ""
     attention = FUSED_MARK * objective.fused
@@ -229,11 +215,6 @@ def _how_sure(found: Found, most: int = 12) -> Lines:
         else f"How sure: its loss is {best.loss_low:.3f} to {best.loss_high:.3f} (95%); no other "
         f"shape is tied with it (P(best) {best.p_best:.0%}).\n"
     )
-
-
-def remat_means(used: Collection[str]) -> list[str]:
-    """What the marks of those rematerialisations mean that are used."""
-    return [text for name, text in REMAT_MEANS.items() if name in used]
 
 
 def _marks(rows: list[dict[str, Any]]) -> str:

@@ -86,7 +86,14 @@ def load_confirmed(folder: Path) -> Confirmed | None:
         ValueError: the file is not what `confirm` writes.
     """
     path = folder / FOLDER / FILE_NAME
-    if not path.exists():
-        return None
+    return read_confirmed(path) if path.exists() else None
+
+
+def read_confirmed(path: Path) -> Confirmed:
+    """The confirmation in a file.
+
+    Raises:
+        ValueError: the file is not what `confirm` writes.
+    """
     data = read_document(path, made_by="`anybudget confirm DIR`")
     return build(Confirmed, data, str(path))

@@ -67,9 +67,10 @@ def test_a_confirmation_is_told(run, confirmed_folder):
     for said in ("2 of 2 diverged", confirmed["command"], confirmed["warnings"][0]):
         assert said in text
     losses, step_times = figures_of(path)[3:]
-    dots = [trace for trace in losses["data"] if trace["mode"] == "markers+text"]
-    assert len(dots[0]["text"]) == 4
-    assert [len(trace["x"]) for trace in step_times["data"]] == [4, 2]
+    for figure, title in ((losses, "measured loss"), (step_times, "measured, ms")):
+        [dots] = [trace for trace in figure["data"] if trace["mode"] == "markers"]
+        assert len(dots["x"]) == len(figure["layout"]["annotations"]) == 4
+        assert figure["layout"]["yaxis"]["title"]["text"].startswith(title)
 
 
 def test_the_map_holds_every_shape(searched_folder):

@@ -1,0 +1,59 @@
+"""Numbers, times and models in the words that text, pictures and pages share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ..objectives.budget import format_budget
+from ..search.candidate import Candidate
+
+# What stands behind a model's memory, and what that means.
+REMAT_MARKS = {"none": "", "dots": "a", "layer": "r"}
+REMAT_MEANS = {
+    "dots": "a: runs attention again in the backward pass",
+    "layer": "r: runs blocks again in the backward pass",
+}
+
+
+def short_count(count: float) -> str:
+    """A count in thousands, millions, billions or trillions, three digits of it."""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return f"{count:g}"
+
+
+def time_text(seconds: float) -> str:
+    """A time budget, of three digits where it is less than a minute."""
+    return format_budget(float(f"{seconds:.3g}") if seconds < 60 else seconds)
+
+
+def shape_of(candidate: Candidate) -> str:
+    """Width × depth."""
+    return "{}×{}".format(*candidate.shape)
+
+
+def describe(candidate: Candidate, best_loss: float | None = None) -> tuple[str, ...]:
+    """All that there is to say of a candidate, in lines, the first its name.
+
+    Args:
+        candidate: what is told of.
+        best_loss: of the winner, where the loss behind it is to be said.
+    """
+    arch, predicted = candidate.arch, candidate.prediction
+    behind = "" if best_loss is None else f", {candidate.loss - best_loss:.4f} behind the best"
+    return (
+        f"d_model {arch.d_model} × {arch.n_layers} layers",
+        f"{arch.n_heads} heads of {arch.d_head}, {arch.n_kv_heads} key-value",
+        ", ".join([f"d_ff {arch.d_ff:,}", *arch.words]),
+        f"{short_count(predicted.n_params)} parameters",
+        f"{short_count(predicted.n_tokens)} tokens in {predicted.n_steps:,} steps",
+        f"{1e3 * predicted.step_time_s:,.3g} ms a step",
+        f"{predicted.memory_bytes / 1e9:,.3g} GB",
+        f"predicted loss {candidate.loss:.4f} nats per token{behind}",
+    )
+
+
+def remat_means(used: Collection[str]) -> list[str]:
+    """What the marks of those rematerialisations mean that are used."""
+    return [text for name, text in REMAT_MEANS.items() if name in used]
