@@ -70,8 +70,8 @@ def llm_foundry(path: Path) -> Iterator[Table]:
     columns = ["batch_size", "micro_batch_size", "n_accumulations", "n_devices", "sharding"]
     columns += ["remat", "attention", "precision", "step_time_s", "software"]
     for device, name in MOSAIC.items():
-        here = rows[rows.device == device][ARCHITECTURE + columns]
-        yield name, f"{name}-datasheet", MOSAIC_URL, here
+        here = rows.loc[rows.device == device, ARCHITECTURE + columns]
+        yield name, f"{name}-datasheet", MOSAIC_URL, pd.DataFrame(here)
 
 
 def gemstones(path: Path) -> Iterator[Table]:
@@ -89,7 +89,7 @@ def gemstones(path: Path) -> Iterator[Table]:
 def vtrain(path: Path) -> Iterator[Table]:
     """Likewise of a node of A100 GPUs; no preset is made of it."""
     read = pd.read_csv(path, encoding="utf-8-sig")
-    rows = read[list(VTRAIN_COLUMNS)].rename(columns=VTRAIN_COLUMNS)
+    rows = pd.DataFrame({ours: read[theirs] for theirs, ours in VTRAIN_COLUMNS.items()})
     n_split = read["data parallelism"]
     rows = rows.assign(
         n_accumulations=rows.batch_size // (n_split * rows.micro_batch_size),
