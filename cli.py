@@ -78,6 +78,9 @@ RequestOption = Annotated[
         "--request", help="What each job asks for: TPU=4 of ray, slurm_partition=gpu. Repeatable."
     ),
 ]
+PriceOption = Annotated[
+    float | None, typer.Option(help="US dollars for an hour of one device; default: its file's.")
+]
 ChipsOption = Annotated[int, typer.Option("--chips", help="Devices that split every batch.", min=1)]
 DataOption = Annotated[
     float | None, typer.Option(help="Unique tokens that there are; repeated ones count for less.")
@@ -124,6 +127,7 @@ def find(
     data_limit_tokens: DataOption = None,
     critical_batch: CriticalOption = False,
     chips: ChipsOption = 1,
+    price: PriceOption = None,
     seed: SeedOption = 0,
     out: OutOption = None,
     as_json: JsonOption = False,
@@ -146,6 +150,7 @@ def find(
             data_limit_tokens=data_limit_tokens,
             critical_batch=critical_batch,
             chips=chips,
+            price=price,
             seed=seed,
         )
     )
@@ -284,6 +289,7 @@ def predict(
     data_limit_tokens: DataOption = None,
     critical_batch: CriticalOption = False,
     chips: ChipsOption = 1,
+    price: PriceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Predict step time, tokens and loss of one architecture, part by part."""
@@ -301,6 +307,7 @@ def predict(
         data_limit_tokens=data_limit_tokens,
         critical_batch=critical_batch,
         chips=chips,
+        price=price,
     )
     fields = {name: given[name] for name in FIELDS if name in given}
     arch, note = read_architecture(fields, config)

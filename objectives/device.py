@@ -198,6 +198,11 @@ class Device:
             seconds += lacking / (self.network_bytes_per_s * self.utilisation)
         return seconds
 
+    def cost_usd(self, n_chips: int, seconds: float) -> float | None:
+        """US dollars for so many of them for so long; None where the price is not known."""
+        price = self.price_per_hour_usd
+        return None if price is None else price * n_chips * seconds / 3600
+
     @property
     def label(self) -> str:
         """The name with where its step time comes from, for a line of output."""

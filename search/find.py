@@ -92,6 +92,7 @@ class Found:
             "critical_batch": self.objective.critical_batch,
             "n_chips": self.objective.n_chips,
             "attention": self.objective.attention,
+            "cost_usd": self.question.cost_usd,
             "n_valid": self.n_valid,
             "certified": self.certified,
             "optuna_regret": self.optuna_regret,

@@ -56,6 +56,7 @@ class Predicted:
             "device": objective.device.name,
             "n_chips": objective.n_chips,
             "attention": objective.attention,
+            "cost_usd": self.question.cost_usd,
             "law": objective.law.name,
             "warnings": self.warnings,
             "parts": breakdown(self.candidate, objective),

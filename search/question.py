@@ -42,6 +42,7 @@ class Words:
         settings: `field=values`, each replacing one key of the space.
         remat, attention, data_limit_tokens, critical_batch: see `LossAtTime`.
         chips: devices that split every batch.
+        price: US dollars for an hour of one device; None: as the device's file has it.
         seed: of all randomness.
         budget: training time, such as `3h`.
         name: what tells it from the others of a plan.
@@ -56,6 +57,7 @@ class Words:
     data_limit_tokens: float | None = None
     critical_batch: bool = False
     chips: int = 1
+    price: float | None = None
     seed: int = 0
     budget: str = ""
     name: str = ""
@@ -103,6 +105,12 @@ class Question:
         return f"{budget} on {self.objective.machine} under {self.objective.law.name}"
 
     @property
+    def cost_usd(self) -> float | None:
+        """US dollars for the budget on all chips; None where their price is not known."""
+        asked = self.objective
+        return asked.device.cost_usd(asked.n_chips, asked.time_budget_s)
+
+    @property
     def optimum_fingerprint(self) -> str:
         """Equal for two questions with one optimum, whatever their seeds, draws and versions.
 
@@ -146,6 +154,8 @@ class QuestionMaker:
         with blame("device"):
             device_name = self._path(words.device)
             device = self._device(device_name)
+            if words.price is not None:
+                device = dataclasses.replace(device, price_per_hour_usd=words.price)
         with blame("law"):
             law_name = self._path(words.law) or default_law(device)
             law = self._law(law_name)

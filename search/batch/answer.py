@@ -99,7 +99,6 @@ def answer(question: Question, shapes: Shapes | None) -> Answer:
         return Answer(status="infeasible", **shared)
     objective = question.objective
     best = Candidate.at(*shapes, (0,))
-    price = objective.device.price_per_hour_usd
     warnings = answer_warnings(question.space, objective, best, certified=True)
     return Answer(
         status="certified",
@@ -107,7 +106,7 @@ def answer(question: Question, shapes: Shapes | None) -> Answer:
         **best.as_dict(),
         **_sureness(question, *shapes),
         memory_share=best.prediction.memory_bytes / objective.device.memory_bytes,
-        cost_usd=price and price * objective.n_chips * objective.time_budget_s / 3600,
+        cost_usd=objective.device.cost_usd(objective.n_chips, objective.time_budget_s),
         warnings="; ".join(warnings) or None,
     )
 

@@ -36,6 +36,7 @@ def show_found(found: Found, space_name: str) -> Lines:
         f"{predicted.n_tokens / predicted.n_params:.1f} of them per parameter, predicted loss "
         f"[bold]{predicted.predicted_loss:.4f}[/].\n"
         + _sharing(objective, sharded=predicted.sharded, batch_size=arch.batch_size)
+        + _costs(objective)
     )
     rows = found.frame.to_dict(orient="records")
     yield _candidates(rows)
@@ -75,6 +76,7 @@ def show_prediction(answer: dict[str, Any], objective: LossAtTime) -> Lines:
         f"{answer['step_time_s'] * 1e3:.2f} ms a step × {answer['n_steps']:,} steps = "
         f"{answer['n_tokens']:,} tokens ({answer['tokens_per_param']:.1f} per parameter)\n"
     )
+    yield _costs(objective)
     if answer["feasible"]:
         yield f"predicted loss [bold]{answer['predicted_loss']:.4f}[/] nats per token\n"
     else:
@@ -161,6 +163,16 @@ def _sharing(objective: LossAtTime, *, sharded: bool, batch_size: int) -> str:
         return ""
     kind = "fully sharded" if sharded else "data parallel"
     return f"{objective.n_chips} chips, {kind}, {batch_size // objective.n_chips} sequences each.\n"
+
+
+def _costs(objective: LossAtTime) -> str:
+    """What the budget costs; nothing where no price is known."""
+    device, n_chips = objective.device, objective.n_chips
+    cost = device.cost_usd(n_chips, objective.time_budget_s)
+    if cost is None:
+        return ""
+    times = f"{n_chips} × " if n_chips > 1 else ""
+    return f"It costs ${cost:,.2f} at {times}${device.price_per_hour_usd:,.2f} an hour.\n"
 
 
 def _sources(rows: list[Any]) -> Lines:

@@ -247,6 +247,16 @@ def test_chips_in_find_and_predict(run):
     assert "4 chips, data parallel, 2 sequences each." in out
 
 
+@pytest.mark.parametrize("command", [("find", "90m", *SMALL), ("predict", "90m", *PREDICT[2:])])
+def test_a_price_gives_what_the_budget_costs(run, command):
+    priced = (*command, "--chips", "4", "--price", "2.5")
+    assert json.loads(run(*priced, "--json")[1])["cost_usd"] == 1.5 * 4 * 2.5
+    assert "It costs $15.00 at 4 × $2.50 an hour." in run(*priced)[1]
+    assert json.loads(run(*command, "--json")[1])["cost_usd"] is None
+    code, _, complaint = run(*command, "--price", "0")
+    assert (code, "`price_per_hour_usd` must be > 0" in complaint) == (2, True)
+
+
 @pytest.mark.parametrize("command", ["devices", "laws"])
 def test_lists_name_every_source(run, command):
     code, out, err = run(command, "--json")
