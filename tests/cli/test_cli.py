@@ -1,12 +1,15 @@
 """The face: one clear line for every mistake, one JSON document for `--json`."""
 
+import importlib
 import itertools
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
+from anybudget.cli.main import COMMANDS
 from anybudget.files.places import calibrated_device_path
 from anybudget.space.architecture import FIELDS
 
@@ -85,12 +88,12 @@ MISTAKES = [
     (("find", "3"), "a positive time with a unit such as 90s, 15m, 3h, 1h30m or 2d, but got '3'"),
     (("find", "0s"), "a time budget must be more than 0 seconds, but got '0s'"),
     (("find", "--", "-1h"), "a positive time such as 90s, 15m, 3h, 1h30m or 2d, but got '-1h'"),
-    (("find", "-1h"), "No such option: -1"),
+    (("find", "-1h"), "Unknown option: -1h"),
     (("find", "nan"), "a positive time such as 90s, 15m, 3h, 1h30m or 2d, but got 'nan'"),
-    (("find",), "Missing argument 'budget'"),
-    (("find", "3h", "4h"), "Got unexpected extra argument(s) (4h)"),
-    (("fnd", "3h"), "No such command 'fnd'. Did you mean 'find'?"),
-    (("find", "3h", "--devise", "x"), "No such option: --devise"),
+    (("find",), "parameter BUDGET requires an argument"),
+    (("find", "3h", "4h"), "Unused Tokens: ['4h']"),
+    (("fnd", "3h"), 'Unknown command "fnd". Did you mean "find"?'),
+    (("find", "3h", "--devise", "x"), "Unknown option: --devise. Did you mean --device?"),
     (("find", "3h", "--device", "tpu-v5"), "no device is called 'tpu-v5'; did you mean tpu-v5"),
     (("find", "3h", "--device", "none.toml"), "cannot read none.toml: No such file or directory"),
     (("find", "3h", "--device", "typo.toml"), "unknown key `memmory_bytes`; did you mean memory"),
@@ -110,9 +113,10 @@ MISTAKES = [
     (("find", "3h", "--set", "n_layers=9999"), "no n_layers in the space satisfies aspect_ratio="),
     (("find", "3h", "--set", "vocab_size=0"), "space: `vocab_size` must be at least 1, but got 0"),
     (("find", "3h", "--top", "0"), "`top` must be at least 1, but got 0"),
-    (("find", "3h", "--top", "many"), "Invalid value for '--top'"),
+    (("find", "3h", "--top", "1.5"), "--top: it must be a whole number, but got '1.5'"),
+    (("find", "3h", "--top", "many"), "--top: it must be a whole number, but got 'many'"),
     (("find", "3h", "--trials", "0"), "`n_trials` must be at least 1, but got 0"),
-    (("find", "3h", "--seed", "-1"), "Invalid value for '--seed'"),
+    (("find", "3h", "--seed", "-1"), 'Invalid value "-1" for --seed. Must be >= 0'),
     (("find", "3h", "--sampler", "annealing"), "a sampler is one of auto, tpe, cma, nsga2,"),
     (("find", "3h", "--distinct", "width"), "`distinct` must be shape or architecture, but"),
     (("find", "3h", "--remat", "block"), "`remat` must be none, dots, layer or auto, but got"),
@@ -123,7 +127,7 @@ MISTAKES = [
     (("find", "3h", "--storage", "none/x"), "a journal is a file in an existing folder"),
     (("find", "3h", "--storage", "notes.txt"), "notes.txt is not a study's journal; choose"),
     (("find", "3h", "--chips", "3"), "multiple of the 3 chips, but got 8; take 9 (`find --set"),
-    (("find", "3h", "--chips", "0"), "Invalid value for '--chips'"),
+    (("find", "3h", "--chips", "0"), 'Invalid value "0" for --chips. Must be >= 1'),
     (("predict", "1h", "--chips", "2", "--device", "device.toml", "--d-model", "256",
       "--n-layers", "4"), "several chips need a device with `interconnect_bytes_per_s`, but mine"),
     (("find", "1s", "--set", "batch_size=4096"), "architectures in the space fits tpu-v5e and"),
@@ -319,8 +323,33 @@ def test_interrupted(run, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("anybudget.search.find.find", interrupted)
-    code, out, _ = run("find", "1h")
+    code, out, err = run("find", "1h")
     assert (code, out) == (130, "")
+    assert err == "anybudget: interrupted; finished work is kept\n"
+
+
+def test_help_lists_every_command_with_all_that_it_says(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for words in ((), ("--help",)):
+        code, out, err = run(*words)
+        assert (code, err) == (0, "")
+        said = " ".join(out.replace("│", " ").split())
+        for commands in COMMANDS.values():
+            for name, module in commands.items():
+                command = getattr(importlib.import_module(f"anybudget.cli.{module}"), name)
+                summary = command.__doc__.splitlines()[0].replace("`", "")
+                assert f"{name} {summary}" in said
+
+
+def test_whoever_reads_may_have_enough():
+    program = (
+        "import sys; from anybudget.cli import main; sys.argv[1:] = ['laws', '--json']; main()"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_help_is_no_mistake(run):

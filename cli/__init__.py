@@ -1,0 +1,3 @@
+"""The command line: parse, call one function, print."""
+
+from .main import main as main

@@ -1,0 +1,166 @@
+"""What a machine and a law are: calibrate, fit, and the lists of those that there are."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from .options import Flag, Jobs, Json, Positive, Seconds, Seed
+from .output import progress, show, show_json
+
+if TYPE_CHECKING:
+    from ..validation.timing.calibrate import Calibration
+
+
+def calibrate(
+    *,
+    quick: Flag = False,
+    cores: Positive | None = None,
+    jobs: Jobs = Jobs(),
+    topology: str | None = None,
+    timeout: Seconds = 1800.0,
+    steps: Path | None = None,
+    device: str | None = None,
+    basis: str = "published",
+    seed: Seed = 0,
+    out: Path | None = None,
+    as_json: Json = False,
+) -> None:
+    """Time unlike architectures on this machine and fit its step-time model.
+
+    Args:
+        quick: A minute instead of ten.
+        cores: CPU cores to use; default one, all beside an accelerator.
+        topology: A TPU chip that is not here, as v5e:1x1: by its compiler, in hours.
+        timeout: Seconds for each compilation, with --topology.
+        steps: A CSV of timed steps, yours or others'; needs --device.
+        device: What ran the --steps: a name, or a TOML file.
+        basis: Who timed the --steps: others, published; or you, measured.
+        out: Device file, .toml; default: where find looks; TOPOLOGY.toml, TABLE.toml.
+    """
+    from ..show.terminal.calibration import show_calibration
+
+    if steps:
+        path = out or Path(f"{steps.stem}.toml")
+        found = _calibrate_table(path, steps, device, basis=basis, seed=seed)
+    else:
+        fit: Callable[..., Calibration]
+        if topology:
+            from ..validation.compiler.calibrate import DEFAULT, QUICK, calibrate_compiled
+
+            engine = jobs.engine_of(cores)
+            path = out or Path(f"{topology.replace(':', '-')}.toml")
+            fit = functools.partial(calibrate_compiled, topology=topology, timeout_s=timeout)
+        else:
+            engine = jobs.start(cores)
+            from ..files.places import calibrated_device_path
+            from ..validation.timing.calibrate import calibrate as fit
+            from ..validation.timing.step_design import DEFAULT, QUICK
+
+            path = out or calibrated_device_path()
+        effort = QUICK if quick else DEFAULT
+        with progress() as report:
+            found = fit(path, effort=effort, seed=seed, engine=engine, on_progress=report)
+    if as_json:
+        show_json(found.as_dict())
+    else:
+        show(show_calibration(found, path))
+
+
+def fit(
+    runs: Path,
+    /,
+    *,
+    method: str = "varpro",
+    form: str = "auto",
+    kappa: float | None = None,
+    copying: bool = True,
+    n_convention: str | None = None,
+    huber_delta: float = 0.001,
+    draws: Annotated[int, Parameter(validator=Number(gte=100))] = 1000,
+    seed: Seed = 0,
+    out: Path | None = None,
+    as_json: Json = False,
+) -> None:
+    """Fit a loss law to training runs, with its uncertainty and its held-out error.
+
+    Args:
+        runs: A CSV with n_params, n_tokens, measured_loss.
+        method: varpro, linear or multi_start.
+        form: Further terms: none, a form by name, or auto, kept if they pay, and copying too.
+        kappa: Power in the law; default: kept below 1 if it pays.
+        copying: Whether auto may find that runs learn to copy, where that pays.
+        n_convention: N counts `total` or `non_embedding` parameters.
+        huber_delta: Threshold on the log residual; 0: from the residuals' spread.
+        draws: Bootstrap draws.
+        out: Law file, .toml, as `find --law` takes it.
+    """
+    from ..objectives.fit.report import report_law
+    from ..presets.presets import read_runs, save_law
+    from ..show.terminal.law import show_law
+
+    if out and (out.suffix != ".toml" or not out.parent.is_dir()):
+        raise ValueError(f"--out must be a .toml file in an existing folder, but got {str(out)!r}")
+    report = report_law(
+        read_runs(runs),
+        name=out.stem if out else runs.stem,
+        source=f"fitted to {runs.name} by anybudget fit",
+        method=method,  # type: ignore[arg-type]
+        form=form,
+        kappa=kappa,
+        copying=copying,
+        n_convention=n_convention,  # type: ignore[arg-type]
+        huber_delta=huber_delta,
+        n_draws=draws,
+        seed=seed,
+    )
+    if out:
+        save_law(out, report.law, report.draws.values if report.draws else None)
+    if as_json:
+        show_json(report.as_dict())
+    else:
+        show(show_law(report))
+
+
+def devices(*, as_json: Json = False) -> None:
+    """List the devices, each with where its numbers come from."""
+    from ..presets.presets import device_names, load_device
+    from ..show.terminal.found import show_devices
+
+    rows = [load_device(name) for name in device_names()]
+    if as_json:
+        show_json([dataclasses.asdict(row) for row in rows])
+    else:
+        show(show_devices(rows))
+
+
+def laws(*, as_json: Json = False) -> None:
+    """List the loss laws, each with its convention, range and source."""
+    from ..presets.presets import law_names, load_law
+    from ..show.terminal.found import show_laws
+
+    rows = [load_law(name) for name in law_names()]
+    if as_json:
+        show_json([dataclasses.asdict(row) for row in rows])
+    else:
+        show(show_laws(rows))
+
+
+def _calibrate_table(
+    path: Path, steps: Path, device: str | None, *, basis: str, seed: int
+) -> Calibration:
+    from ..presets.presets import load_device
+    from ..validation.timing.calibrate_table import calibrate_table
+
+    if device is None:
+        raise ValueError(
+            "--steps needs --device, what ran them: a name of `anybudget devices`, or a TOML file "
+            "with peak_flops_per_s, bandwidth_bytes_per_s and memory_bytes"
+        )
+    return calibrate_table(path, steps, load_device(device), basis=basis, seed=seed)  # type: ignore[arg-type]

@@ -1,0 +1,67 @@
+"""The commands in groups, and how each of them ends."""
+
+import io
+import os
+import sys
+
+import cyclopts
+
+from .output import mistake
+
+FAULT, INTERRUPTED = 1, 130
+# Each is imported when it is run, from the module that is named.
+COMMANDS = {
+    "Ask": {"find": "ask", "predict": "one", "front": "ask", "batch": "ask"},
+    "Learn": {"calibrate": "learn", "fit": "learn", "devices": "learn", "laws": "learn"},
+    "Train": {"confirm": "train", "refine": "train", "compile": "one"},
+    "Show": {"report": "show", "export": "show"},
+    "Serve": {"proxy": "serve"},
+}
+
+
+def build() -> cyclopts.App:
+    """The parser, its commands not imported yet."""
+    app = cyclopts.App(
+        name="anybudget",
+        help="The best decoder-only transformer for a time budget on a given machine.",
+        default_parameter=cyclopts.Parameter(negative_iterable=(), allow_repeating=True),
+        suppress_keyboard_interrupt=False,
+        version_flags=(),
+    )
+    for at, (title, commands) in enumerate(COMMANDS.items()):
+        group = cyclopts.Group(title, sort_key=at)
+        for place, (name, module) in enumerate(commands.items()):
+            path = f"{__package__}.{module}:{name}"
+            app.command(path, name=name, group=group, sort_key=place)
+    return app
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without × still shows the rest
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(words: list[str]) -> int:
+    app = build()
+    if not words or words[0] in app.help_flags:
+        for command in app:
+            app[command]  # imported, so that the list can say what it does
+    try:
+        app(words, exit_on_error=False, print_error=False, result_action="return_none")
+        sys.stdout.flush()
+    except cyclopts.CycloptsError as error:
+        return mistake(str(error))
+    except ValueError as error:
+        return mistake(str(error))
+    except OverflowError:
+        return mistake("a model must be small enough to count, but these numbers are too large")
+    except KeyboardInterrupt:
+        print("anybudget: interrupted; finished work is kept", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has enough; what is left in the buffer must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAULT
+    return 0

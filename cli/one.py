@@ -1,0 +1,120 @@
+"""One architecture, its fields typed: predict, compile."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from ..space.architecture import FIELDS, Architecture
+from .options import Budget, Chain, Flag, Json, Positive, Seconds, Whole, flattened
+from .output import show, show_json, tell
+from .question import put
+
+
+def _option(field: dataclasses.Field) -> tuple[str, Any, Any]:
+    about, constant = field.metadata["about"], field.default
+    usual = about.usual or ("" if constant is dataclasses.MISSING else str(constant).lower())
+    said = about.text[0].upper() + about.text[1:] + (f"; default {usual}." if usual else ".")
+    type_ = bool if about.is_flag else Whole
+    option = Annotated[type_ | None, Parameter(help=said)]
+    return field.name, option, dataclasses.field(default=None)
+
+
+class _Fields:
+    def given(self) -> dict[str, Any]:
+        """The fields that were typed."""
+        fields = {name: getattr(self, name) for name in FIELDS}
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+if TYPE_CHECKING:
+    Shape = _Fields
+else:
+    Shape = flattened(
+        dataclasses.make_dataclass(
+            "Shape",
+            map(_option, dataclasses.fields(Architecture)),
+            bases=(_Fields,),
+            namespace={"__module__": __name__},  # a class of Python's own has no options
+            frozen=True,
+            kw_only=True,
+        )
+    )
+
+
+def predict(
+    budget: Budget,
+    /,
+    *,
+    shape: Shape = Shape(),
+    config: Path | None = None,
+    chain: Chain = Chain(),
+    as_json: Json = False,
+) -> None:
+    """Predict step time, tokens and loss of one architecture, part by part.
+
+    Args:
+        config: A Hugging Face config.json.
+    """
+    from ..search.predict import predict, read_architecture
+    from ..show.terminal.found import show_prediction
+
+    arch, note = read_architecture(shape.given(), config)
+    answer = predict(put(budget, chain, arch=arch), note)
+    if as_json:
+        show_json(answer.as_dict())
+    else:
+        show(show_prediction(answer.as_dict(), answer.question.objective))
+
+
+def compile(  # noqa: A001 - the command's name
+    topology: str,
+    /,
+    *,
+    shape: Shape = Shape(),
+    result: Path | None = None,
+    top: Positive = 3,
+    remat: str | None = None,
+    attention: str | None = None,
+    scan: Flag = False,
+    sharding: str = "data",
+    time: bool = True,
+    timeout: Seconds = 150.0,
+    as_json: Json = False,
+) -> None:
+    """Let a TPU's compiler judge a training step, without a TPU (extra `tpu`).
+
+    Args:
+        topology: TPU and its chips: v5e:1x1, v5p:2x2x1, v6e:4x4.
+        result: DIR of `find --out DIR`: its best instead of one.
+        top: Candidates of the result.
+        remat: none, dots or layer; default none, or the result's.
+        attention: plain; or fused, whose memory alone is told; default as the result's.
+        scan: Layers in a loop.
+        sharding: Chips share data, or full: also state.
+        time: Step times; without, seconds, not minutes.
+        timeout: Seconds for each; then what is known by then.
+    """
+    from ..show.terminal.compiled import show_compiled
+    from ..validation.compiler.compiled import compile_all
+
+    steps = compile_all(
+        topology,
+        fields=shape.given(),
+        result=result,
+        top=top,
+        remat=remat,
+        attention=attention,
+        scan_layers=scan,
+        sharding=sharding,
+        with_time=time,
+        timeout_s=timeout,
+        on_progress=tell,
+    )
+    if as_json:
+        show_json([step.as_dict() for step in steps])
+    else:
+        show(show_compiled(steps))

@@ -1,0 +1,143 @@
+"""Options that several commands take, each described once.
+
+A command names a dataclass as a parameter and the parser makes an option of each of its fields;
+the sentence under a field is its help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter, Token
+from cyclopts.validators import Number
+
+if TYPE_CHECKING:
+    from ..machines.engines import Engine
+
+
+def _whole(type_: Any, tokens: Sequence[Token]) -> int:
+    """The parser's own reading rounds 1.5 to 2."""
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"it must be a whole number, but got {text!r}") from None
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+Positive = Annotated[int, Parameter(converter=_whole, validator=Number(gte=1))]
+Natural = Annotated[int, Parameter(converter=_whole, validator=Number(gte=0))]
+Seconds = Annotated[float, Parameter(validator=Number(gte=1))]
+# Said, or not said: it has no opposite.
+Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+Repeatable = Parameter(show_default=False)
+
+Budget = Annotated[str, Parameter(help="Training time: 90s, 15m, 3h, 1h30m, 2d.")]
+# Of every command that draws numbers.
+Seed = Annotated[Natural, Parameter(help="Of all randomness.")]
+Json = Annotated[Flag, Parameter(name="--json", help="One JSON document on stdout.")]
+Result = Annotated[Path, Parameter(help="DIR of `find --out DIR`, or its result.json.")]
+Out = Annotated[Path | None, Parameter(help="Folder for results, tables and figures.")]
+
+flattened = Parameter(name="*")
+
+
+@flattened
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """What turns a shape into a step time and a loss, named or as it differs from the default."""
+
+    device: str | None = None
+    """A name of `anybudget devices`, or a TOML file."""
+    law: str | None = None
+    """A name of `anybudget laws`, or a TOML file; default: by device."""
+    remat: str = "auto"
+    """Run blocks again in the backward pass: none, dots, layer, or auto."""
+    attention: str = "plain"
+    """plain: scores are written to memory; or fused, one kernel."""
+    data_limit_tokens: float | None = None
+    """Unique tokens that there are; repeated ones count for less."""
+    critical_batch: Flag = False
+    """Tokens in large batches count for less, so the batch can be searched."""
+    chips: Positive = 1
+    """Devices that split every batch."""
+    price: float | None = None
+    """US dollars for an hour of one device; default: its file's."""
+
+
+@flattened
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """Which architectures there are to choose from."""
+
+    space: str | None = None
+    """default, cpu (the default on a CPU), or a TOML file."""
+    settings: Annotated[tuple[str, ...], Parameter(name="--set"), Repeatable] = ()
+    """One field of the space, as d_model=256:4096:128. Repeatable."""
+
+
+@flattened
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a confirmation trains."""
+
+    device: str | None = None
+    """A name of `anybudget devices`, or a TOML file; default: the result's."""
+    top: Whole = 3
+    """Candidates of the result to train."""
+    contrast: Whole = 5
+    """Others, spread over predicted loss."""
+    seeds: Whole = 1
+    """Runs of each model."""
+    corpus: str = "python"
+    """python, c4, or a file or folder of text."""
+
+
+@flattened
+@dataclass(frozen=True, kw_only=True)
+class Jobs:
+    """Where jobs run, if not in this process."""
+
+    engine: str | None = None
+    """A fresh process for each job: local, ray or slurm."""
+    workers: Positive | None = None
+    """Jobs at once; needs --engine."""
+    address: str | None = None
+    """Of a running Ray cluster, as HOST:6379."""
+    request: Annotated[tuple[str, ...], Repeatable] = ()
+    """What each job asks for: TPU=4 of ray, slurm_partition=gpu. Repeatable."""
+
+    def start(self, n_cores: int | None) -> Engine | None:
+        """The engine that was asked for; None: this process, confined to as many cores."""
+        from ..machines.host import keep_freed_memory
+        from ..machines.machine import pin_cores
+
+        engine = self.engine_of(n_cores)
+        if engine is None:
+            keep_freed_memory()
+            pin_cores(n_cores)
+        return engine
+
+    def engine_of(self, n_cores: int | None) -> Engine | None:
+        """The engine that was asked for; None: this process, as it is."""
+        from ..machines.engines import Engine
+
+        if self.engine is None:
+            if self.workers or self.address or self.request:
+                raise ValueError(
+                    "--workers, --address and --request need --engine local, ray or slurm"
+                )
+            return None
+        pairs = [one.partition("=") for one in self.request]
+        if wrong := [pair[0] for pair in pairs if not pair[2]]:
+            raise ValueError(f"--request takes NAME=VALUE, but got {wrong[0]!r}")
+        return Engine(
+            name=self.engine,
+            n_workers=self.workers,
+            n_cores=n_cores,
+            address=self.address,
+            requests={key: value for key, _, value in pairs},
+        )

@@ -1,0 +1,85 @@
+"""What the commands share beside their work: printing, progress, and a folder tried before work."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+MISTAKE = 2
+# A pipe has no width: nothing is cut there.
+PIPE_WIDTH = 200
+
+
+def command() -> str:
+    """The command line, for the records."""
+    return " ".join(["anybudget", *sys.argv[1:]])
+
+
+def mistake(message: str) -> int:
+    """One line on stderr; the exit code."""
+    print(f"anybudget: {' '.join(message.split())}", file=sys.stderr)
+    return MISTAKE
+
+
+def tell(line: str) -> None:
+    """A line of progress, beside the result and not in it."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def show(lines: Iterable[Any]) -> None:
+    """Lines and tables on stdout, as wide as the terminal."""
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    console = Console(highlight=False, width=None if terminal else PIPE_WIDTH)
+    for line in lines:
+        console.print(line, soft_wrap=not terminal)
+
+
+def show_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(document))
+
+
+def show_written(folder: Path, names: Iterable[str]) -> None:
+    """A last line that names what lies in a folder now."""
+    from rich.markup import escape
+
+    show([f"\nWritten to {escape(str(folder))}: {', '.join(names)}"])
+
+
+def writable(folder: Path) -> Path:
+    """The folder, made where it is missing, or a refusal before any work is done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"--out {folder} cannot be written: {error.strerror}; name another folder"
+        ) from None
+    return folder
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar for each stage on a terminal's stderr, nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield lambda stage, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TimeRemainingColumn
+
+    columns = ("{task.description}", BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.advance(tasks[stage], done)
+
+        yield report
