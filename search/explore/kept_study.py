@@ -44,7 +44,11 @@ class KeptStudy:
         self.done: set[Key] = set()
         self.n_retried = self.n_read = 0
         self._open()
-        self._check_question()
+        try:
+            self._check_question()
+        except BaseException:
+            close_storage(self.storage)
+            raise
 
     def __enter__(self) -> KeptStudy:
         return self

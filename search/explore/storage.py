@@ -47,6 +47,7 @@ def open_storage(url_or_path: str) -> optuna.storages.BaseStorage:
 def close_storage(storage: optuna.storages.BaseStorage) -> None:
     """Close its connections."""
     if isinstance(storage, optuna.storages.RDBStorage):
+        storage.remove_session()  # after an error it still holds one
         storage.engine.dispose()
     elif isinstance(storage, optuna.storages.GrpcStorageProxy):
         storage.close()
@@ -160,19 +161,29 @@ def _make_schema(url: str, connect_args: dict[str, int]) -> optuna.storages.RDBS
     import sqlalchemy.exc
 
     for attempt in range(1, SCHEMA_ATTEMPTS + 1):
+        # A storage that cannot be made leaves no engine to dispose of, so the connections are ours.
+        pool = sqlalchemy.create_engine(url, connect_args=connect_args).pool
         try:
-            return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": connect_args})
-        except (
-            sqlalchemy.exc.OperationalError,  # SQLite: a table exists; or a server is not there
-            sqlalchemy.exc.ProgrammingError,  # PostgreSQL: a table exists
-            sqlalchemy.exc.IntegrityError,  # a row, or a name in PostgreSQL's catalogue, exists
-        ) as error:
-            met = isinstance(error, sqlalchemy.exc.IntegrityError) or "already exists" in str(
-                error.orig
-            )
-            if not met or attempt == SCHEMA_ATTEMPTS:
+            return optuna.storages.RDBStorage(url, engine_kwargs={"pool": pool})
+        except BaseException as error:
+            pool.dispose()
+            if not _raced(error) or attempt == SCHEMA_ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
+
+
+def _raced(error: BaseException) -> bool:
+    """Whether another process was making Optuna's tables just then."""
+    import sqlalchemy.exc
+
+    match error:
+        case sqlalchemy.exc.IntegrityError():  # a row, or a name in PostgreSQL's catalogue, exists
+            return True
+        # SQLite's word, and PostgreSQL's, for a table that exists; or a server is not there.
+        case sqlalchemy.exc.OperationalError() | sqlalchemy.exc.ProgrammingError():
+            return "already exists" in str(error.orig)
+        case _:
+            return False
 
 
 def _speed_up_sqlite(storage: optuna.storages.RDBStorage) -> None:

@@ -1,6 +1,7 @@
 """Many processes on one study: over every kind of storage, killed, paused, and racing."""
 
 import collections
+import functools
 import os
 import signal
 import socket
@@ -85,12 +86,18 @@ def proxy(database):
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     command = [sys.executable, "-m", "anybudget", "proxy", database, "--port", str(port)]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert server.stderr
-    assert f"at grpc://127.0.0.1:{port}" in server.stderr.readline()
-    yield f"grpc://127.0.0.1:{port}"
-    server.send_signal(signal.SIGINT)
-    _, err = server.communicate(timeout=30)
+    # What a shell starts in the background ignores Ctrl-C, and hands that on.
+    listening = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=listening)
+    try:
+        assert server.stderr
+        assert f"at grpc://127.0.0.1:{port}" in server.stderr.readline()
+        yield f"grpc://127.0.0.1:{port}"
+        server.send_signal(signal.SIGINT)
+        _, err = server.communicate(timeout=30)
+    finally:
+        server.kill()
+        server.wait()
     assert (server.returncode, "Traceback" in err) == (130, False)
 
 

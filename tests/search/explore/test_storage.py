@@ -1,5 +1,6 @@
 """Kept studies: resumed, shared, killed, torn, and refused where they are not ours."""
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -12,7 +13,7 @@ import pytest
 from anybudget.experiments.shared import postgres_server
 from anybudget.search.explore import journal as journal_module
 from anybudget.search.explore import storage as storage_module
-from anybudget.search.explore.storage import open_storage, serve
+from anybudget.search.explore.storage import close_storage, open_storage, serve
 from anybudget.search.explore.study import BATCH, Exploring, explore
 from anybudget.search.question import Question
 from anybudget.space.architecture import FIELDS
@@ -56,8 +57,16 @@ def finish(process):
     return int(n_trials)
 
 
+@contextlib.contextmanager
+def opened(storage):
+    found = open_storage(str(storage))
+    yield found
+    close_storage(found)
+
+
 def kept(storage, name="anybudget"):
-    return optuna.load_study(study_name=name, storage=open_storage(str(storage))).trials
+    with opened(storage) as found:
+        return optuna.load_study(study_name=name, storage=found).trials
 
 
 def shapes(trials):
@@ -149,8 +158,9 @@ def test_another_question_under_the_same_name_is_refused(small_space, objective,
 
 
 def test_someone_elses_study_of_that_name_is_refused(small_space, objective, url):
-    study = optuna.create_study(storage=open_storage(url), study_name="anybudget")
-    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    with opened(url) as found:
+        study = optuna.create_study(storage=found, study_name="anybudget")
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
     with pytest.raises(ValueError, match="give it another --study name"):
         explore(
             Question(space=small_space, objective=objective), Exploring(n_trials=20, storage=url)
