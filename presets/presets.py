@@ -26,7 +26,8 @@ T = TypeVar("T")
 
 HERE = Path(__file__).parent
 DEFAULT_DEVICE = "tpu-v5e"
-DEFAULT_LAW = "besiroglu-2024"
+# Of models of real size, and it knows shape.
+DEFAULT_LAW = "gemstones-2025-cooldown"
 # Of the small models that a CPU trains in minutes to hours.
 CPU_LAW = "python-source"
 # What to do where no preset will do.
@@ -60,7 +61,7 @@ def load_device(name_or_path: str | None = None) -> Device:
     return _load(name_or_path or _default_device(), "devices", Device)
 
 
-def load_law(name_or_path: str = DEFAULT_LAW) -> LossLaw:
+def load_law(name_or_path: str) -> LossLaw:
     """A loss law by preset name or TOML file.
 
     Raises:
@@ -101,9 +102,7 @@ def read_runs(path: Path) -> dict[str, np.ndarray]:
     return {name: table[name].to_numpy() for name in table.columns}
 
 
-def load_draws(
-    objective: LossAtTime, device: str | None = None, law: str = DEFAULT_LAW
-) -> Draws | None:
+def load_draws(objective: LossAtTime, device: str | None, law: str) -> Draws | None:
     """What is not known of an objective's law and device, from the files beside theirs.
 
     `NAME.draws.csv` beside `NAME.toml` holds one draw a row under the names of its numbers. A

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.read import did_you_mean, read_toml
+from ..objectives.law.loss_law import LossLaw
 from ..space.architecture import BOOL_FIELDS, DEFAULTS, FIELDS
 from ..space.search_space import RULES, Range, SearchSpace
 
@@ -16,6 +17,14 @@ DEFAULT = "default"
 # Where the law does not say: the loss stays within some 2% over it (Kaplan et al. 2020,
 # arXiv:2001.08361, figure 5), and beyond it a law without shape would run to a single layer.
 ASPECT_RATIO = (10.0, 300.0)
+# Of a law that says itself where too wide and too deep begin.
+ANY_ASPECT_RATIO = (1.0, 8192.0)
+# What speaks of a key that a law holds, under another name.
+FREED_BY = {
+    "ff_ratio": ("d_ff",),
+    "heads_per_kv_head": ("n_heads", "n_kv_heads"),
+    "d_head": ("n_heads", "heads_fill_width"),
+}
 KEYS = (*FIELDS, *RULES, "heads_fill_width")
 # Lists longer than this are a slip of the pen, such as a step left out of a wide range.
 MAX_VALUES = 100_000
@@ -36,6 +45,7 @@ def load_space(
     *,
     settings: Iterable[str] = (),
     aspect_ratio: Range | None = None,
+    held: tuple[tuple[str, str], ...] = (),
 ) -> SearchSpace:
     """A search space by name or from a file, and settings on top.
 
@@ -45,6 +55,7 @@ def load_space(
         settings: `field=values`, each replacing one key; values as in `parse_values`.
         aspect_ratio: the law's range of d_model / n_layers, used where nothing else says; None:
             `ASPECT_RATIO`.
+        held: keys and values that a shipped space gives way to, see `evidence`.
 
     Raises:
         ValueError: no such name or file, a key is unknown, a value is not of its kind, or no model
@@ -54,14 +65,53 @@ def load_space(
     for source in (HERE / f"{DEFAULT}.toml", _path(name_or_path)):
         for key, value in read_toml(source).items():
             data[_known(key, str(source))] = (value, str(source))
+    data |= {key: (value, "the law") for key, value in still_held(held, name_or_path, settings)}
+    data |= {key: (value, "--set") for key, value in _set(settings).items()}
+    ratio = "{}:{}".format(*(aspect_ratio or ASPECT_RATIO))
+    data.setdefault("aspect_ratio", (ratio, "the law"))
+    return SearchSpace(**{key: _parse(key, *value) for key, value in data.items()})
+
+
+def evidence(law: LossLaw) -> tuple[tuple[str, str], ...]:
+    """What a space holds under a law: keys that its runs did not vary, and the values they had.
+
+    Free to choose, a field of which the law knows nothing is chosen for its speed alone.
+    """
+    held = []
+    for name in ("d_head", "gated_mlp", "tied_embeddings", "seq_len"):
+        low, high = law.ranges.get(name, (0, 1))
+        if low == high:
+            held.append((name, str(bool(low)).lower() if name in BOOL_FIELDS else f"{low:.0f}"))
+    for name in ("ff_ratio", "heads_per_kv_head"):
+        if name in law.ranges:
+            low, high = law.ranges[name]
+            # A ratio that no step of a width meets is met nearly.
+            slack = 1.0 if low.is_integer() else 1.03
+            held.append((name, f"{low / slack:.4g}:{high * slack:.4g}"))
+    if law.ranges and law.vocab_size:
+        held.append(("vocab_size", str(law.vocab_size)))
+    return tuple(held)
+
+
+def still_held(
+    held: tuple[tuple[str, str], ...], name_or_path: str | Path, settings: Iterable[str]
+) -> list[tuple[str, str]]:
+    """Those of `evidence` that neither a user's file of a space nor a setting says otherwise of."""
+    said = set(_set(settings))
+    if str(name_or_path) not in space_names():
+        said |= set(read_toml(_path(name_or_path)))
+    freed = {key for key, fields in FREED_BY.items() if said & set(fields)}
+    return [(key, value) for key, value in held if key not in said | freed]
+
+
+def _set(settings: Iterable[str]) -> dict[str, str]:
+    values = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise ValueError(f"--set must be field=values, but got {setting!r}")
-        data[_known(key.strip(), "--set")] = (value.strip(), "--set")
-    ratio = "{}:{}".format(*(aspect_ratio or ASPECT_RATIO))
-    data.setdefault("aspect_ratio", (ratio, "the law"))
-    return SearchSpace(**{key: _parse(key, *value) for key, value in data.items()})
+        values[_known(key.strip(), "--set")] = value.strip()
+    return values
 
 
 def parse_values(value: Any) -> tuple[int, ...]:

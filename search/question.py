@@ -19,7 +19,7 @@ from ..objectives.device import Device
 from ..objectives.loss_at_time import Attention, LossAtTime, Remat
 from ..objectives.uncertainty import Draws
 from ..presets.presets import default_law, load_device, load_draws, load_law
-from ..presets.spaces import default_space, load_space
+from ..presets.spaces import ANY_ASPECT_RATIO, default_space, evidence, load_space, still_held
 from ..space.architecture import Architecture
 from ..space.search_space import SearchSpace
 
@@ -179,16 +179,31 @@ class QuestionMaker:
                 objective=objective,
                 draws=draws,
                 seed=words.seed,
-                warnings=_of_the_device(device, words.device),
+                warnings=(
+                    *_of_the_device(device, words.device),
+                    *(() if arch else self._of_the_law(words, objective)),
+                ),
                 words=words,
             )
 
     def _space_of(self, words: Words, objective: LossAtTime) -> SearchSpace:
+        law = objective.law
         return self._space(
             self._path(words.space or default_space(objective.device.kind)),
             settings=words.settings,
-            aspect_ratio=objective.law.aspect_ratio_range,
+            # A law that knows the best shape needs no fence.
+            aspect_ratio=ANY_ASPECT_RATIO if law.has_best_shape else law.aspect_ratio_range,
+            held=evidence(law),
         )
+
+    def _of_the_law(self, words: Words, objective: LossAtTime) -> tuple[str, ...]:
+        """A sentence on what is held at what the law's runs had."""
+        name = self._path(words.space or default_space(objective.device.kind)) or ""
+        held = still_held(evidence(objective.law), name, words.settings)
+        if not held:
+            return ()
+        named = ", ".join(f"{key}={value}" for key, value in held)
+        return (f"held where the runs of {objective.law.name} were, --set frees: {named}",)
 
     def _path(self, name: str | None) -> str | None:
         return str(self._folder / name) if name and name.endswith(".toml") else name

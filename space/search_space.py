@@ -205,19 +205,22 @@ class SearchSpace:
     def bounds(self, arch: Architecture) -> list[str]:
         """A sentence for each range and rule on whose bound a model of the space sits."""
         sentences = []
+        axes = self.widths[arch.d_model]
+        decided = [n for n, of in zip(ATTENTION, zip(*axes["attention"], strict=True), strict=True)
+                   if len(set(of)) == 1]  # fmt: skip
         for name in FIELDS:
             values, value = getattr(self, name), getattr(arch, name)
-            if len(values) > 1 and name not in BOOL_FIELDS and value in (values[0], values[-1]):
+            free = len(values) > 1 and name not in (*BOOL_FIELDS, *decided)
+            if free and value in (values[0], values[-1]):
                 side = "lower" if value == values[0] else "upper"
                 sentences.append(f"{name} = {value} is the {side} end of its range")
-        axes = self.widths[arch.d_model]
         # The entry of each list that lies at its rule's lower and upper limit.
         for rule, ratio, field, entries in (
             ("aspect_ratio", arch.aspect_ratio, "n_layers", (-1, 0)),
             ("ff_ratio", arch.d_ff / arch.d_model, "d_ff", (0, -1)),
         ):
             ends = zip(entries, ("lower", "upper"), getattr(self, rule), strict=True)
-            for entry, side, limit in ends:
+            for entry, side, limit in ends if len(axes[field]) > 1 else ():
                 if getattr(arch, field) == axes[field][entry] != getattr(self, field)[entry]:
                     sentences.append(f"{rule} = {ratio:.4g} is at its {side} limit, {limit:g}")
         return sentences

@@ -26,7 +26,7 @@ N_TRIALS = 2000
 
 def main() -> None:
     """Run the searches that are missing, then print the table."""
-    law = load_law()
+    law = load_law("besiroglu-2024")
     space = load_space(aspect_ratio=law.aspect_ratio_range)
     done = set()
     if CSV.exists():

@@ -35,7 +35,7 @@ from anybudget.search.explore.study import Exploring, explore
 from anybudget.search.question import Question
 
 CSV = Path(__file__).with_suffix(".csv")
-LAW = load_law()
+LAW = load_law("besiroglu-2024")
 SPACE = load_space(aspect_ratio=LAW.aspect_ratio_range)
 OBJECTIVE = LossAtTime(device=load_device("tpu-v5e-datasheet"), law=LAW, time_budget_s=3 * 3600)
 CLOSE = 1.001

@@ -58,7 +58,9 @@ def work(url: str, log: str) -> None:
 
     study._evaluate = traced
     objective = LossAtTime(
-        device=load_device("tpu-v5e-datasheet"), law=load_law(), time_budget_s=3 * 3600.0
+        device=load_device("tpu-v5e-datasheet"),
+        law=load_law("besiroglu-2024"),
+        time_budget_s=3 * 3600.0,
     )
     explored = study.explore(
         Question(space=load_space(), objective=objective),

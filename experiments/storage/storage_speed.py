@@ -37,7 +37,9 @@ from anybudget.space.architecture import FIELDS
 CSV = Path(__file__).with_suffix(".csv")
 SPACE = load_space()
 OBJECTIVE = LossAtTime(
-    device=load_device("tpu-v5e-datasheet"), law=load_law(), time_budget_s=3 * 3600.0
+    device=load_device("tpu-v5e-datasheet"),
+    law=load_law("besiroglu-2024"),
+    time_budget_s=3 * 3600.0,
 )
 # Trials of each way: some seconds' work.
 N_TRIALS = {"ours": 400, "optimize": 160}

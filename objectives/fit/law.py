@@ -13,19 +13,11 @@ import numpy as np
 from scipy.optimize import nnls
 
 from ..law.copying import Copying
-from ..law.loss_law import PARAMETERS, LossLaw
+from ..law.loss_law import PARAMETERS
 from ..law.terms import TERMS
+from .data import LOWEST, LawData, Prior
 from .runs import LawRuns
-from .solver import (
-    ALPHA,
-    BETA,
-    LOWEST,
-    LawData,
-    Minimum,
-    Prior,
-    log_residuals,
-    minimise,
-)
+from .solver import ALPHA, BETA, Minimum, log_residuals, minimise
 
 # The threshold of Hoffmann et al. 2022 and of Besiroglu et al. 2024.
 REFERENCE_DELTA = 1e-3
@@ -150,38 +142,6 @@ def profile(runs: LawRuns, fit: LawFit, name: str, values: np.ndarray) -> np.nda
     starts[:, held] = np.log(values) if name == "E" else values
     weights = np.ones((len(values), len(data.x)))
     return minimise(starts, data, weights, delta=fit.delta, held=(held,), prior=fit.prior).objective
-
-
-def as_loss_law(fit: LawFit, runs: LawRuns, *, name: str, corpus: str, source: str) -> LossLaw:
-    """The fitted law as `find --law` takes it, its ranges those of the runs.
-
-    Raises:
-        ValueError: a number of the fit is not one that a law can have, as A = 0.
-    """
-    aspect_ratio_range = None
-    if {"d_model", "n_layers"} <= set(runs.columns):
-        ratio = runs.columns["d_model"] / runs.columns["n_layers"]
-        aspect_ratio_range = (float(ratio.min()), float(ratio.max()))
-    vocab_size = runs.columns.get("vocab_size")
-    return LossLaw(
-        name=name,
-        E=fit.values["E"],
-        A=fit.values["A"],
-        B=fit.values["B"],
-        alpha=fit.values["alpha"],
-        beta=fit.values["beta"],
-        terms={term: fit.values[term] for term in fit.terms},
-        kappa=fit.kappa,
-        copying=fit.copying,
-        residual_std=fit.residual_std,
-        n_convention=runs.n_convention,
-        corpus=corpus,
-        source=source,
-        n_params_range=(float(runs.n_params.min()), float(runs.n_params.max())),
-        n_tokens_range=(float(runs.n_tokens.min()), float(runs.n_tokens.max())),
-        aspect_ratio_range=aspect_ratio_range,
-        vocab_size=None if vocab_size is None else int(vocab_size[0]),
-    )
 
 
 def law_data(

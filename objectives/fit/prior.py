@@ -13,9 +13,10 @@ import math
 import numpy as np
 
 from ..law.loss_law import PARAMETERS
+from .data import LawData, Prior
 from .law import LawFit, law_data
 from .runs import LawRuns
-from .solver import ALPHA, BETA, LawData, Prior, log_residuals, minimise, slopes
+from .solver import ALPHA, BETA, log_residuals, minimise, slopes
 
 # Mean and standard deviation, to foretell a fifth, over fits of this form to four public tables: of
 # Hoffmann et al. 2022 (as Besiroglu et al. 2024 extracted it) and of C4, RedPajama and RefinedWeb,

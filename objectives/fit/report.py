@@ -10,18 +10,17 @@ from typing import Any, Literal, NamedTuple, get_args
 from ..law.copying import Copying
 from ..law.loss_law import PARAMETERS, LossLaw
 from ..law.terms import FORMS
+from .as_law import as_loss_law
 from .bootstrap import LawDraws, bootstrap_law
 from .choose_copying import choose_copying, std_beyond_luck
-from .law import REFERENCE_DELTA, LawFit, as_loss_law, fit_linear, fit_varpro
+from .forms import KAPPAS, FormScore, choose_form
+from .law import REFERENCE_DELTA, LawFit, fit_linear, fit_varpro
 from .multi_start import fit_multi_start
 from .prior import shrunk
 from .runs import Convention, LawRuns, law_runs
 from .scores import (
-    KAPPAS,
-    FormScore,
     Score,
     Trend,
-    choose_form,
     compare_conventions,
     extrapolate,
     leave_shape_out,

@@ -21,6 +21,11 @@ from .terms import TERMS
 Range = tuple[float, float]
 # The numbers of the pure law, in the order of tables and draws.
 PARAMETERS = ("E", "A", "B", "alpha", "beta")
+# Of what else a law records the range; true and false are 1 and 0.
+RANGED = (
+    "d_model", "n_layers", "d_head", "gated_mlp", "ff_ratio", "heads_per_kv_head",
+    "tied_embeddings", "seq_len", "batch_size",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,9 @@ class LossLaw:
         aspect_ratio_range: smallest and largest d_model / n_layers behind the fit, outside which
             the law says nothing.
         vocab_size: of the models behind the fit, where all had one.
+        schedule: of their learning rate.
+        ranges: smallest and largest of other fields and ratios behind the fit (`RANGED`); a
+            search does not vary what they did not.
         terms: coefficients of further terms of `TERMS`, in shape or steps, beside A and B.
         pure: for a law with further terms, E, A, B, alpha and beta of the fit without them, at the
             same kappa and copying.
@@ -73,6 +81,8 @@ class LossLaw:
     aspect_ratio_range: Range | None = None
     kappa: float = 1.0
     vocab_size: int | None = None
+    schedule: str | None = None
+    ranges: dict[str, Range] = dataclasses.field(default_factory=dict)
     terms: dict[str, float] = dataclasses.field(default_factory=dict)
     pure: tuple[float, float, float, float, float] | None = None
     copying: Copying | None = None
@@ -94,6 +104,12 @@ class LossLaw:
                 raise ValueError(
                     f"law {self.name!r}: `{name}` must be 0 < low <= high, but got [{low}, {high}]"
                 )
+        for name, (low, high) in self.ranges.items():
+            if name not in RANGED or not 0 <= low <= high < math.inf:
+                raise ValueError(
+                    f"law {self.name!r}: `ranges` must be of {', '.join(RANGED)}, each 0 <= low <= "
+                    f"high, but got {name} = [{low}, {high}]"
+                )
         for name, value in self.terms.items():
             if name not in TERMS or not math.isfinite(value):
                 raise ValueError(
@@ -110,6 +126,11 @@ class LossLaw:
         """All that was fitted, by name: of the pure law, of its terms, of copying."""
         pure = {name: getattr(self, name) for name in PARAMETERS}
         return pure | self.terms | (self.copying.numbers if self.copying else {})
+
+    @property
+    def has_best_shape(self) -> bool:
+        """Whether its terms put the best width over depth between too wide and too deep."""
+        return any(self.terms.get(f"{p}log_aspect_ratio_squared", 0) > 0 for p in ("", "size_"))
 
     @property
     def floor(self) -> float:

@@ -93,7 +93,11 @@ def columns_of(question: Question) -> dict[str, Any]:
 def _dtypes() -> dict[str, str]:
     """Types of a table's columns, in which whole numbers stay whole where some are missing."""
     kinds = {"int": "Int64", "float": "Float64", "bool": "boolean"}
-    fields = {name: str(kind) for name, kind in Answer.__annotations__.items()}
+    fields = {
+        name: field.annotation.__name__ if isinstance(field.annotation, type) else
+        str(field.annotation)
+        for name, field in Answer.model_fields.items()
+    }  # fmt: skip
     answers = {
         name: kinds.get(kind.removesuffix(" | None"), "string") for name, kind in fields.items()
     }

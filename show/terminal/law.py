@@ -70,14 +70,14 @@ def _scores(report: LawReport) -> Table:
 
 
 def _forms(report: LawReport) -> Table:
-    table = plain_table("form", "kappa", "held-out error", "std. error", "")
+    table = plain_table("form", "kappa", "held-out error", "worse by", "")
     for form in report.forms:
         is_chosen = (form.form, form.kappa) == (report.form, report.law.kappa)
         table.add_row(
             form.form,
             f"{form.kappa:.3g}",
             f"{form.mape:.2%}",
-            f"{form.standard_error:.2%}",
+            f"{form.above_best:.1f} s.e.",
             "chosen" if is_chosen else "",
         )
     return table

@@ -54,8 +54,9 @@ KEYS = {
     "memory_bytes",
     "predicted_loss",
 }
-SMALL = ("--set", "d_model=256:512:64", "--set", "d_ff=1024,2048", "--trials", "20")
-PREDICT = ("predict", "1h", "--d-model", "256", "--n-layers", "4")
+PURE = ("--law", "besiroglu-2024")
+SMALL = (*PURE, "--set", "d_model=256:512:64", "--set", "d_ff=1024,2048", "--trials", "20")
+PREDICT = ("predict", "1h", *PURE, "--d-model", "256", "--n-layers", "4")
 
 
 @pytest.fixture
@@ -213,7 +214,7 @@ def test_fused_attention_in_find_and_predict(run):
     options = [word for name in shape for word in (f"--{name.replace('_', '-')}", best[name])]
     options += ["--gated-mlp"] if best["gated_mlp"] else []
     plain, fused = (
-        json.loads(run("predict", "1h", *options, "--attention", attention, "--json")[1])
+        json.loads(run("predict", "1h", *PURE, *options, "--attention", attention, "--json")[1])
         for attention in ("plain", "fused")
     )
     assert fused["step_time_s"] == pytest.approx(best["step_time_s"])
@@ -232,7 +233,7 @@ def test_a_candidate_found_is_predicted_the_same(run):
             options.append(option if best[name] else option.replace("--", "--no-"))
         else:
             options += [option, best[name]]
-    answer = json.loads(run("predict", "1h", *options, "--json")[1])
+    answer = json.loads(run("predict", "1h", *PURE, *options, "--json")[1])
     # Powers of arrays and of scalars may differ in the last place.
     assert {name: answer[name] for name in KEYS} == pytest.approx({n: best[n] for n in KEYS})
 
@@ -244,7 +245,7 @@ def test_chips_in_find_and_predict(run):
     shape = ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff")
     options = [word for name in shape for word in (f"--{name.replace('_', '-')}", best[name])]
     gated = "--gated-mlp" if best["gated_mlp"] else "--no-gated-mlp"
-    answer = json.loads(run("predict", "1h", "--chips", "4", gated, *options, "--json")[1])
+    answer = json.loads(run("predict", "1h", *PURE, "--chips", "4", gated, *options, "--json")[1])
     assert {name: answer[name] for name in KEYS} == pytest.approx({n: best[n] for n in KEYS})
     out = run("find", "1h", "--chips", "4", *SMALL)[1]
     assert "Device 4 × tpu-v5e (compiled)" in out
@@ -304,7 +305,7 @@ def test_out_holds_what_reproduces_the_answer(run, files):
     assert code == 0
     assert "Written to new/folder" in out
     result = json.loads((files / "new/folder/result.json").read_text())
-    assert result["command"].startswith("anybudget find 1h --set d_model=256:512:64")
+    assert result["command"].startswith("anybudget find 1h --law besiroglu-2024 --set d_m")
     assert result["seed"] == 7
     again = json.loads(run("find", "1h", *SMALL, "--json", "--seed", "7")[1])
     assert result["candidates"] == again["candidates"]

@@ -17,7 +17,7 @@ from anybudget.objectives.uncertainty import (
 from anybudget.presets.presets import load_device, load_law
 from anybudget.space.architecture import Architecture
 
-LAW = load_law()
+LAW = load_law("besiroglu-2024")
 NUMBERS = np.array([[LAW.E, LAW.A, LAW.B, LAW.alpha, LAW.beta]])
 OBJECTIVE = LossAtTime(device=load_device("tpu-v5e-datasheet"), law=LAW, time_budget_s=3600)
 SECONDS = np.array([list(OBJECTIVE.device.step_time_model.seconds_per_unit.values())])

@@ -117,8 +117,10 @@ def test_published_devices_err_little_on_shapes_left_out_and_have_draws(name, mo
     assert device.calibration["heldout"][model.name]["mape"] <= most
     assert model.times_attention
     assert model.times_links
-    objective = LossAtTime(device=device, law=load_law(), time_budget_s=60.0, attention="fused")
-    draws = load_draws(objective, name)
+    objective = LossAtTime(
+        device=device, law=load_law("besiroglu-2024"), time_budget_s=60.0, attention="fused"
+    )
+    draws = load_draws(objective, name, "besiroglu-2024")
     assert draws is not None
     assert draws.seconds_per_unit.shape == (200, len(model.features))
 
@@ -195,6 +197,6 @@ def test_a_law_file_with_a_mistake(tmp_path, line, replacement, message):
 def test_a_calibration_that_was_edited_into_nonsense(scatter):
     device = load_device("h100-sxm-measured")
     device = dataclasses.replace(device, calibration={"actual_over_predicted_95": scatter})
-    objective = LossAtTime(device=device, law=load_law(), time_budget_s=60.0)
+    objective = LossAtTime(device=device, law=load_law("besiroglu-2024"), time_budget_s=60.0)
     with pytest.raises(ValueError, match="`actual_over_predicted_95` must be two numbers, 0 < low"):
-        load_draws(objective, "h100-sxm-measured")
+        load_draws(objective, "h100-sxm-measured", "besiroglu-2024")

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from anybudget.presets.presets import CPU_LAW, DEFAULT_DEVICE, DEFAULT_LAW, load_device, load_law
-from anybudget.presets.spaces import load_space
+from anybudget.presets.spaces import ANY_ASPECT_RATIO, evidence, load_space
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
 from anybudget.search.question import Question, QuestionMaker, Words, ask
@@ -18,7 +18,8 @@ def test_a_budget_alone_is_a_question():
     objective = question.objective
     assert objective.time_budget_s == 5400
     assert (objective.device, objective.law) == (load_device(DEFAULT_DEVICE), load_law(DEFAULT_LAW))
-    assert question.space == load_space(aspect_ratio=objective.law.aspect_ratio_range)
+    held = evidence(objective.law)
+    assert question.space == load_space(aspect_ratio=ANY_ASPECT_RATIO, held=held)
     assert question.draws is not None
     assert question.seed == 0
 
@@ -65,9 +66,36 @@ def test_a_question_about_one_architecture():
 
 
 def test_only_an_unnamed_device_that_was_not_measured_is_warned_of():
-    [warning] = ask(Words(budget="3h")).warnings
+    law = "besiroglu-2024"
+    [warning] = ask(Words(budget="3h", law=law)).warnings
     assert "tpu-v5e is the default" in warning
-    assert ask(Words(budget="3h", device="tpu-v5e")).warnings == ()
+    assert ask(Words(budget="3h", device="tpu-v5e", law=law)).warnings == ()
+
+
+def test_what_a_law_s_runs_did_not_vary_is_held_and_told():
+    words = Words(budget="3h", device="tpu-v5e", law="gemstones-2025")
+    question = ask(words)
+    space = question.space
+    assert (space.d_head, space.gated_mlp, space.vocab_size) == ((128,), (True,), (50304,))
+    assert (space.ff_ratio, space.heads_per_kv_head) == ((4, 4), (2, 3))
+    [warning] = question.warnings
+    assert "held where the runs of gemstones-2025 were" in warning
+    assert "d_head=128" in warning
+    settings = ("d_head=64", "n_kv_heads=4", "d_ff=2048:8192:512")
+    freed = ask(dataclasses.replace(words, settings=settings))
+    assert freed.space.d_head == (64,)
+    assert freed.space.n_kv_heads == (4,)
+    assert "vocab_size" in freed.warnings[0]
+    assert not any(name in freed.warnings[0] for name in ("d_head", "ratio", "heads"))
+
+
+def test_a_space_of_one_s_own_is_searched_as_it_stands(tmp_path):
+    (tmp_path / "own.toml").write_text("d_head = [64, 128]\nvocab_size = 32000\n")
+    space = str(tmp_path / "own.toml")
+    question = ask(Words(budget="3h", device="tpu-v5e", law="gemstones-2025", space=space))
+    assert question.space.d_head == (64, 128)
+    assert question.space.vocab_size == (32000,)
+    assert question.space.ff_ratio == (4, 4)
 
 
 def test_an_answer_begins_with_the_warnings_of_its_question(small_space, objective):

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from anybudget.objectives.fit.as_law import as_loss_law
 from anybudget.objectives.fit.law import (
     LawFit,
-    as_loss_law,
     fit_linear,
     fit_varpro,
     law_data,

@@ -49,8 +49,8 @@ def test_a_term_that_pays_is_kept_with_the_pure_law_beside_it():
     # Of forms that these runs do not tell apart the one that fades with size is taken.
     report = report_law(made_runs(depth_term=0.5), name="made", source="a test", n_draws=100)
     assert report.form == "aspect ratio of size"
-    told = {"name": "made", "source": "a test", "n_draws": 100, "form": "depth"}
-    report = report_law(made_runs(depth_term=0.5), **told)
+    runs = made_runs(depth_term=0.5)
+    report = report_law(runs, name="made", source="a test", n_draws=100, form="depth")
     assert report.law.terms["inverse_depth"] == pytest.approx(0.5, rel=0.2)
     pure = report.law.without_terms()
     assert pure.terms == {}

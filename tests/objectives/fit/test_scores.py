@@ -4,11 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from anybudget.objectives.fit.forms import SURELY, choose_form
 from anybudget.objectives.fit.law import fit_varpro
 from anybudget.objectives.fit.runs import LawRuns, law_runs
 from anybudget.objectives.fit.scores import (
-    SURELY,
-    choose_form,
     compare_conventions,
     extrapolate,
     leave_shape_out,
@@ -108,9 +107,10 @@ def test_a_term_is_kept_only_where_it_pays():
     assert (chosen.form, chosen.kappa) == ("none", 1)
     assert {score.form for score in scores} == set(FORMS)
     chosen, scores = choose_form(bowl, fit_varpro(bowl))
-    assert (chosen.form, chosen.kappa) == ("aspect ratio of size", 1)
+    assert (chosen.form, chosen.kappa) == ("aspect ratio", 1)
     best = min(scores, key=lambda score: score.mape)
-    assert scores[0].mape > best.mape + SURELY * scores[0].standard_error
+    assert best.above_best == 0
+    assert scores[0].above_best > SURELY
 
 
 def test_forms_are_judged_on_the_largest_too():

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from anybudget.objectives.fit import solver as law_solver
-from anybudget.objectives.fit.solver import ALPHA, HIGHEST, LawData, Prior, log_residuals, minimise
+from anybudget.objectives.fit.data import HIGHEST, LawData, Prior
+from anybudget.objectives.fit.solver import ALPHA, log_residuals, minimise
 
 TRUTH = np.array([[0.6, -0.5, 0.35, 0.2, 0.37]])
 

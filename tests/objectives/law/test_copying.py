@@ -98,8 +98,8 @@ def test_a_gain_at_the_end_of_those_tried_is_none():
 
 
 def test_it_can_be_switched_off():
-    told = {"name": "made", "source": "a test", "n_draws": 20}
-    report = report_law(make_table(gain=0.1, n_seeds=1), **told, copying=False)
+    table = make_table(gain=0.1, n_seeds=1)
+    report = report_law(table, name="made", source="a test", n_draws=20, copying=False)
     assert report.law.copying is None
 
 

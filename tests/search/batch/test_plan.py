@@ -26,7 +26,7 @@ def plan(tmp_path):
     (tmp_path / "mine.toml").write_text(DEVICE)
     (tmp_path / "typo.toml").write_text(DEVICE.replace("memory_bytes", "memmory_bytes"))
     (tmp_path / "space.toml").write_text("d_model = 256\nd_ff = 1024\n")
-    (tmp_path / "empty.toml").write_text("d_model = 256\nn_layers = 100\n")
+    (tmp_path / "empty.toml").write_text("d_model = 256\nn_heads = 7\n")
 
     def read(text, **options):
         path = tmp_path / "plan.toml"
@@ -126,7 +126,7 @@ MISTAKES = {
     "duplicate row": (
         SEARCH + '[[search]]\nbudget = ["1h", "180m"]\n',
         "line 4: search[1]: `budget`: a search must be asked once, but 180m on tpu-v5e under "
-        "besiroglu-2024 was asked before, in search[0]",
+        "gemstones-2025-cooldown was asked before, in search[0]",
     ),
     "duplicate name": (
         (SEARCH + 'name = "x"\n') * 2,
@@ -151,7 +151,7 @@ MISTAKES = {
     ),
     "empty space": (SEARCH + 'space = "empty.toml"\n', "`space`: space: no architecture is valid"),
     "huge space": (
-        SEARCH + 'set = {batch_size = "1:99", seq_len = "1:99"}\n',
+        SEARCH + 'law = "hoffmann-2022"\nset = {batch_size = "1:99", seq_len = "1:99"}\n',
         "`set`: a space must have at most 500,000,000 architectures",
     ),
     "unknown remat": (

@@ -116,7 +116,7 @@ def test_a_law_that_steps_harm_is_not_served(objective):
 @pytest.mark.parametrize("budget_s", [60.0, 86_400.0])
 @pytest.mark.parametrize("device", ["tpu-v5e-datasheet", "h100-sxm-datasheet"])
 def test_a_part_of_the_default_space(device, budget_s):
-    law = load_law()
+    law = load_law("besiroglu-2024")
     objective = LossAtTime(device=load_device(device), law=law, time_budget_s=budget_s)
     space = load_space(settings=["d_model=128:1024:128"], aspect_ratio=law.aspect_ratio_range)
     [frontier] = find_frontiers(space, [objective])

@@ -159,7 +159,7 @@ def test_progress_counts_every_model_once(small_space, objective):
 
 
 def test_the_default_space_holds_two_million_for_the_default_device():
-    law = load_law()
+    law = load_law("besiroglu-2024")
     objective = LossAtTime(device=load_device(None), law=law, time_budget_s=3 * 3600)
     found = scan(load_space(aspect_ratio=law.aspect_ratio_range), objective)
     assert found.n_valid >= 2_000_000

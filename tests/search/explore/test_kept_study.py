@@ -36,7 +36,7 @@ def reported(arch, objective):
 
 url, n_trials = sys.argv[1:]
 device = load_device("tpu-v5e-datasheet")
-objective = LossAtTime(device=device, law=load_law(), time_budget_s=3600.0)
+objective = LossAtTime(device=device, law=load_law("besiroglu-2024"), time_budget_s=3600.0)
 evaluate = study._evaluate
 def traced(*args):
     study.Candidate.of = reported

@@ -29,7 +29,7 @@ from anybudget.presets.spaces import load_space
 
 storage, sampler, n_trials, seed = sys.argv[1:]
 device = load_device("tpu-v5e-datasheet")
-objective = LossAtTime(device=device, law=load_law(), time_budget_s=3600.0)
+objective = LossAtTime(device=device, law=load_law("besiroglu-2024"), time_budget_s=3600.0)
 explored = explore(
     Question(space=load_space(), objective=objective, seed=int(seed)),
     Exploring(n_trials=int(n_trials), sampler=sampler, storage=storage),

@@ -84,8 +84,10 @@ def test_a_device_of_a_chip_that_is_not_here(compiler, tmp_path):
 def test_the_level_of_estimates_is_less_sure_than_their_fit(compiler, tmp_path):
     path = tmp_path / "v5e.toml"
     calibrate_compiled(path, CHIP, effort=QUICK)
-    objective = LossAtTime(device=load_device(str(path)), law=load_law(), time_budget_s=3600.0)
-    draws = load_draws(objective, str(path))
+    objective = LossAtTime(
+        device=load_device(str(path)), law=load_law("besiroglu-2024"), time_budget_s=3600.0
+    )
+    draws = load_draws(objective, str(path), "besiroglu-2024")
     assert draws
     fitted = np.genfromtxt(path.with_suffix(".draws.csv"), delimiter=",", skip_header=1)
     levels = draws.seconds_per_unit[:, 1] / fitted[:, 1]
