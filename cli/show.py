@@ -42,7 +42,8 @@ def export(
         out: Folder; default: export/TRAINER beside the result.
     """
     from ..search.result import load_result
-    from ..show.export.export import export, export_as_dict, save_export, show_export
+    from ..show.export.export import export, export_as_dict, save_export
+    from ..show.terminal.exported import show_export
 
     exported = export(load_result(result), to, candidate=candidate, seed=seed)
     beside = result if result.is_dir() else result.parent

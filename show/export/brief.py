@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ...objectives.budget import format_budget
@@ -146,6 +147,13 @@ class Export:
     config: dict[str, Any]
     notes: list[str]
     command: str
+
+    def command_in(self, folder: Path) -> str:
+        """The command with its files in a folder."""
+        command = self.command.replace("FOLDER", str(folder))
+        for name in self.files:
+            command = command.replace(name, str(folder / name))
+        return command
 
 
 def commented(brief: Brief, trainer: str, notes: list[str], command: str, body: str) -> str:

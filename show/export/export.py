@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from rich.markup import escape
 
 from ...files.read import did_you_mean
 from ...files.write import write_whole
@@ -56,25 +54,11 @@ def save_export(exported: Export, folder: Path) -> None:
         write_whole(folder / name, text)
 
 
-def show_export(exported: Export, folder: Path) -> Iterator[str]:
-    """What the trainer does otherwise, and how to start it."""
-    yield "What the trainer does otherwise, or wants:"
-    yield from (f"- {note}" for note in exported.notes)
-    yield f"\nStart: {escape(_command(exported, folder))}"
-
-
 def export_as_dict(exported: Export, folder: Path) -> dict[str, Any]:
     """The machine-readable form: where it was written, the settings, notes and command."""
     return {
         "files": [str(folder / name) for name in exported.files],
         "config": exported.config,
         "notes": exported.notes,
-        "command": _command(exported, folder),
+        "command": exported.command_in(folder),
     }
-
-
-def _command(exported: Export, folder: Path) -> str:
-    command = exported.command.replace("FOLDER", str(folder))
-    for name in exported.files:
-        command = command.replace(name, str(folder / name))
-    return command

@@ -63,6 +63,15 @@ def to_maxtext(brief: Brief) -> Export:
         "init_weights_seed": brief.seed,
         "data_shuffle_seed": brief.seed,
     }
+    notes = _notes(brief)
+    body = yaml.safe_dump(config, sort_keys=False)
+    text = commented(brief, "MaxText", notes, COMMAND, body)
+    return Export(files={FILE: text}, config=config, notes=notes, command=COMMAND)
+
+
+def _notes(brief: Brief) -> list[str]:
+    """What MaxText does otherwise, or wants."""
+    arch = brief.arch
     notes = [
         ONE_RATE,
         "matrices begin with a spread of 1/sqrt(fan-in), the query's with less by sqrt(head_dim), "
@@ -75,6 +84,4 @@ def to_maxtext(brief: Brief) -> Export:
         notes.append("tied logits are divided by sqrt(base_emb_dim)")
     if brief.remat == "none":
         notes.append("minimal_with_context keeps all matmuls' outputs, the least MaxText reruns")
-    body = yaml.safe_dump(config, sort_keys=False)
-    text = commented(brief, "MaxText", notes, COMMAND, body)
-    return Export(files={FILE: text}, config=config, notes=notes, command=COMMAND)
+    return notes

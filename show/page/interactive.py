@@ -71,9 +71,8 @@ def _axis(axis: Axis) -> dict[str, Any]:
         "tickcolor": FAINT,
         "automargin": True,
         "type": "log" if axis.log else "linear",
+        "range": [_place(axis, end) for end in axis.span],
     }
-    if axis.span:
-        looks["range"] = [_place(axis, end) for end in axis.span]
     if axis.ticks is not None:
         looks["tickvals"] = [value for value, _ in axis.ticks]
         looks["ticktext"] = [plain(text) for _, text in axis.ticks]
@@ -92,7 +91,7 @@ def _add(layer: Any, figure: go.Figure, picture: Picture) -> None:
 
 @_add.register
 def _(layer: Cells, figure: go.Figure, picture: Picture) -> None:
-    low, high = layer.bar.span or (None, None)
+    low, high = layer.bar.span
     figure.add_heatmap(
         x=layer.x_edges,
         y=layer.y_edges,

@@ -159,11 +159,15 @@ def _step_times(
             if place := _free_place(points, taken, spans):
                 labels.append(
                     Label(
-                        x=place[0], y=place[1], text=f"{level:g} ms", gap=0, side="left",
+                        x=place[0], y=place[1], text=_time(level), gap=0, side="left",
                         colour=SOFT, size=10, boxed=True,
                     )
                 )  # fmt: skip
     yield from labels
+
+
+def _time(ms: float) -> str:
+    return f"{ms:g} ms" if ms < 1000 else f"{ms / 1000:g} s"
 
 
 def _mesh(

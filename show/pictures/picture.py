@@ -23,15 +23,15 @@ class Axis:
     """One axis.
 
     Attributes:
+        span: its ends, the second at the right or on top.
         title: what it measures and the unit.
-        span: its ends, the second at the right or on top; None: around all that is drawn.
         log: whether its steps are equal factors.
         ticks: values and what they say; None: wherever the renderer puts numbers.
         bare: whether it has neither a line nor a grid.
     """
 
+    span: tuple[float, float]
     title: str = ""
-    span: tuple[float, float] | None = None
     log: bool = False
     ticks: Sequence[tuple[float, str]] | None = None
     bare: bool = False

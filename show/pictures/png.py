@@ -102,8 +102,7 @@ def _draw(axes: Axes, picture: Picture) -> None:
         _add(layer, axes, 2 + 0.01 * order)
     # Layers may have moved them.
     for name, axis in (("x", picture.x), ("y", picture.y)):
-        if axis.span:
-            axes.set(**{f"{name}lim": axis.span})
+        axes.set(**{f"{name}lim": axis.span})
 
 
 def _set_axis(axes: Axes, name: str, axis: Axis) -> None:
@@ -127,7 +126,7 @@ def _add(layer: Any, axes: Axes, zorder: float) -> None:
 
 @_add.register
 def _(layer: Cells, axes: Axes, zorder: float) -> None:
-    low, high = layer.bar.span or (np.nanmin(layer.values), np.nanmax(layer.values))
+    low, high = layer.bar.span
     cells = axes.pcolormesh(
         layer.x_edges, layer.y_edges, layer.values, vmin=low, vmax=high,
         cmap=LinearSegmentedColormap.from_list("cells", CELLS), edgecolors="white", linewidth=0.3,
