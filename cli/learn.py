@@ -101,8 +101,9 @@ def fit(
         draws: Bootstrap draws.
         out: Law file, .toml, as `find --law` takes it.
     """
+    from ..files.table import read_runs
     from ..objectives.fit.report import report_law
-    from ..presets.presets import read_runs, save_law
+    from ..presets.laws import KnownLaw, save_law
     from ..show.terminal.law import show_law
 
     if out and (out.suffix != ".toml" or not out.parent.is_dir()):
@@ -121,7 +122,7 @@ def fit(
         seed=seed,
     )
     if out:
-        save_law(out, report.law, report.draws.values if report.draws else None)
+        save_law(out, KnownLaw.of(report))
     if as_json:
         show_json(report.as_dict())
     else:
@@ -130,7 +131,7 @@ def fit(
 
 def devices(*, as_json: Json = False) -> None:
     """List the devices, each with where its numbers come from."""
-    from ..presets.presets import device_names, load_device
+    from ..presets.devices import device_names, load_device
     from ..show.terminal.found import show_devices
 
     rows = [load_device(name) for name in device_names()]
@@ -142,7 +143,7 @@ def devices(*, as_json: Json = False) -> None:
 
 def laws(*, as_json: Json = False) -> None:
     """List the loss laws, each with its convention, range and source."""
-    from ..presets.presets import law_names, load_law
+    from ..presets.laws import law_names, load_law
     from ..show.terminal.found import show_laws
 
     rows = [load_law(name) for name in law_names()]
@@ -155,7 +156,7 @@ def laws(*, as_json: Json = False) -> None:
 def _calibrate_table(
     path: Path, steps: Path, device: str | None, *, basis: str, seed: int
 ) -> Calibration:
-    from ..presets.presets import load_device
+    from ..presets.devices import load_device
     from ..validation.timing.calibrate_table import calibrate_table
 
     if device is None:

@@ -10,8 +10,6 @@ from .output import command, show, show_json, show_written, tell, writable
 
 if TYPE_CHECKING:
     from ..objectives.device import Device
-    from ..objectives.loss_at_time import LossAtTime
-    from ..objectives.uncertainty import Draws
 
 
 def confirm(
@@ -32,15 +30,15 @@ def confirm(
         scale: Share of the result's time budget.
         distributed: One of several processes; see docs/chips.md.
     """
-    from ..presets.presets import load_device
+    from ..presets.devices import known_device
     from ..search.result import load_result
 
     if result is None:
         raise ValueError("confirm takes a result: `find BUDGET --out DIR`, then `confirm DIR`")
     found = load_result(result)
-    device = load_device(trained.device) if trained.device else found.objective.device
+    machine = known_device(trained.device) if trained.device else found.known.device
     folder = out or _beside(result, "confirm")
-    engine = jobs.start(_n_cores_of(device))
+    engine = jobs.start(_n_cores_of(machine.device))
     if engine and distributed:
         raise ValueError("--distributed trains in these processes; leave out --engine")
     is_first = not distributed or _join()
@@ -56,9 +54,8 @@ def confirm(
         n_seeds=trained.seeds,
         corpus=trained.corpus,
         engine=engine,
-        draws=_draws_of_preset(found.objective, trained.device),
         on_progress=tell if is_first else lambda line: None,
-        device=device,
+        device=machine,
         top=trained.top,
         contrast=trained.contrast,
         scale=scale,
@@ -92,6 +89,7 @@ def refine(
         runs: CSV of earlier runs. Repeatable.
         rounds: The most rounds to make.
     """
+    from ..presets.devices import known_device
     from ..search.result import load_result
 
     found = load_result(result)
@@ -106,7 +104,7 @@ def refine(
         folder,
         runs=runs,
         rounds=rounds,
-        device=trained.device,
+        device=known_device(trained.device) if trained.device else None,
         seed=seed,
         command=command(),
         on_progress=tell,
@@ -135,14 +133,6 @@ def _join() -> bool:
 
     join_processes()
     return is_first()
-
-
-def _draws_of_preset(objective: LossAtTime, device: str | None) -> Draws | None:
-    """Draws of a shipped law; a result holds no more of a law than its numbers."""
-    from ..presets.presets import law_names, load_draws
-
-    name = objective.law.name
-    return load_draws(objective, device, name) if name in law_names() else None
 
 
 def _n_cores_of(device: Device) -> int | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import pydantic
 
 from .read import did_you_mean, read_text
@@ -51,6 +53,21 @@ def read_table(
     if not rows:
         raise ValueError(f"{path} has no rows below its header")
     return rows, unused
+
+
+def read_runs(path: Path) -> dict[str, np.ndarray]:
+    """A CSV of training runs, ours or anyone's, as columns by name.
+
+    Raises:
+        ValueError: the file cannot be read, or is not a table.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(io.StringIO(read_text(path)), comment="#")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{path} is not a CSV of runs: {error}") from None
+    return {name: table[name].to_numpy() for name in table.columns}
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

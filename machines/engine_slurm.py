@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import submitit
 
+from ..files.write import write_whole
 from .job import MAX_RETRIES, Job, perform
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class _Queue:
         for job, handle in zip(jobs, handles, strict=True):
             self._handles[handle.job_id] = handle
             if self._is_slurm:
-                job.file(self._folder, "slurm").write_text(handle.job_id)
+                write_whole(job.file(self._folder, "slurm"), handle.job_id)
         return {job: handle.job_id for job, handle in zip(jobs, handles, strict=True)}
 
     def alive(self) -> set[str]:

@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files.write import written_whole
+from ..files.write import write_whole
 from . import machine
 from .host import keep_freed_memory, lease_cores
 
@@ -126,7 +126,7 @@ def perform(
     Returns:
         The result's document, which is in the folder too: `value`, or `error` with one line.
     """
-    job.file(folder, "job.json").write_text(job.text, encoding="utf-8")
+    write_whole(job.file(folder, "job.json"), job.text)
     ended = ""
     for _ in range(1 + MAX_RETRIES):
         code = _run(job, folder, {**os.environ, **job.environment, **(environment or {})}, on_start)
@@ -192,8 +192,7 @@ def _answer(job: Job) -> dict[str, Any]:
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
-    with written_whole(path) as partial:
-        partial.write_text(json.dumps(document) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(document) + "\n")
 
 
 def _end_with_the_driver() -> None:

@@ -8,6 +8,7 @@ each candidate alone and is drawn apart for each.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -36,6 +37,8 @@ COMPILER_SPREAD = 0.1
 # other matmuls, on all shapes alike: an assumption. Kernels reach half to three quarters of a
 # chip's peak (Dao 2023, arXiv:2307.08691, section 4).
 KERNEL_SPREAD = 0.3
+# Standard deviations from the middle to the end of a 95% interval.
+NORMAL_95 = 1.96
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,6 +88,56 @@ def compiled_draws(seconds_per_unit: np.ndarray, *, seed: int = 0) -> np.ndarray
     """
     levels = np.random.default_rng(seed).normal(0, COMPILER_SPREAD, (len(seconds_per_unit), 1))
     return seconds_per_unit * np.exp(levels)
+
+
+def joint_draws(
+    objective: LossAtTime, laws: np.ndarray | None, seconds_per_unit: np.ndarray | None
+) -> Draws | None:
+    """What is not known of an objective, from the draws of its law and of its device.
+
+    A device from its datasheet has none, and stated assumptions instead (`datasheet_draws`); one
+    that was fitted and has none is taken at its word, but for its scatter.
+
+    Args:
+        objective: whose law and device they are of.
+        laws: all of `LossLaw.numbers` in each draw, (draws, numbers).
+        seconds_per_unit: of each feature of the step-time model, (draws, features).
+
+    Returns:
+        The draws; None where the law has none, for then nothing can be said.
+
+    Raises:
+        ValueError: the device's scatter makes no sense.
+    """
+    if laws is None:
+        return None
+    device = objective.device
+    if device.basis == "datasheet":
+        seconds, time_residual = datasheet_draws(device), DATASHEET_RESIDUAL
+    else:
+        own = np.array([list(device.step_time_model.seconds_per_unit.values())])
+        seconds = own if seconds_per_unit is None else seconds_per_unit
+        if device.basis == "compiled":
+            seconds = compiled_draws(seconds)
+        time_residual = _scatter(device)
+    return Draws(
+        laws=laws,
+        law_residual=objective.law.residual_std,
+        seconds_per_unit=seconds,
+        time_residual=time_residual,
+    )
+
+
+def _scatter(device: Device) -> float:
+    """Relative standard deviation of a shape's step time about a calibrated model."""
+    match device.calibration.get("actual_over_predicted_95", (1.0, 1.0)):
+        case [float(low), float(high)] if 0 < low <= high < math.inf:
+            return math.log(high / low) / (2 * NORMAL_95)
+        case other:
+            raise ValueError(
+                f"device {device.name!r}: `actual_over_predicted_95` must be two numbers, "
+                f"0 < low <= high, but got {other!r}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,9 @@ from ..objectives.budget import format_budget, parse_budget
 from ..objectives.device import Device
 from ..objectives.loss_at_time import Attention, LossAtTime, Remat
 from ..objectives.uncertainty import Draws
-from ..presets.presets import default_law, load_device, load_draws, load_law
+from ..presets.devices import known_device
+from ..presets.known import Known
+from ..presets.laws import default_law, known_law
 from ..presets.spaces import ANY_ASPECT_RATIO, default_space, evidence, load_space, still_held
 from ..space.architecture import Architecture
 from ..space.search_space import SearchSpace
@@ -71,6 +73,7 @@ class Question:
         space: where to look.
         objective: what to minimise.
         draws: of law and step time; None where nothing is known of them.
+        known: the law and the device that the draws are of, to be kept with the answer.
         seed: of all randomness.
         warnings: what a reader must know before any answer.
         words: as it was put; empty where a program put it together.
@@ -82,6 +85,7 @@ class Question:
     space: SearchSpace
     objective: LossAtTime
     draws: Draws | None = None
+    known: Known | None = dataclasses.field(default=None, compare=False)
     seed: int = 0
     warnings: tuple[str, ...] = dataclasses.field(default=(), compare=False)
     words: Words = dataclasses.field(default=Words(), compare=False)
@@ -130,8 +134,8 @@ class QuestionMaker:
     def __init__(self, folder: Path = Path()) -> None:
         """Relative paths start at the folder."""
         self._folder = folder
-        self._device = functools.cache(load_device)
-        self._law = functools.cache(load_law)
+        self._device = functools.cache(known_device)
+        self._law = functools.cache(known_law)
         self._space = functools.cache(load_space)
 
     def __call__(
@@ -152,16 +156,17 @@ class QuestionMaker:
             ValueError: one of the words makes no sense.
         """
         with blame("device"):
-            device_name = self._path(words.device)
-            device = self._device(device_name)
+            machine = self._device(self._path(words.device))
             if words.price is not None:
-                device = dataclasses.replace(device, price_per_hour_usd=words.price)
+                priced = dataclasses.replace(machine.device, price_per_hour_usd=words.price)
+                machine = dataclasses.replace(machine, device=priced)
+            device = machine.device
         with blame("law"):
-            law_name = self._path(words.law) or default_law(device)
-            law = self._law(law_name)
+            law = self._law(self._path(words.law) or default_law(device))
+        known = Known(law=law, device=machine)
         with blame("budget"):
             time_budget_s = parse_budget(words.budget)
-            objective = LossAtTime(device=device, law=law, time_budget_s=time_budget_s)
+            objective = LossAtTime(device=device, law=law.law, time_budget_s=time_budget_s)
         for name in AS_THEY_STAND:
             with blame(name):
                 objective = dataclasses.replace(objective, **{name: getattr(words, name)})
@@ -170,14 +175,14 @@ class QuestionMaker:
         # What is set on a space is the likelier to be wrong.
         with blame("set" if words.settings else "space"):
             space = SearchSpace.only(arch) if arch else self._space_of(words, objective)
-        # Files of draws lie beside the law's and the device's.
-        with blame("law"):
-            draws = load_draws(objective, device_name, law_name)
+        with blame("device"):
+            draws = known.draws(objective)
         with blame("chips"):
             return Question(
                 space=space,
                 objective=objective,
                 draws=draws,
+                known=known,
                 seed=words.seed,
                 warnings=(
                     *_of_the_device(device, words.device),

@@ -8,11 +8,18 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..files.read import build, read_text
 from ..objectives.loss_at_time import LossAtTime
+from ..presets.devices import KnownDevice
+from ..presets.drawn import read_draws
+from ..presets.known import Known, shipped
+from ..presets.laws import KnownLaw
 from ..space.architecture import ADDED, BOOL_FIELDS, FIELDS, Architecture
 from ..space.search_space import SearchSpace
 from .candidate import Candidate
+from .record import DRAWS_FILES
 
 FILE_NAME = "result.json"
 
@@ -25,11 +32,23 @@ class Result:
         space: what was searched.
         objective: what was minimised.
         candidates: the best distinct architectures, best first.
+        law_draws: that the answer was judged by, as in `KnownLaw`.
+        device_draws: likewise, as in `KnownDevice`.
     """
 
     space: SearchSpace
     objective: LossAtTime
     candidates: list[Candidate]
+    law_draws: np.ndarray | None = None
+    device_draws: np.ndarray | None = None
+
+    @property
+    def known(self) -> Known:
+        """Its law and its device with their draws."""
+        return Known(
+            law=KnownLaw(law=self.objective.law, draws=self.law_draws),
+            device=KnownDevice(device=self.objective.device, draws=self.device_draws),
+        )
 
 
 def load_result(path: Path) -> Result:
@@ -50,13 +69,35 @@ def load_result(path: Path) -> Result:
     rows = _get(data, "candidates", list, str(path))
     if not rows:
         raise ValueError(f"{path}: `candidates` must not be empty")
+    known = _known(data, objective, path.parent)
     return Result(
         space=space,
         objective=objective,
+        law_draws=known.law.draws,
+        device_draws=known.device.draws,
         candidates=[
             candidate_of(row, space, objective, f"{path}: candidates[{i}]")
             for i, row in enumerate(rows)
         ],
+    )
+
+
+def _known(data: dict[str, Any], objective: LossAtTime, folder: Path) -> Known:
+    """Law and device with the draws that lie in the result's folder.
+
+    A result that was printed, or is older, names none: then what is shipped under their names.
+    """
+    if "draws" not in data:
+        return shipped(objective)
+    named = _get(data, "draws", dict, str(folder / FILE_NAME))
+    law, device = KnownLaw(law=objective.law), KnownDevice(device=objective.device)
+    law_draws, device_draws = (
+        read_draws(folder / file, named.get(kind), one.names, one.fingerprint)
+        for (kind, file), one in zip(DRAWS_FILES.items(), (law, device), strict=True)
+    )
+    return Known(
+        law=dataclasses.replace(law, draws=law_draws),
+        device=dataclasses.replace(device, draws=device_draws),
     )
 
 

@@ -64,7 +64,8 @@ from anybudget.objectives.flags import FEW_STEPS
 from anybudget.objectives.law.copying import able
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.uncertainty import Draws, rank
-from anybudget.presets.presets import load_device, load_draws, load_law
+from anybudget.presets.known import Known, known
+from anybudget.presets.laws import load_law
 from anybudget.presets.spaces import load_space
 from anybudget.search.candidate import Candidate
 from anybudget.search.find import find
@@ -98,12 +99,12 @@ BETWEEN_TOKENS, FAR_BELOW = (2.5e6, 4.8e6), 0.025
 
 
 def entries_for(
-    objective: LossAtTime, device: str, law: str, space_name: str, earlier: list[Run]
+    objective: LossAtTime, rests_on: Known, space_name: str, earlier: list[Run]
 ) -> list[Entry]:
     """The winner, some tied with it, the rules' models, those trained earlier, and contrast."""
     space = load_space(space_name, aspect_ratio=objective.law.aspect_ratio_range)
     found = find(
-        Question(space=space, objective=objective, draws=load_draws(objective, device, law)),
+        Question(space=space, objective=objective, draws=rests_on.draws(objective)),
         top=300,
     )
     standings = found.standings or []
@@ -218,7 +219,8 @@ def main() -> None:
     if options.figure:
         draw()
         return
-    text, device, law = tokens_of("python"), load_device(options.device), load_law(options.law)
+    text, rests_on = tokens_of("python"), known(options.device, options.law)
+    device, law = rests_on.device.device, rests_on.law.law
     of_space = "" if options.space == "cpu" else f"-{Path(options.space).stem}"
     of_law = "" if options.law == "python-source" else f"-{Path(options.law).stem}"
     kind = of_space or of_law
@@ -229,8 +231,7 @@ def main() -> None:
     entries = {}
     for name, objective in objectives.items():
         before = [] if of_space else runs_before(name.removesuffix(kind), Path(options.law).stem)
-        names = options.device, options.law, options.space
-        entries[name] = entries_for(objective, *names, before)
+        entries[name] = entries_for(objective, rests_on, options.space, before)
     step_times = FOLDER / f"step_times{of_space}.csv"
     if options.step_times:
         candidates = [entry.candidate for some in entries.values() for entry in some]
@@ -253,9 +254,8 @@ def main() -> None:
         ]
         table = pd.DataFrame([model.as_dict() for model in models])
         table.to_csv(FOLDER / name / MODELS_FILE, index=False, float_format="%.6g")
-        draws = load_draws(objective, options.device, options.law)
         losses = {model.candidate.arch: model.losses for model in models}
-        held = intervals_hold(objective, losses, draws)
+        held = intervals_hold(objective, losses, rests_on.draws(objective))
         keep(row_of(name, compare(models), held and held[0]))
     draw()
 
@@ -277,11 +277,12 @@ def judge_laws(budgets: list[str], names: list[str], device: str) -> None:
         for name in names:
             path = FOLDER / f"{name}.toml"
             where = str(path) if path.exists() else name
-            law = load_law(where)
+            rests_on = known(device, where)
+            law = rests_on.law.law
             objective = LossAtTime(
-                device=load_device(device), law=law, time_budget_s=parse_budget(budget)
+                device=rests_on.device.device, law=law, time_budget_s=parse_budget(budget)
             )
-            held = intervals_hold(objective, losses, load_draws(objective, device, where))
+            held = intervals_hold(objective, losses, rests_on.draws(objective))
             error = (
                 np.array([law.loss(run.n_params, run.n_tokens, vars(run)) for run in runs])
                 / measured

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from anybudget.objectives.law.loss_law import LossLaw
-from anybudget.presets.presets import load_law
+from anybudget.presets.laws import load_law
 
 HERE = Path(__file__).parent
 ACCENT, SECOND = "#c2410c", "#1d4ed8"

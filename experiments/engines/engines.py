@@ -33,7 +33,8 @@ from anybudget.machines.engines import Engine
 from anybudget.machines.host import use_cores
 from anybudget.machines.job import Job
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.presets.presets import load_device, load_law
+from anybudget.presets.devices import load_device
+from anybudget.presets.laws import load_law
 from anybudget.presets.spaces import load_space
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find

@@ -39,7 +39,7 @@ from anybudget.objectives.fit.runs import law_runs
 from anybudget.objectives.fit.step_time import Steps, fit_step_time
 from anybudget.objectives.law.loss_law import LossLaw
 from anybudget.objectives.law.terms import FORMS
-from anybudget.presets.presets import load_law, save_law
+from anybudget.presets.laws import KnownLaw, load_law, save_law
 from anybudget.space.architecture import FIELDS, Architecture
 
 OUT = Path(__file__).with_suffix(".csv")
@@ -292,7 +292,7 @@ def write_preset(rows: pd.DataFrame, name: str, words: str) -> None:
         source=SOURCE.format(words),
         pure=tuple(pure.values[number] for number in ("E", "A", "B", "alpha", "beta")),
     )
-    save_law(LAWS / f"{name}.toml", law, bootstrap_law(runs, fit).values)
+    save_law(LAWS / f"{name}.toml", KnownLaw(law=law, draws=bootstrap_law(runs, fit).values))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from pydantic import AwareDatetime, PositiveFloat
 from anybudget.experiments.tpu_compile.tpu_compile import EQUAL
 from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step
 from anybudget.objectives.fit.step_time import compare_step_times, variance_explained_alone
-from anybudget.presets.presets import load_device
+from anybudget.presets.devices import load_device
 from anybudget.show.pictures.style import ACCENT, SECOND, STYLE
 from anybudget.space.architecture import Architecture
 from anybudget.validation.backend import machine_name

@@ -26,7 +26,7 @@ from anybudget.objectives.fit.runs import law_runs
 from anybudget.objectives.fit.step_time import Steps, draw_coefficients, fit_step_time
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.uncertainty import Draws, rank
-from anybudget.presets.presets import load_law
+from anybudget.presets.laws import load_law
 from anybudget.space.architecture import Architecture
 
 CSV = Path(__file__).with_suffix(".csv")

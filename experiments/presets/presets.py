@@ -10,21 +10,29 @@ within 1.5% (1.3%).
 Writes cpu-core.toml and h100-sxm-measured.toml in presets/devices/measured from what `calibrate`
 left in cpu_core/ and h100/, tpu-*.toml in compiled/ from what `calibrate --topology` left in
 tpu_compile/, and presets/laws/python-source.toml, fitted to the runs of `loss_law.py`; their draws
-go beside them.
+go beside them. `presets.py FILE.toml ...` lets files and draws that are edited by hand, or older
+than the fingerprints that they bear, name each other again.
 """
 
 from __future__ import annotations
 
-import shutil
+import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import tomli_w
 
-from anybudget.files.read import read_toml
+from anybudget.files.read import build, read_toml
+from anybudget.files.write import write_together
+from anybudget.objectives.device import Device
 from anybudget.objectives.fit.report import report_law
-from anybudget.presets.presets import load_device, save_law
+from anybudget.objectives.law.loss_law import LossLaw
+from anybudget.presets.devices import KnownDevice, known_device, load_device, save_device
+from anybudget.presets.drawn import Reference, draws_path, draws_text
+from anybudget.presets.laws import KnownLaw, save_law
 
 EXPERIMENTS = Path(__file__).parents[1]
 CPU, GPU = (EXPERIMENTS / name / "device.toml" for name in ("cpu_core", "h100"))
@@ -35,51 +43,70 @@ PRESETS = EXPERIMENTS.parent / "presets"
 MEMORY_BYTES = 16e9
 
 
-def ship_cpu() -> dict[str, Any]:
+def ship_cpu() -> Device:
     """One core, as it was calibrated."""
-    device = read_toml(CPU)
-    device |= {
+    changes = {
         "name": "cpu-core",
         "memory_bytes": MEMORY_BYTES,
         "source": (
-            f"one core of an {measured(device)}, rows in experiments/cpu_core; memory: our "
+            f"one core of an {measured(CPU)}, rows in experiments/cpu_core; memory: our "
             "assumption of what a laptop can spare"
         ),
     }
-    return ship(device, CPU)
+    return ship(changes, CPU)
 
 
-def ship_gpu() -> dict[str, Any]:
+def ship_gpu() -> Device:
     """One H100, as it was calibrated, with the links of its datasheet."""
-    device = read_toml(GPU)
-    device |= {
+    changes = {
         "name": "h100-sxm-measured",
         "interconnect_bytes_per_s": load_device("h100-sxm-datasheet").interconnect_bytes_per_s,
         "source": (
-            f"one {measured(device)}, rows in experiments/h100; memory: what JAX takes of 80 GB "
+            f"one {measured(GPU)}, rows in experiments/h100; memory: what JAX takes of 80 GB "
             "unless told otherwise; NVLink: NVIDIA H100 SXM datasheet, 900 GB/s both ways"
         ),
     }
-    return ship(device, GPU)
+    return ship(changes, GPU)
 
 
-def measured(device: dict[str, Any]) -> str:
+def measured(path: Path) -> str:
     """On which machine, and when."""
-    machine, date = device["calibration"]["machine"], device["calibration"]["date"][:10]
+    facts = known_device(str(path)).device.calibration
+    machine, date = facts["machine"], facts["date"][:10]
     return f"{machine}, measured {date} by anybudget calibrate"
 
 
-def ship_tpus() -> list[dict[str, Any]]:
+def ship_tpus() -> list[Device]:
     """Every chip that was calibrated by its compiler."""
-    return [ship(read_toml(path), path) for path in sorted(COMPILED.glob("v*.toml"))]
+    return [ship({}, path) for path in sorted(COMPILED.glob("v*.toml"))]
 
 
-def ship(device: dict[str, Any], calibrated: Path) -> dict[str, Any]:
-    """Write a device as a preset, and copy its draws from beside the calibrated file."""
-    path = PRESETS / "devices" / device["basis"] / f"{device['name']}.toml"
-    path.write_text(tomli_w.dumps(device), encoding="utf-8")
-    shutil.copy(calibrated.with_suffix(".draws.csv"), path.with_suffix(".draws.csv"))
+def ship(changes: dict[str, Any], calibrated: Path) -> Device:
+    """Write a calibrated device as a preset, with its draws."""
+    known = known_device(str(calibrated))
+    device = dataclasses.replace(known.device, **changes)
+    path = PRESETS / "devices" / device.basis / f"{device.name}.toml"
+    save_device(path, dataclasses.replace(known, device=device))
     return device
+
+
+def pair(path: Path) -> None:
+    """Let a law or device and the draws beside it name each other, whichever they are."""
+    beside = draws_path(path)
+    lines = [line for line in beside.read_text().splitlines() if not line.startswith("#")]
+    fields = read_toml(path)
+    fields.pop("draws", None)
+    draws = np.array([[float(cell) for cell in line.split(",")] for line in lines[1:]])
+    known = (
+        KnownLaw(law=build(LossLaw, fields, str(path)), draws=draws)
+        if "alpha" in fields
+        else KnownDevice(device=build(Device, fields, str(path)), draws=draws)
+    )
+    assert lines[0] == ",".join(known.names), path
+    text = draws_text(draws, known.names, known.fingerprint)
+    kept = path.read_text().partition("\n[draws]\n")[0].rstrip("\n")
+    named = tomli_w.dumps({"draws": dataclasses.asdict(Reference.of(text))})
+    write_together({beside: text, path: f"{kept}\n\n{named}"})
 
 
 def ship_law() -> None:
@@ -96,12 +123,21 @@ def ship_law() -> None:
         huber_delta=0,
     )
     assert report.draws is not None
-    save_law(PRESETS / "laws" / "python-source.toml", report.law, report.draws.values)
+    save_law(PRESETS / "laws" / "python-source.toml", KnownLaw.of(report))
     print(f"{report.law.formula}, further terms: {report.form}; {report.fit.values}")
     print(report.scores)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Ship all, or pair the files that are named."""
+    if paths := sys.argv[1:]:
+        for path in paths:
+            pair(Path(path))
+        return
     for device in (ship_cpu(), ship_gpu(), *ship_tpus()):
-        print(device["name"], device["calibration"]["heldout"])
+        print(device.name, device.calibration["heldout"])
     ship_law()
+
+
+if __name__ == "__main__":
+    main()

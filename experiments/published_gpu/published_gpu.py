@@ -37,8 +37,8 @@ import numpy as np
 import pandas as pd
 
 from anybudget.objectives.fit.step_time import StepTimeFit
-from anybudget.presets.presets import HERE as PRESETS
-from anybudget.presets.presets import load_device
+from anybudget.presets.devices import load_device
+from anybudget.presets.named import HERE as PRESETS
 from anybudget.validation.timing.calibrate_table import calibrate_table
 
 SCORES = Path(__file__).with_name("scores.csv")

@@ -37,7 +37,7 @@ from pydantic import HttpUrl, PositiveFloat, PositiveInt
 
 from anybudget.objectives.cost.counts import flops_per_step
 from anybudget.objectives.cost.remat import FULL_HEADS, remat_code
-from anybudget.presets.presets import load_device
+from anybudget.presets.devices import load_device
 from anybudget.validation.runs import ArchitectureRow, read_rows
 from anybudget.validation.training.model import Remat
 

@@ -13,7 +13,8 @@ import pandas as pd
 
 from anybudget.objectives.budget import parse_budget
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.presets.presets import load_device, load_law
+from anybudget.presets.devices import load_device
+from anybudget.presets.laws import load_law
 from anybudget.presets.spaces import load_space
 from anybudget.search.certify.scan import scan
 from anybudget.search.explore.study import Exploring, explore

@@ -27,7 +27,8 @@ import pandas as pd
 from scipy.optimize import differential_evolution
 
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.presets.presets import load_device, load_law
+from anybudget.presets.devices import load_device
+from anybudget.presets.laws import load_law
 from anybudget.presets.spaces import load_space
 from anybudget.search.candidate import Candidate
 from anybudget.search.certify.scan import scan

@@ -25,7 +25,8 @@ import pandas as pd
 from anybudget.experiments.shared.postgres_server import running
 from anybudget.experiments.storage.many_workers import proxy
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.presets.presets import load_device, load_law
+from anybudget.presets.devices import load_device
+from anybudget.presets.laws import load_law
 from anybudget.presets.spaces import load_space
 from anybudget.search.candidate import Candidate
 from anybudget.search.explore.kept_study import native_distributions

@@ -39,7 +39,8 @@ from anybudget.experiments.loss_law.loss_law import LEVELS, TEXT, heads_of, toke
 from anybudget.experiments.shared.fixed_time import entry_list, train_entries
 from anybudget.objectives.budget import parse_budget
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.presets.presets import load_device, load_law
+from anybudget.presets.devices import load_device
+from anybudget.presets.laws import load_law
 from anybudget.search.candidate import Candidate
 from anybudget.show.pictures.style import ACCENT, SECOND, STYLE
 from anybudget.space.architecture import Architecture

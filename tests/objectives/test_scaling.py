@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from anybudget.objectives.scaling import fit_power_law, theoretical_exponents
-from anybudget.presets.presets import load_law
+from anybudget.presets.laws import load_law
 
 
 def test_points_on_a_power_law_give_it_back():

@@ -14,7 +14,8 @@ from anybudget.objectives.uncertainty import (
     rank,
     stacked,
 )
-from anybudget.presets.presets import load_device, load_law
+from anybudget.presets.devices import load_device
+from anybudget.presets.laws import load_law
 from anybudget.space.architecture import Architecture
 
 LAW = load_law("besiroglu-2024")

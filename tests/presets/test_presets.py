@@ -4,15 +4,11 @@ import dataclasses
 
 import pytest
 
+from anybudget.files.places import calibrated_device_path
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.presets.presets import (
-    calibrated_device_path,
-    device_names,
-    law_names,
-    load_device,
-    load_draws,
-    load_law,
-)
+from anybudget.presets.devices import device_names, load_device
+from anybudget.presets.known import known
+from anybudget.presets.laws import law_names, load_law
 
 DEVICE = """
 name = "mine"
@@ -120,7 +116,7 @@ def test_published_devices_err_little_on_shapes_left_out_and_have_draws(name, mo
     objective = LossAtTime(
         device=device, law=load_law("besiroglu-2024"), time_budget_s=60.0, attention="fused"
     )
-    draws = load_draws(objective, name, "besiroglu-2024")
+    draws = known(name, "besiroglu-2024").draws(objective)
     assert draws is not None
     assert draws.seconds_per_unit.shape == (200, len(model.features))
 
@@ -199,4 +195,4 @@ def test_a_calibration_that_was_edited_into_nonsense(scatter):
     device = dataclasses.replace(device, calibration={"actual_over_predicted_95": scatter})
     objective = LossAtTime(device=device, law=load_law("besiroglu-2024"), time_budget_s=60.0)
     with pytest.raises(ValueError, match="`actual_over_predicted_95` must be two numbers, 0 < low"):
-        load_draws(objective, "h100-sxm-measured", "besiroglu-2024")
+        known("h100-sxm-measured", "besiroglu-2024").draws(objective)

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from anybudget.presets.presets import CPU_LAW, DEFAULT_DEVICE, DEFAULT_LAW, load_device, load_law
+from anybudget.presets.devices import DEFAULT_DEVICE, load_device
+from anybudget.presets.laws import CPU_LAW, DEFAULT_LAW, load_law
 from anybudget.presets.spaces import ANY_ASPECT_RATIO, evidence, load_space
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find

@@ -14,9 +14,10 @@ from typing import Any
 
 from ...machines.engines import Engine
 from ...objectives.fit.step_time import compare_step_times, draw_coefficients
+from ...presets.devices import KnownDevice, save_device
 from ...space.architecture import Architecture
 from ..runs import append_row, read_rows
-from ..timing.calibrate import Calibration, Report, in_order, judgement, rows_path_of, write_device
+from ..timing.calibrate import Calibration, Report, in_order, judgement, rows_path_of
 from ..timing.step_design import ACCELERATOR_SCALE, Effort, Limits, choose_architectures
 from ..training.model import Execution
 from .compiled import compile_for, require_compiler
@@ -104,7 +105,8 @@ def calibrate_compiled(
             **judgement(steps, fits),
         },
     )
-    write_device(path, device, draw_coefficients(steps, fits[0].model, seed=seed))
+    draws = draw_coefficients(steps, fits[0].model, seed=seed)
+    save_device(path, KnownDevice(device=device, draws=draws))
     return Calibration(device=device, fits=fits, n_new=len(missing))
 
 

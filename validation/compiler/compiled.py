@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+from ...files.write import write_whole
 from ...objectives.cost.communication import collective_bytes, step_time_s
 from ...objectives.cost.counts import flops_by_part, memcpys_by_part, total
 from ...objectives.cost.memory import memory_bytes, squeezed_bytes
@@ -255,7 +256,7 @@ class UnfinishedError(Exception):
     def write(self, folder: Path) -> None:
         """The plan as the compiler's process would have written it."""
         answer = {"status": "planned", "memory_bytes": self.memory_bytes}
-        (folder / ANSWER).write_text(json.dumps(answer), encoding="utf-8")
+        write_whole(folder / ANSWER, json.dumps(answer))
         (folder / PROGRAM).write_bytes(self.program)
 
 

@@ -27,6 +27,7 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
+from ...files.write import write_whole
 from ...objectives.recipe import Recipe
 from ...space.architecture import Architecture
 from ..training.model import Execution
@@ -107,7 +108,7 @@ def out_of_memory(message: str) -> dict[str, Any]:
 def main(request: str, folder: str) -> None:
     """Write the answer beside the program."""
     answer = compile_step(json.loads(request), Path(folder))
-    (Path(folder) / ANSWER).write_text(json.dumps(answer), encoding="utf-8")
+    write_whole(Path(folder) / ANSWER, json.dumps(answer))
     os._exit(0)  # a plan's compiler is still at work
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...files.read import did_you_mean
 from ...objectives.device import Device
-from ...presets.presets import load_device
+from ...presets.devices import load_device
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

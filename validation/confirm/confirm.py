@@ -15,6 +15,8 @@ from ...files.write import write_whole
 from ...machines.engines import Engine
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.uncertainty import Draws, rank
+from ...presets.devices import KnownDevice
+from ...presets.known import Known
 from ...search.result import Result
 from ...validation.backend import check_chips, check_kind, machine_name, machine_warning
 from ..training.batches import batch, heldout_batches
@@ -123,7 +125,7 @@ def confirm(
     cache_dir: Path | None = None,
     train_one: Train = train,
     engine: Engine | None = None,
-    draws: Draws | None = None,
+    device: KnownDevice | None = None,
     on_progress: Callable[[str], None] = lambda line: None,
     **choice: Any,
 ) -> Confirmation:
@@ -137,7 +139,7 @@ def confirm(
         cache_dir: where tokens are kept.
         train_one: what trains; for an engine, at the top level of a file.
         engine: where a fresh process trains each; in this process when left out.
-        draws: of the objective's law and device, for the chances before training.
+        device: to predict for; the result's when left out.
         on_progress: called with a line before anything that takes time.
         **choice: see `choose`.
 
@@ -147,16 +149,18 @@ def confirm(
     """
     if n_seeds < 1:
         raise ValueError(f"`seeds` must be at least 1, but got {n_seeds}")
-    objective, entries = choose(result, **choice)
+    known = Known(law=result.known.law, device=device or result.known.device)
+    objective, entries = choose(result, device=known.device.device, **choice)
+    draws = known.draws(objective)
     if objective.fused:
         _check_kernel(objective, entries)
-    device = objective.device
+    machine = objective.device
     machines = set()
     if engine is None:
-        check_kind(device.name, device.kind)
+        check_kind(machine.name, machine.kind)
         check_chips(objective.n_chips)
-        machines.add(machine_name(device.kind))
-        if warning := machine_warning(device):
+        machines.add(machine_name(machine.kind))
+        if warning := machine_warning(machine):
             on_progress(f"warning: {warning}")
     read = {"name_or_path": _absolute(corpus), "max_bytes": bytes_to_read(entries)}
     on_progress(f"preparing {corpus}, at most {read['max_bytes'] / 1e6:,.0f} MB of it")

@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from ...files.table import read_runs
 from ...files.write import write_whole
 from ...objectives.fit.report import report_law
 from ...objectives.law.loss_law import LossLaw
-from ...presets.presets import load_draws, load_law, read_runs, save_law
+from ...presets.devices import KnownDevice
+from ...presets.known import Known
+from ...presets.laws import KnownLaw, known_law, save_law
 from ...search.find import Found, find
 from ...search.question import Question
 from ...search.record import write_record
@@ -68,7 +71,7 @@ def refine(
     *,
     runs: Iterable[Path] = (),
     rounds: int = 3,
-    device: str | None = None,
+    device: KnownDevice | None = None,
     seed: int = 0,
     command: str = "",
     on_progress: Callable[[str], None] = lambda line: None,
@@ -85,7 +88,7 @@ def refine(
         folder: where the rounds are, or will be.
         runs: CSVs of earlier runs to fit on besides, of the same text and vocabulary.
         rounds: the most to make.
-        device: the file of the result's device, for the draws beside it; None: this machine's.
+        device: to predict and search for; the result's when left out.
         seed: of search, bootstrap and choice of contrast.
         command: the command line, for the records.
         on_progress: called with a line before anything that takes time.
@@ -98,12 +101,18 @@ def refine(
     if rounds < 1:
         raise ValueError(f"`rounds` must be at least 1, but got {rounds}")
     tables, done = [read_runs(path) for path in runs], []
+    device = device or result.known.device
     for number in range(1, rounds + 1):
         here = folder / f"round-{number}"
         (here / CONFIRM_FOLDER).mkdir(parents=True, exist_ok=True)
         on_progress(f"round {number}: training")
         confirmation = confirm(
-            result, here / CONFIRM_FOLDER, seed=seed, on_progress=on_progress, **training
+            result,
+            here / CONFIRM_FOLDER,
+            device=device,
+            seed=seed,
+            on_progress=on_progress,
+            **training,
         )
         confirmation.save(here / CONFIRM_FOLDER, command=command)
         tables.append(read_runs(here / CONFIRM_FOLDER / RUNS_FILE))
@@ -137,17 +146,20 @@ def _search_again(
     runs: dict[str, np.ndarray],
     folder: Path,
     *,
-    device: str | None,
+    device: KnownDevice,
     seed: int,
     command: str,
 ) -> Found:
     """Refit the law, keep it in the folder, and answer the result's question under it."""
     report = report_law(runs, name=folder.name, source=f"anybudget refine, {folder.name}")
     path = folder / LAW_FILE
-    save_law(path, report.law, report.draws.values if report.draws else None)
-    objective = dataclasses.replace(result.objective, law=load_law(str(path)))
-    draws = load_draws(objective, device, str(path))
-    found = find(Question(space=result.space, objective=objective, draws=draws, seed=seed))
+    save_law(path, KnownLaw.of(report))
+    known = Known(law=known_law(str(path)), device=device)
+    objective = dataclasses.replace(result.objective, law=known.law.law, device=known.device.device)
+    draws = known.draws(objective)
+    found = find(
+        Question(space=result.space, objective=objective, draws=draws, known=known, seed=seed)
+    )
     write_record(found, folder, command=command, seed=seed)
     return found
 

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import tomli_w
 
-from ...files.write import written_whole
 from ...machines.engines import Engine
 from ...objectives.device import Device
 from ...objectives.fit.step_time import (
@@ -27,6 +25,7 @@ from ...objectives.fit.step_time import (
     implied_rates,
     variance_explained_alone,
 )
+from ...presets.devices import KnownDevice, save_device
 from ...space.architecture import Architecture
 from ..runs import ArchitectureRow, append_row, read_rows
 from .step_design import ACCELERATOR_SCALE, DEFAULT, Effort, Limits, choose_architectures
@@ -159,7 +158,8 @@ def calibrate(
     steps = steps_of(rows)
     fits = compare_step_times(steps)
     device = _device(rows, steps, fits, here, rows_path.name)
-    write_device(path, device, draw_coefficients(steps, fits[0].model, seed=seed))
+    draws = draw_coefficients(steps, fits[0].model, seed=seed)
+    save_device(path, KnownDevice(device=device, draws=draws))
     n_new = len(rows) - n_earlier
     side_by_side = bool(n_new and engine and engine.shares_a_cpu)
     return Calibration(device=device, fits=fits, n_new=n_new, side_by_side=side_by_side)
@@ -273,16 +273,6 @@ def judgement(steps: Steps, fits: list[StepTimeFit]) -> dict[str, Any]:
         "variance_explained_alone": variance_explained_alone(steps),
         "heldout": {fit.model.name: {"r2": fit.r2, "mape": fit.mape} for fit in fits},
     }
-
-
-def write_device(path: Path, device: Device, draws: np.ndarray) -> None:
-    """The draws first, so that a device file has them beside it."""
-    assert device.step_time is not None
-    with written_whole(path.with_suffix(".draws.csv")) as partial:
-        header = ",".join(device.step_time.features)
-        np.savetxt(partial, draws, fmt="%.6g", delimiter=",", header=header, comments="")
-    with written_whole(path) as partial:
-        partial.write_text(tomli_w.dumps(_device_data(device)))
 
 
 def _device_data(device: Device) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from ...objectives.device import Device
 from ...objectives.fit.step_time import compare_step_times, draw_coefficients
-from .calibrate import Calibration, judgement, rows_path_of, write_device
+from ...presets.devices import KnownDevice, save_device
+from .calibrate import Calibration, judgement, rows_path_of
 from .step_table import StepTable, read_step_table
 
 # Fewer shapes are few to judge by.
@@ -96,7 +97,8 @@ def calibrate_table(
             **judgement(steps, fits),
         },
     )
-    write_device(path, device, draw_coefficients(steps, fits[0].model, seed=seed))
+    draws = draw_coefficients(steps, fits[0].model, seed=seed)
+    save_device(path, KnownDevice(device=device, draws=draws))
     return TableCalibration(device=device, fits=fits, n_new=len(table.rows))
 
 

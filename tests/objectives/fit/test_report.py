@@ -5,8 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from anybudget.files.table import read_runs
 from anybudget.objectives.fit.report import report_law
-from anybudget.presets.presets import load_draws, load_law, read_runs, save_law
+from anybudget.presets.known import known
+from anybudget.presets.laws import KnownLaw, load_law, save_law
 
 TRUE = {"E": 1.7, "A": 300.0, "B": 900.0, "alpha": 0.35, "beta": 0.37}
 
@@ -61,10 +63,10 @@ def test_what_is_saved_is_what_find_reads(tmp_path, objective):
     report = report_law(made_runs(depth_term=0.5), name="made", source="a test", n_draws=100)
     path = tmp_path / "made.toml"
     assert report.draws is not None
-    save_law(path, report.law, report.draws.values)
+    save_law(path, KnownLaw.of(report))
     assert load_law(str(path)) == report.law
-    draws = load_draws(
-        dataclasses.replace(objective, law=report.law), "tpu-v5e-datasheet", str(path)
+    draws = known("tpu-v5e-datasheet", str(path)).draws(
+        dataclasses.replace(objective, law=report.law)
     )
     assert draws is not None
     np.testing.assert_allclose(draws.laws, report.draws.values, rtol=1e-5)

@@ -13,7 +13,7 @@ from anybudget.objectives.flags import flags
 from anybudget.objectives.law.copying import Copying
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.uncertainty import Draws, draw_losses, stacked
-from anybudget.presets.presets import load_law, save_law
+from anybudget.presets.laws import KnownLaw, load_law, save_law
 from anybudget.space.architecture import Architecture
 
 COPYING = Copying(gain=0.1, onset_tokens=4e6)
@@ -51,7 +51,7 @@ def test_a_law_is_kept_with_it(law, tmp_path):
     assert copying.floor == pytest.approx(0.9 * law.floor)
     shaped = dataclasses.replace(copying, terms={"inverse_depth": 0.1}, pure=(1, 2, 3, 0.4, 0.5))
     assert shaped.without_terms().copying == COPYING
-    save_law(tmp_path / "law.toml", copying)
+    save_law(tmp_path / "law.toml", KnownLaw(law=copying))
     assert load_law(str(tmp_path / "law.toml")) == copying
 
 

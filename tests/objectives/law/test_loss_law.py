@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from anybudget.presets.presets import load_law
+from anybudget.presets.laws import load_law
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.presets.presets import load_device, load_law
+from anybudget.presets.devices import load_device
+from anybudget.presets.laws import load_law
 from anybudget.presets.spaces import load_space
 from anybudget.search.candidate import Candidate
 from anybudget.search.certify.frontier import find_frontiers, serves

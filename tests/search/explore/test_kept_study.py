@@ -23,7 +23,8 @@ from anybudget.search.question import Question
 WORKER = """
 import sys
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.presets.presets import load_device, load_law
+from anybudget.presets.devices import load_device
+from anybudget.presets.laws import load_law
 from anybudget.search.explore import study
 from anybudget.search.candidate import Candidate
 from anybudget.search.question import Question

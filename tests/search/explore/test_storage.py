@@ -22,7 +22,8 @@ from anybudget.space.architecture import FIELDS
 SEARCH = """
 import sys
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.presets.presets import load_device, load_law
+from anybudget.presets.devices import load_device
+from anybudget.presets.laws import load_law
 from anybudget.search.explore.study import Exploring, explore
 from anybudget.search.question import Question
 from anybudget.presets.spaces import load_space

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from anybudget.presets.presets import load_device
+from anybudget.presets.devices import load_device
 from anybudget.show.page.basis import _step_time
 
 

@@ -11,7 +11,9 @@ from anybudget.files.places import calibrated_device_path
 from anybudget.machines.engines import Engine
 from anybudget.objectives.cost.step_time import MODELS, StepTimeModel
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.presets.presets import load_device, load_draws, load_law
+from anybudget.presets.devices import load_device
+from anybudget.presets.known import known
+from anybudget.presets.laws import load_law
 from anybudget.show.terminal.calibration import show_calibration
 from anybudget.validation.compiler import calibrate as module
 from anybudget.validation.compiler.calibrate import QUICK, calibrate_compiled, design_for
@@ -87,9 +89,9 @@ def test_the_level_of_estimates_is_less_sure_than_their_fit(compiler, tmp_path):
     objective = LossAtTime(
         device=load_device(str(path)), law=load_law("besiroglu-2024"), time_budget_s=3600.0
     )
-    draws = load_draws(objective, str(path), "besiroglu-2024")
+    draws = known(str(path), "besiroglu-2024").draws(objective)
     assert draws
-    fitted = np.genfromtxt(path.with_suffix(".draws.csv"), delimiter=",", skip_header=1)
+    fitted = np.genfromtxt(path.with_suffix(".draws.csv"), delimiter=",", skip_header=2)
     levels = draws.seconds_per_unit[:, 1] / fitted[:, 1]
     assert 0.08 < np.std(np.log(levels)) < 0.12
     assert draws.seconds_per_unit[:, 0] == pytest.approx(levels * fitted[:, 0])

@@ -12,7 +12,7 @@ import pytest
 
 from anybudget.objectives.cost.counts import n_params, n_params_non_embedding
 from anybudget.objectives.cost.remat import FULL_HEADS, PADDED_HEADS
-from anybudget.objectives.uncertainty import Draws
+from anybudget.presets.devices import KnownDevice
 from anybudget.search.candidate import Candidate
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
@@ -293,7 +293,7 @@ def test_the_report_reads_what_confirm_writes(result, text, tmp_path):
 def test_another_kind_of_machine(result, text, tmp_path):
     tpu = dataclasses.replace(result.objective.device, kind="tpu")
     with pytest.raises(ValueError, match="toy is a tpu, but JAX finds a cpu on this machine; run"):
-        run(result, text, tmp_path, Trainer(result.objective), device=tpu)
+        run(result, text, tmp_path, Trainer(result.objective), device=KnownDevice(device=tpu))
 
 
 def test_no_seeds(result, text, tmp_path):
@@ -304,14 +304,14 @@ def test_no_seeds(result, text, tmp_path):
 def test_the_chances_before_training(result, text, tmp_path):
     """Without uncertainty the predicted winner has all the chance."""
     law, device = result.objective.law, result.objective.device
-    draws = Draws(
-        laws=np.array([[law.E, law.A, law.B, law.alpha, law.beta]]),
-        law_residual=0.0,
-        seconds_per_unit=np.array([list(device.step_time_model.seconds_per_unit.values())]),
-        time_residual=0.0,
+    certain = dataclasses.replace(device, basis="measured", step_time=device.step_time_model)
+    result = dataclasses.replace(
+        result,
+        objective=dataclasses.replace(result.objective, device=certain),
+        law_draws=np.array([list(law.numbers.values())]),
     )
     confirmation = confirm(
-        result, tmp_path, corpus=str(text), cache_dir=tmp_path / "cache", draws=draws,
+        result, tmp_path, corpus=str(text), cache_dir=tmp_path / "cache",
         train_one=Trainer(result.objective), top=2, contrast=1,
     )  # fmt: skip
     winner = confirmation.comparison.winner.label

@@ -12,7 +12,7 @@ import pytest
 from anybudget import cli
 from anybudget.files.places import calibrated_device_path
 from anybudget.objectives.cost.step_time import MODELS, StepTimeModel
-from anybudget.presets.presets import load_device
+from anybudget.presets.devices import load_device
 from anybudget.show.terminal.calibration import show_calibration
 from anybudget.space.architecture import Architecture
 from anybudget.validation.runs import append_row, read_rows

@@ -11,7 +11,7 @@ import pytest
 from anybudget.objectives.cost.communication import sent
 from anybudget.objectives.cost.step_time import MODELS, StepTimeModel
 from anybudget.objectives.device import Device
-from anybudget.presets.presets import load_device
+from anybudget.presets.devices import load_device
 from anybudget.space.architecture import Architecture
 from anybudget.validation.timing.calibrate_table import calibrate_table
 from anybudget.validation.timing.step_table import read_step_table

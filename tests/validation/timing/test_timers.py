@@ -7,7 +7,7 @@ import pytest
 from anybudget.machines.engines import Engine
 from anybudget.machines.job import find_function
 from anybudget.machines.machine import count_cores
-from anybudget.presets.presets import load_device
+from anybudget.presets.devices import load_device
 from anybudget.validation.runs import read_rows
 from anybudget.validation.timing import calibrate as module
 from anybudget.validation.timing import timers

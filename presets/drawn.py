@@ -1,0 +1,120 @@
+"""A law or a device with the draws of its numbers: two files that name each other.
+
+`NAME.toml` holds the thing and, where there are draws, a table `[draws]` with their `count` and the
+`sha256` of the file beside it, `NAME.draws.csv`. That one begins with the fingerprint of the
+numbers that were drawn, then their names, then a draw a line. So neither is taken for another's,
+nor is a file that was cut short.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from ..files.read import build, read_text
+from ..files.write import write_together
+
+FINGERPRINT = "# fingerprint "
+AGAIN = "fit or calibrate again, or remove the draws and the table `[draws]` that names them"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reference:
+    """What names a file of draws: how many there are, and the checksum of the file."""
+
+    count: int
+    sha256: str
+
+    @classmethod
+    def of(cls, text: str) -> Reference:
+        """The reference to a file of this text."""
+        return cls(count=text.count("\n") - 2, sha256=hashlib.sha256(text.encode()).hexdigest())
+
+
+def fingerprint(*numbers: Any) -> str:
+    """Of the numbers that were drawn and of the form that they belong to."""
+    return hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:16]
+
+
+def draws_path(path: Path) -> Path:
+    """Where the draws of a law or device lie."""
+    return path.with_suffix(".draws.csv")
+
+
+def draws_text(draws: np.ndarray, names: Sequence[str], mark: str) -> str:
+    """A file of draws, (draws, numbers), under the fingerprint of what was drawn."""
+    lines = [",".join(map(_shortest, row)) for row in draws.tolist()]
+    return "\n".join([FINGERPRINT + mark, ",".join(names), *lines]) + "\n"
+
+
+def read_draws(path: Path, data: Any, names: Sequence[str], mark: str) -> np.ndarray | None:
+    """The draws that a table `[draws]` names.
+
+    Args:
+        path: of the draws.
+        data: the table; None: there is none, and so there are no draws.
+        names: of the numbers drawn.
+        mark: their fingerprint.
+
+    Returns:
+        The draws, (draws, numbers).
+
+    Raises:
+        ValueError: the file is missing, cut, edited, of another law or device, or not named.
+    """
+    if data is None:
+        if path.exists():
+            raise ValueError(
+                f"{path} is not named by what it lies beside, so it may be another fit's; "
+                "fit or calibrate again, or remove it"
+            )
+        return None
+    reference = build(Reference, data, f"{path}: its reference `draws`")
+    if not path.exists():
+        raise ValueError(f"there is no {path} of {reference.count} draws; keep the two together")
+    text = read_text(path)
+    if Reference.of(text) != reference:
+        raise ValueError(
+            f"{path} must be the {reference.count} draws with the checksum that was noted, but "
+            f"holds {max(Reference.of(text).count, 0)} or others; {AGAIN}"
+        )
+    first, header, *rows = text.splitlines()
+    if first != FINGERPRINT + mark or header != ",".join(names):
+        raise ValueError(f"{path} holds draws of other numbers than those beside it; {AGAIN}")
+    try:
+        table = np.array([[float(cell) for cell in row.split(",")] for row in rows])
+    except ValueError:
+        table = np.array([])
+    if table.shape != (reference.count, len(names)) or not np.isfinite(table).all():
+        raise ValueError(f"{path}: every row must hold {len(names)} finite numbers")
+    return table
+
+
+def save_pair(
+    path: Path, fields: dict[str, Any], draws: np.ndarray | None, names: Sequence[str], mark: str
+) -> None:
+    """Write a law or device and its draws, to six digits; without draws, old ones are removed."""
+    data = {name: value for name, value in fields.items() if value is not None}
+    if draws is None:
+        write_together({path: tomli_w.dumps(data), draws_path(path): None})
+        return
+    text = draws_text(_rounded(draws), names, mark)
+    data["draws"] = dataclasses.asdict(Reference.of(text))
+    write_together({draws_path(path): text, path: tomli_w.dumps(data)})
+
+
+def _shortest(value: float) -> str:
+    """A number so that it is read back as it was, in six digits where they do."""
+    short = f"{value:.6g}"
+    return short if float(short) == value else repr(value)
+
+
+def _rounded(draws: np.ndarray) -> np.ndarray:
+    return np.array([[float(f"{value:.6g}") for value in row] for row in draws.tolist()])

@@ -1,0 +1,98 @@
+"""Loss laws by name or file, each with the draws of its numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..files.read import build, read_toml
+from ..objectives.device import Device
+from ..objectives.law.loss_law import LossLaw
+from .drawn import draws_path, fingerprint, read_draws, save_pair
+from .named import names_in, path_of
+
+if TYPE_CHECKING:
+    from ..objectives.fit.report import LawReport
+
+# Of models of real size, and it knows shape.
+DEFAULT_LAW = "gemstones-2025-cooldown"
+# Of the small models that a CPU trains in minutes to hours.
+CPU_LAW = "python-source"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class KnownLaw:
+    """A law and what is not known of it.
+
+    Attributes:
+        law: the fitted one.
+        draws: laws that its runs could as well have given, all of `LossLaw.numbers` in each,
+            (draws, numbers); None where nothing is known of them.
+    """
+
+    law: LossLaw
+    draws: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, report: LawReport) -> KnownLaw:
+        """A law that was fitted, with its bootstrap."""
+        return cls(law=report.law, draws=report.draws.values if report.draws else None)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the numbers that are drawn."""
+        return list(self.law.numbers)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the numbers that were drawn, and of their form."""
+        law = self.law
+        return fingerprint(law.numbers, law.kappa, law.n_convention)
+
+
+def law_names() -> list[str]:
+    """Names of the shipped laws."""
+    return names_in("laws")
+
+
+def default_law(device: Device) -> str:
+    """Name of the law for a device of which no law is asked: by the size of what it can train."""
+    return CPU_LAW if device.kind == "cpu" else DEFAULT_LAW
+
+
+def known_law(name_or_path: str) -> KnownLaw:
+    """A loss law by preset name or TOML file, with its draws.
+
+    Raises:
+        ValueError: no such name or file, or it is not a valid law with its own draws.
+    """
+    path = path_of(name_or_path, "laws")
+    data = read_toml(path)
+    named = data.pop("draws", None)
+    known = KnownLaw(law=build(LossLaw, data, str(path)))
+    draws = read_draws(draws_path(path), named, known.names, known.fingerprint)
+    return dataclasses.replace(known, draws=draws)
+
+
+def load_law(name_or_path: str) -> LossLaw:
+    """The law alone; see `known_law`."""
+    return known_law(name_or_path).law
+
+
+def shipped_law(law: LossLaw) -> KnownLaw:
+    """A law with the draws that are shipped under its name, if it is that law; else without."""
+    known = KnownLaw(law=law)
+    if law.name not in law_names():
+        return known
+    of_that_name = known_law(law.name)
+    same = of_that_name.fingerprint == known.fingerprint
+    return dataclasses.replace(known, draws=of_that_name.draws) if same else known
+
+
+def save_law(path: Path, known: KnownLaw) -> None:
+    """Write a law and its draws as `known_law` reads them."""
+    fields = dataclasses.asdict(known.law)
+    save_pair(path, fields, known.draws, known.names, known.fingerprint)
