@@ -14,7 +14,8 @@ from .candidate import to_frame
 from .find import Found
 
 SHAPES_FILE = "shapes.csv"
-DRAWS_FILES = {"law": "law.draws.csv", "device": "device.draws.csv"}
+# Of names that no law or device fitted into the folder bears.
+DRAWS_FILES = {kind: f"result.{kind}.draws.csv" for kind in ("law", "device")}
 
 
 def write_record(found: Found, folder: Path, *, command: str, seed: int) -> None:
