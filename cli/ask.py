@@ -70,7 +70,7 @@ def find(
     if folder:
         from ..show.save import save
 
-        save(found, folder, command=command(), seed=seed)
+        save(found, folder, command=command())
     if as_json:
         show_json(found.as_dict())
         return

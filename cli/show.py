@@ -41,11 +41,11 @@ def export(
         candidate: Which of the result; the best is 1.
         out: Folder; default: export/TRAINER beside the result.
     """
-    from ..search.result import load_result
+    from ..search.record import read_record
     from ..show.export.export import export, export_as_dict, save_export
     from ..show.terminal.exported import show_export
 
-    exported = export(load_result(result), to, candidate=candidate, seed=seed)
+    exported = export(read_record(result), to, candidate=candidate, seed=seed)
     beside = result if result.is_dir() else result.parent
     folder = writable(out or beside / "export" / to)
     save_export(exported, folder)

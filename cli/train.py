@@ -31,11 +31,11 @@ def confirm(
         distributed: One of several processes; see docs/chips.md.
     """
     from ..presets.devices import known_device
-    from ..search.result import load_result
+    from ..search.record import read_record
 
     if result is None:
         raise ValueError("confirm takes a result: `find BUDGET --out DIR`, then `confirm DIR`")
-    found = load_result(result)
+    found = read_record(result)
     machine = known_device(trained.device) if trained.device else found.known.device
     folder = out or _beside(result, "confirm")
     engine = jobs.start(_n_cores_of(machine.device))
@@ -90,9 +90,9 @@ def refine(
         rounds: The most rounds to make.
     """
     from ..presets.devices import known_device
-    from ..search.result import load_result
+    from ..search.record import read_record
 
-    found = load_result(result)
+    found = read_record(result)
     folder = writable(out or _beside(result, "refine"))
     engine = jobs.start(_n_cores_of(found.objective.device))
     from ..show.save import draw_round

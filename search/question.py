@@ -93,6 +93,13 @@ class Question:
     def __post_init__(self) -> None:
         self.objective.check_batch(self.space.batch_size)
 
+    def under(self, known: Known) -> Question:
+        """The same question under another law, or on another device."""
+        law, device = known.law.law, known.device.device
+        objective = dataclasses.replace(self.objective, law=law, device=device)
+        draws = known.draws(objective)
+        return dataclasses.replace(self, objective=objective, draws=draws, known=known)
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """Equal for two questions only if their answers are: of every number that matters."""

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..search.find import Found
+from ..search.answer import Answer
 from ..search.record import write_record
 from ..validation.confirm.confirm import Confirmation
 from ..validation.confirm.confirmed import FILE_NAME, read_confirmed
 from ..validation.confirm.refine import CONFIRM_FOLDER, Round
 
 
-def save(found: Found, folder: Path, *, command: str, seed: int) -> None:
+def save(found: Answer, folder: Path, *, command: str) -> None:
     """Write everything needed to reproduce a search and to train its candidates, with figures.
 
     Args:
         found: the result.
         folder: an existing folder.
         command: the command line that made it.
-        seed: of the search.
     """
-    write_record(found, folder, command=command, seed=seed)
+    write_record(found, folder, command=command)
     if found.certified:
         _draw_search(found, folder)
 
@@ -38,7 +37,7 @@ def draw_round(done: Round, folder: Path) -> None:
         _draw_search(done.found, folder)
 
 
-def _draw_search(found: Found, folder: Path) -> None:
+def _draw_search(found: Answer, folder: Path) -> None:
     """The map of shapes, loss against time, loss against memory."""
     from ..search.certify.memory_front import memory_front
     from ..search.over_time import over_time
@@ -48,11 +47,10 @@ def _draw_search(found: Found, folder: Path) -> None:
     from .pictures.png import save_png
 
     space, objective = found.space, found.objective
-    best, standing = found.shapes[0], found.standings[0] if found.standings else None
     pictures = {
-        "landscape": landscape(found.shapes, [c.shape for c in found.tied], objective),
+        "landscape": landscape(found.shapes, found.tied_shapes, objective),
         "loss_against_time": loss_over_time(
-            over_time(best, space, objective), standing, objective.machine
+            over_time(found.shapes[0], space, objective), found.standing, objective.machine
         ),
         "loss_against_memory": memory.memory_front(memory_front(space, objective), objective),
     }

@@ -69,7 +69,6 @@ from anybudget.presets.laws import load_law
 from anybudget.presets.spaces import load_space
 from anybudget.search.candidate import Candidate
 from anybudget.search.find import find
-from anybudget.search.result import Result
 from anybudget.show.pictures.style import ACCENT, SECOND, STYLE
 from anybudget.space.architecture import Architecture
 from anybudget.validation.confirm.choose import Entry, choose
@@ -115,14 +114,13 @@ def entries_for(
     roles |= {one: "tied" for one, standing in by_chance[:N_TIED] if standing.tied}
     for name, candidate in rules(objective).items():
         roles.setdefault(candidate, name)
-    result = Result(space=space, objective=objective, candidates=found.candidates[:1])
     known = {candidate.arch for candidate in roles}
     archs = list(dict.fromkeys(run.architecture for run in earlier))
     for arch in archs:
         if arch not in known:
             roles[Candidate.of(arch, objective)] = "earlier"
     n_contrast = max(N_CONTRAST - len(archs), 0)
-    _, chosen = choose(result, top=1, contrast=n_contrast)
+    _, chosen = choose(found, top=1, contrast=n_contrast)
     for entry in chosen[1:]:
         roles.setdefault(entry.candidate, "contrast")
     return entry_list(roles)

@@ -39,7 +39,6 @@ from anybudget.presets.spaces import load_space
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
 from anybudget.search.question import Question
-from anybudget.search.result import Result
 from anybudget.validation.confirm.confirm import confirm
 from anybudget.validation.runs import Row, Run, append_row, read_rows
 from anybudget.validation.timing import calibrate as calibration
@@ -89,9 +88,8 @@ def drive(part: str, engine: Engine | None, folder: Path) -> None:
         found = find(
             Question(space=space, objective=objective), top=1, exploring=Exploring(n_trials=1)
         )
-        result = Result(space=space, objective=objective, candidates=found.candidates)
         confirm(
-            result, folder, engine=engine, train_one=twenty_steps, corpus=str(CORPUS),
+            found, folder, engine=engine, train_one=twenty_steps, corpus=str(CORPUS),
             cache_dir=folder.parent / "cache", top=1, contrast=0, n_seeds=3,
         )  # fmt: skip
     else:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from anybudget.files.rows import read_rows
-from anybudget.search.batch.answer import Answer
+from anybudget.search.batch.row import AnswerRow
 from anybudget.search.batch.run import KEPT
 
 CSV = Path(__file__).with_suffix(".csv")
@@ -41,7 +41,7 @@ def table(folder: Path) -> str:
 
 def state(folder: Path, whole: Path) -> dict:
     """Searches that are kept, and kept twice; whether a final table is the undisturbed one."""
-    rows = read_rows(folder / KEPT, Answer)
+    rows = read_rows(folder / KEPT, AnswerRow)
     n_twice = len(rows) - len({row.fingerprint for row in rows})
     done = (folder / "batch.csv").exists()
     return {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -21,7 +21,7 @@ from ..certify.frontier import Frontier, Shapes, find_frontiers, serves
 from ..certify.scan import scan
 from ..find import MAX_RANKED
 from ..question import Question
-from .answer import Answer, answer
+from .row import AnswerRow, row_of
 
 KEPT = "searches.csv"
 # Each of a space's devices, with what it keeps in memory, some 100 MB of the default space.
@@ -45,13 +45,13 @@ def run_batch(
 
     Returns:
         A table with a row for each question, in their order: the columns of the question, then
-        those of its `Answer`.
+        those of its `AnswerRow`.
 
     Raises:
         ValueError: what was kept there cannot be read.
     """
     kept = folder / KEPT
-    rows = read_rows(kept, Answer)
+    rows = read_rows(kept, AnswerRow)
     answers = {row.fingerprint: row for row in rows}
     missing = [question for question in questions if question.fingerprint not in answers]
     on_progress("searches", len(questions) - len(missing), len(questions))
@@ -62,7 +62,7 @@ def run_batch(
     return to_table(questions, answers)
 
 
-def to_table(questions: list[Question], answers: dict[str, Answer]) -> pd.DataFrame:
+def to_table(questions: list[Question], answers: dict[str, AnswerRow]) -> pd.DataFrame:
     """Questions with their answers, a row each."""
     rows = [
         columns_of(question) | answers[question.fingerprint].model_dump(mode="json")
@@ -92,19 +92,16 @@ def columns_of(question: Question) -> dict[str, Any]:
 
 def _dtypes() -> dict[str, str]:
     """Types of a table's columns, in which whole numbers stay whole where some are missing."""
-    kinds = {"int": "Int64", "float": "Float64", "bool": "boolean"}
-    fields = {
-        name: field.annotation.__name__ if isinstance(field.annotation, type) else
-        str(field.annotation)
-        for name, field in Answer.model_fields.items()
-    }  # fmt: skip
+    kinds = {int: "Int64", float: "Float64", bool: "boolean"}
+    fields = {name: field.annotation for name, field in AnswerRow.model_fields.items()}
     answers = {
-        name: kinds.get(kind.removesuffix(" | None"), "string") for name, kind in fields.items()
+        name: next((kinds[one] for one in (get_args(kind) or (kind,)) if one in kinds), "string")
+        for name, kind in fields.items()
     }
     return answers | {"data_limit_tokens": "Float64", "time_budget_s": "Float64"}
 
 
-def search_all(questions: list[Question], on_progress: Report) -> Iterator[Answer]:
+def search_all(questions: list[Question], on_progress: Report) -> Iterator[AnswerRow]:
     """The answers, one by one, those that share an enumeration together."""
     groups = list(_by_space(questions))
     total = sum(shared[0].space.n_architectures for shared in groups)
@@ -112,7 +109,7 @@ def search_all(questions: list[Question], on_progress: Report) -> Iterator[Answe
         frontiers = _frontiers(shared, lambda n: on_progress("enumeration", n, total))
         for question in shared:
             frontier = frontiers.get(_machine(question))
-            yield answer(question, _best_shapes(question, frontier))
+            yield row_of(question, _best_shapes(question, frontier))
 
 
 def _by_space(questions: list[Question]) -> Iterator[list[Question]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...files.read import did_you_mean
 from ...files.write import write_whole
-from ...search.result import Result
+from ...search.answer import Answer
 from .brief import Brief, Export
 from .hf import to_hf
 from .levanter import to_levanter
@@ -23,7 +23,7 @@ TRAINERS: dict[str, Callable[[Brief], Export]] = {
 }
 
 
-def export(result: Result, trainer: str, *, candidate: int = 1, seed: int = 0) -> Export:
+def export(result: Answer, trainer: str, *, candidate: int = 1, seed: int = 0) -> Export:
     """A candidate of a result as a config, with the recipe's steps, batch and learning rate.
 
     Args:

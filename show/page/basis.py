@@ -15,8 +15,8 @@ from ...objectives.uncertainty import (
     KERNEL_SPREAD,
     UTILISATION_SPREAD,
 )
+from ...search.answer import Answer
 from ...search.find import MAX_RANKED
-from ...search.searched import Searched
 from ...space.architecture import FIELDS
 from ...space.search_space import ANY_RATIO, SearchSpace
 
@@ -38,10 +38,9 @@ TIMED = {
 }
 
 
-def assumptions(searched: Searched) -> list[tuple[str, str]]:
+def assumptions(answer: Answer) -> list[tuple[str, str]]:
     """Name and text of each assumption."""
-    result, record = searched.result, searched.record
-    objective = result.objective
+    objective = answer.objective
     device, law = objective.device, objective.law
     items = [
         ("Device", _device(device)),
@@ -50,19 +49,19 @@ def assumptions(searched: Searched) -> list[tuple[str, str]]:
         ("Step time", _step_time(device)),
         ("Loss law", _law(law)),
         ("Law's range", _range(law)),
-        ("Space", _space(result.space)),
+        ("Space", _space(answer.space)),
         ("Memory", f"Training must fit; {REMAT[objective.remat]}."),
         ("Data", _data(objective)),
         ("Batch", _batch(objective)),
     ]
-    if searched.standings:
+    if answer.standings:
         items.append(("Intervals", _intervals(objective)))
-    if record.certified and record.optuna_regret is not None:
+    if answer.certified and answer.optuna_regret is not None:
         items.append(
             (
                 "Search",
-                f"Optuna, in {record.n_trials:,} trials and a polish, ended "
-                f"{record.optuna_regret:.2g} nats per token above the certified optimum.",
+                f"Optuna, in {answer.n_trials:,} trials and a polish, ended "
+                f"{answer.optuna_regret:.2g} nats per token above the certified optimum.",
             )
         )
     return items

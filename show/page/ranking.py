@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ...objectives.cost.remat import REMATS
 from ...objectives.uncertainty import COVERAGE, Standing
+from ...search.answer import Answer
 from ...search.candidate import Candidate
-from ...search.searched import Searched
 from ...space.architecture import marks as field_marks
 from ...space.architecture import marks_mean
 from ..words import REMAT_MARKS, remat_means, shape_of, short_count
@@ -27,9 +27,9 @@ COLUMNS = (
 )
 
 
-def ranking(searched: Searched) -> Section:
+def ranking(answer: Answer) -> Section:
     """The candidates, best first."""
-    candidates, standings = searched.result.candidates, searched.standings
+    candidates, standings = answer.candidates, answer.standings
     best_loss = candidates[0].loss
     sure = [BEHIND_SURE, Column(name="P(best)", unit="%")] if standings else [BEHIND]
     marks = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...files.write import write_whole
 from ...objectives.budget import format_budget
-from ...search.searched import load_searched
+from ...search.record import read_record
 from ...validation.confirm.confirmed import Confirmed, ConfirmedModel, load_confirmed
 from ..pictures.confirmation import losses, step_times
 from .page import Cell, Column, Page, Section, Table, render
@@ -35,7 +35,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     out = out or folder / REPORT_FILE
     if out.suffix != ".html":
         raise ValueError(f"--out must be a .html file, but got {str(out)!r}")
-    page = search_page(load_searched(folder))
+    page = search_page(read_record(folder, whole=True))
     if confirmed := load_confirmed(folder):
         page = with_confirmation(page, confirmed)
     try:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from ...objectives.budget import format_budget
-from ...objectives.uncertainty import COVERAGE, Standing
-from ...search.candidate import Candidate
+from ...objectives.uncertainty import COVERAGE
+from ...search.answer import Answer
 from ...search.find import MAX_RANKED
 from ...search.over_time import over_time
 from ...search.predict import breakdown
-from ...search.searched import Searched
 from ..pictures.landscape import landscape
 from ..pictures.over_time import loss_over_time
 from ..pictures.parts import step_parts
@@ -26,40 +25,32 @@ GROUPS = {
 }
 
 
-def search_page(searched: Searched) -> Page:
+def search_page(answer: Answer) -> Page:
     """A search as a page."""
-    objective, record = searched.result.objective, searched.record
+    objective, made = answer.objective, answer.made
     budget, device = format_budget(objective.time_budget_s), objective.machine
     return Page(
-        title=f"{shape_of(_best(searched))} in {budget} on {device}",
+        title=f"{shape_of(answer.best)} in {budget} on {device}",
         question=(
             f"I have {budget} on {device}. Which decoder-only transformer should I train, what "
             "loss will it reach, and how sure is that?"
         ),
-        answer=_answer(searched),
-        basis=[_how_sure(searched)],
-        warnings=record.warnings,
-        sections=[ranking(searched), _landscape(searched), _time(searched), _parts(searched)],
-        assumptions=assumptions(searched),
-        commands=[record.command],
+        answer=_answer(answer),
+        basis=[_how_sure(answer)],
+        warnings=answer.warnings,
+        sections=[ranking(answer), _landscape(answer), _time(answer), _parts(answer)],
+        assumptions=assumptions(answer),
+        commands=[made.command],
         made_by=[
-            ("anybudget", record.anybudget),
-            ("Seed", str(record.seed)),
-            ("Date", record.date),
+            ("anybudget", made.anybudget),
+            ("Seed", str(answer.question.seed)),
+            ("Date", made.date),
         ],
     )
 
 
-def _best(searched: Searched) -> Candidate:
-    return searched.result.candidates[0]
-
-
-def _standing(searched: Searched) -> Standing | None:
-    return searched.standings[0] if searched.standings else None
-
-
-def _answer(searched: Searched) -> str:
-    best, standing = _best(searched), _standing(searched)
+def _answer(answer: Answer) -> str:
+    best, standing = answer.best, answer.standing
     arch, predicted = best.arch, best.prediction
     sure = f" ({standing.loss_low:.3f} to {standing.loss_high:.3f})" if standing else ""
     return (
@@ -74,18 +65,18 @@ def _heads(count: int) -> str:
     return "with one head" if count == 1 else f"with {count} heads"
 
 
-def _how_sure(searched: Searched) -> str:
-    standing, record = _standing(searched), searched.record
+def _how_sure(answer: Answer) -> str:
+    standing = answer.standing
     proof = "It is the best that Optuna found, not proved to be the optimum."
-    if record.certified and record.n_valid is not None:
+    if answer.certified and answer.n_valid is not None:
         proof = (
-            f"It has the lowest predicted loss of all {record.n_valid:,} valid architectures of "
+            f"It has the lowest predicted loss of all {answer.n_valid:,} valid architectures of "
             "its space, each of them evaluated."
         )
     if standing is None:
-        law = searched.result.objective.law.name
+        law = answer.objective.law.name
         return f"{proof} How sure that is, is not known, for {law} comes without draws."
-    others = len(_tied(searched)) - 1
+    others = len(_tied(answer)) - 1
     tied = f"{others} others are statistically tied with it" if others else "no other is tied"
     tied = "one other is statistically tied with it" if others == 1 else tied
     return (
@@ -94,16 +85,16 @@ def _how_sure(searched: Searched) -> str:
     )
 
 
-def _tied(searched: Searched) -> set[tuple[int, int]]:
-    return {_best(searched).shape, *searched.record.tied_shapes}
+def _tied(answer: Answer) -> set[tuple[int, int]]:
+    return {answer.best.shape, *answer.tied_shapes}
 
 
-def _landscape(searched: Searched) -> Section:
-    shapes, tied = searched.shapes, _tied(searched)
-    best = shape_of(_best(searched))
+def _landscape(answer: Answer) -> Section:
+    shapes, tied = answer.shapes, _tied(answer)
+    best = shape_of(answer.best)
     finding = f"Of {len(shapes):,} shapes, {len(tied) - 1:,} are statistically tied with {best}"
     dots = " White dots are tied with it." if len(tied) > 1 else ""
-    if not searched.standings:
+    if not answer.standings:
         finding = f"{best} is the best of {len(shapes):,} shapes"
     elif len(tied) == 1:
         finding = f"{best} stands alone among {len(shapes):,} shapes"
@@ -115,13 +106,12 @@ def _landscape(searched: Searched) -> Section:
             "the star's, d_ff = 4 d_model). "
             f"P(best) and ties are among the {MAX_RANKED} best."
         ),
-        pictures=[landscape(shapes, sorted(tied), searched.result.objective)],
+        pictures=[landscape(shapes, sorted(tied), answer.objective)],
     )
 
 
-def _time(searched: Searched) -> Section:
-    result = searched.result
-    curves = over_time(_best(searched), result.space, result.objective)
+def _time(answer: Answer) -> Section:
+    curves = over_time(answer.best, answer.space, answer.objective)
     known = [
         (time_text(budget_s), best)
         for budget_s, best in zip(curves.budgets_s, curves.best, strict=True)
@@ -138,12 +128,12 @@ def _time(searched: Searched) -> Section:
             "by local search from its neighbour's. Where the two part, another time wants another "
             "model."
         ),
-        pictures=[loss_over_time(curves, _standing(searched), result.objective.machine)],
+        pictures=[loss_over_time(curves, answer.standing, answer.objective.machine)],
     )
 
 
-def _parts(searched: Searched) -> Section:
-    best, objective = _best(searched), searched.result.objective
+def _parts(answer: Answer) -> Section:
+    best, objective = answer.best, answer.objective
     parts = breakdown(best, objective)
     timed = {name: part for name, part in parts.items() if part["step_time_s"]}
     step_time_s = sum(part["step_time_s"] for part in timed.values())

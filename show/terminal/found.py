@@ -14,14 +14,14 @@ from ...objectives.budget import format_budget
 from ...objectives.device import Device
 from ...objectives.law.loss_law import LossLaw
 from ...objectives.loss_at_time import FUSED_MARK, LossAtTime
-from ...search.find import Found
+from ...search.answer import Answer
 from ...space.architecture import marks, marks_mean
 from ..words import REMAT_MARKS, remat_means, short_count
 
 Lines = Iterator[str | Table]
 
 
-def show_found(found: Found, space_name: str) -> Lines:
+def show_found(found: Answer, space_name: str) -> Lines:
     """The answer: what it rests on, the winner, the candidates, the certificate, the warnings."""
     objective, best = found.objective, found.best
     arch, predicted = best.arch, best.prediction
@@ -210,14 +210,14 @@ def _candidates(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _how_sure(found: Found, most: int = 12) -> Lines:
+def _how_sure(found: Answer, most: int = 12) -> Lines:
     """The interval of the winner's loss, its chance to be the best, and who is tied with it."""
     if not found.standings:
         law = escape(found.objective.law.name)
         yield f"How sure: not known, for {law} comes without draws.\n"
         return
     best = found.standings[0]
-    shapes = [f"{d_model}×{n_layers}" for d_model, n_layers in (c.shape for c in found.tied)]
+    shapes = [f"{d_model}×{n_layers}" for d_model, n_layers in found.tied_shapes]
     named = ", ".join(shapes[:most]) + (f" and {len(shapes) - most} more" * (len(shapes) > most))
     yield (
         f"How sure: its loss is {best.loss_low:.3f} to {best.loss_high:.3f} (95%), and it is the "

@@ -23,7 +23,7 @@ def show_rounds(rounds: list[Round]) -> Iterator[str | Table]:
             _shape(comparison.best.candidate.shape),
             "-" if regret is None else f"{regret:.4f}",
             _shape(one.found.best.shape),
-            str(len(one.found.tied)),
+            str(len(one.found.tied_shapes)),
         )
     yield table
     yield ""

@@ -35,7 +35,6 @@ def result(small_space, objective, tmp_path):
         find(Question(space=space, objective=objective), top=3, exploring=Exploring(n_trials=1)),
         folder,
         command="find 2s",
-        seed=0,
     )
     return folder
 

@@ -12,7 +12,7 @@ from anybudget.presets import drawn
 from anybudget.presets.devices import KnownDevice, device_names, known_device, save_device
 from anybudget.presets.known import known, shipped
 from anybudget.presets.laws import KnownLaw, known_law, law_names, load_law, save_law
-from anybudget.search.result import load_result
+from anybudget.search.record import read_record
 
 
 def drawn_of(thing):
@@ -61,7 +61,7 @@ def test_a_law_named_like_a_preset_keeps_its_own_draws(run, mine, tmp_path):
                    "--trials", 1, "--out", out)  # fmt: skip
     assert code == 0
     (tmp_path / "mine.toml").unlink()
-    result = load_result(out)
+    result = read_record(out)
     assert drawn_of(result.known.law).shape == (150, 5)
     np.testing.assert_allclose(drawn_of(result.known.law), drawn_of(mine), rtol=1e-5)
 
@@ -70,7 +70,7 @@ def test_the_draws_of_a_device_reach_the_confirmation(run, tmp_path):
     code, *_ = run("find", "1d", "--device", "h100-sxm-measured", "--trials", 1,
                    "--out", tmp_path)  # fmt: skip
     assert code == 0
-    result = load_result(tmp_path)
+    result = read_record(tmp_path)
     draws = result.known.draws(result.objective)
     assert draws is not None
     assert len(draws.seconds_per_unit) == 200

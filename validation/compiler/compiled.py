@@ -25,7 +25,7 @@ from ...objectives.cost.memory import memory_bytes, squeezed_bytes
 from ...objectives.cost.remat import FULL_HEADS, PADDED_HEADS, REMATS, remat_code
 from ...objectives.loss_at_time import Attention
 from ...search.predict import architecture_of
-from ...search.result import load_result
+from ...search.record import read_record
 from ...space.architecture import Architecture
 from ..training.model import FUSED_KERNELS, Execution
 from .cache import cached, versions
@@ -299,7 +299,7 @@ def compile_all(
     if result and fields:
         raise ValueError(f"a result already says `{next(iter(fields))}`; leave one of them out")
     if result:
-        found = load_result(result)
+        found = read_record(result)
         attention = attention or found.objective.attention
         todo = [(one.arch, REMATS[one.prediction.remat]) for one in found.candidates[:top]]
     else:

@@ -9,9 +9,9 @@ import numpy as np
 from ...objectives.budget import format_budget
 from ...objectives.device import Device
 from ...objectives.loss_at_time import LossAtTime
+from ...search.answer import Answer
 from ...search.candidate import Candidate
 from ...search.explore.polish import polish
-from ...search.result import Result
 from ...space.search_space import COORDINATES, SearchSpace
 from .compare import labels
 
@@ -33,7 +33,7 @@ class Entry:
 
 
 def choose(
-    result: Result,
+    result: Answer,
     *,
     top: int = 3,
     contrast: int = 5,

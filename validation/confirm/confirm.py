@@ -17,7 +17,7 @@ from ...objectives.loss_at_time import LossAtTime
 from ...objectives.uncertainty import Draws, rank
 from ...presets.devices import KnownDevice
 from ...presets.known import Known
-from ...search.result import Result
+from ...search.answer import Answer
 from ...validation.backend import check_chips, check_kind, machine_name, machine_warning
 from ..training.batches import batch, heldout_batches
 from ..training.corpus import load_corpus
@@ -117,7 +117,7 @@ class Confirmation:
 
 
 def confirm(
-    result: Result,
+    result: Answer,
     folder: Path,
     *,
     n_seeds: int = 1,

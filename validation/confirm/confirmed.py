@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from ...files.read import build
-from ...search.result import read_document
+from ...search.record import read_document
 from .compare import Agreement
 
 FOLDER, FILE_NAME = "confirm", "confirm.json"

@@ -17,10 +17,9 @@ from ...objectives.law.loss_law import LossLaw
 from ...presets.devices import KnownDevice
 from ...presets.known import Known
 from ...presets.laws import KnownLaw, known_law, save_law
-from ...search.find import Found, find
-from ...search.question import Question
+from ...search.answer import Answer
+from ...search.find import find
 from ...search.record import write_record
-from ...search.result import Result, load_result
 from .confirm import Confirmation, confirm
 from .train_all import RUNS_FILE
 
@@ -45,7 +44,7 @@ class Round:
     confirmation: Confirmation
     law_before: LossLaw
     law_after: LossLaw
-    found: Found
+    found: Answer
     settled: bool
 
     def as_dict(self) -> dict[str, Any]:
@@ -60,13 +59,13 @@ class Round:
             "law_before": self.law_before.numbers | {"kappa": self.law_before.kappa},
             "law_after": self.law_after.numbers | {"kappa": self.law_after.kappa},
             "new_best_shape": list(self.found.best.shape),
-            "new_tied_shapes": [list(candidate.shape) for candidate in self.found.tied],
+            "new_tied_shapes": [list(shape) for shape in self.found.tied_shapes],
             "settled": self.settled,
         }
 
 
 def refine(
-    result: Result,
+    result: Answer,
     folder: Path,
     *,
     runs: Iterable[Path] = (),
@@ -121,7 +120,6 @@ def refine(
             result, merged(tables), here, device=device, seed=seed, command=command
         )
         trained = {m.candidate.shape for m in confirmation.comparison.models if m.measured_loss}
-        tied = {candidate.shape for candidate in found.tied}
         best_measured = confirmation.comparison.best.candidate.shape
         done.append(
             Round(
@@ -130,37 +128,33 @@ def refine(
                 law_before=result.objective.law,
                 law_after=found.objective.law,
                 found=found,
-                settled=best_measured in tied and found.best.shape in trained,
+                settled=best_measured in found.tied_shapes and found.best.shape in trained,
             )
         )
         write_whole(here / ROUND_FILE, json.dumps(done[-1].as_dict(), indent=2) + "\n")
         on_round(done[-1], here)
         if done[-1].settled:
             break
-        result = load_result(here)
+        result = found
     return done
 
 
 def _search_again(
-    result: Result,
+    result: Answer,
     runs: dict[str, np.ndarray],
     folder: Path,
     *,
     device: KnownDevice,
     seed: int,
     command: str,
-) -> Found:
+) -> Answer:
     """Refit the law, keep it in the folder, and answer the result's question under it."""
     report = report_law(runs, name=folder.name, source=f"anybudget refine, {folder.name}")
     path = folder / LAW_FILE
     save_law(path, KnownLaw.of(report))
     known = Known(law=known_law(str(path)), device=device)
-    objective = dataclasses.replace(result.objective, law=known.law.law, device=known.device.device)
-    draws = known.draws(objective)
-    found = find(
-        Question(space=result.space, objective=objective, draws=draws, known=known, seed=seed)
-    )
-    write_record(found, folder, command=command, seed=seed)
+    found = find(dataclasses.replace(result.question.under(known), seed=seed))
+    write_record(found, folder, command=command)
     return found
 
 

@@ -14,8 +14,8 @@ import pytest
 from anybudget.files.rows import read_rows
 from anybudget.objectives.uncertainty import Draws
 from anybudget.search.batch import run as batch
-from anybudget.search.batch.answer import Answer
 from anybudget.search.batch.plan import load_plan
+from anybudget.search.batch.row import AnswerRow
 from anybudget.search.batch.run import KEPT, run_batch
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
@@ -76,7 +76,7 @@ def test_every_row_is_what_find_says(plan, tmp_path):
             standing = dataclasses.asdict(found.standings[0])
             for name in ("loss_low", "loss_high", "p_best"):
                 assert row[name] == pytest.approx(standing[name], rel=1e-12)
-            assert row["n_tied"] == len(found.tied)
+            assert row["n_tied"] == len(found.tied_shapes)
         else:
             assert pd.isna(row["loss_low"])
 
@@ -199,7 +199,7 @@ def test_killed_and_run_again_it_ends_as_if_undisturbed(plan, tmp_path):
     process = start(plan, killed)
     undisturbed = start(plan, whole)
     deadline = time.monotonic() + 60
-    while not (killed / KEPT).exists() or not read_rows(killed / KEPT, Answer):
+    while not (killed / KEPT).exists() or not read_rows(killed / KEPT, AnswerRow):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)

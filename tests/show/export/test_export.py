@@ -22,7 +22,6 @@ def result(small_space, objective, tmp_path):
         find(Question(space=space, objective=objective), top=3, exploring=Exploring(n_trials=1)),
         folder,
         command="find 10m",
-        seed=0,
     )
     return folder
 
@@ -62,7 +61,6 @@ def test_that_an_accelerator_s_trainer_fuses_attention_is_told(
         find(Question(space=space, objective=asked), top=1, exploring=Exploring(n_trials=1)),
         tmp_path,
         command="find 10m",
-        seed=0,
     )
     _, out, _ = run("export", tmp_path, "--to", "maxtext")
     text = (tmp_path / "export/maxtext/maxtext.yml").read_text()

@@ -111,7 +111,6 @@ def test_without_proof_or_draws_it_says_so(small_space, objective, tmp_path):
         ),
         tmp_path,
         command="c",
-        seed=0,
     )
     text = text_of(write_report(tmp_path))
     assert "the best that Optuna found, not proved to be the optimum" in text

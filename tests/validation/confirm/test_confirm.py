@@ -17,7 +17,6 @@ from anybudget.search.candidate import Candidate
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
 from anybudget.search.question import Question
-from anybudget.search.result import Result
 from anybudget.show.save import save, save_confirmation
 from anybudget.validation.confirm.choose import MIN_CONTRAST_STEPS, choose
 from anybudget.validation.confirm.confirm import confirm
@@ -35,7 +34,7 @@ def found(small_space, objective):
 
 @pytest.fixture
 def result(found):
-    return Result(space=found.space, objective=found.objective, candidates=found.candidates)
+    return found
 
 
 class Trainer:
@@ -164,7 +163,9 @@ def test_what_a_fused_kernel_does_not_take(result, text, tmp_path, kind, n_chips
     )
     arch = dataclasses.replace(result.candidates[0].arch, n_heads=16, n_kv_heads=16, d_head=4)
     asked = dataclasses.replace(
-        result, objective=objective, candidates=[Candidate.of(arch, objective)]
+        result,
+        question=dataclasses.replace(result.question, objective=objective),
+        candidates=[Candidate.of(arch, objective)],
     )
     with pytest.raises(ValueError, match=message):
         run(asked, text, tmp_path, Trainer(objective), top=1, contrast=0)
@@ -211,13 +212,13 @@ def test_predicted_and_measured_meet(result, text, tmp_path):
 # What a process of its own runs, to be killed when it has trained two models.
 KILLED = """
 import importlib.util, pathlib, sys
-from anybudget.search.result import load_result
+from anybudget.search.record import read_record
 from anybudget.validation.confirm.confirm import confirm
 spec = importlib.util.spec_from_file_location("its_trainer", sys.argv[1])
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 folder = pathlib.Path(sys.argv[2])
-result = load_result(folder)
+result = read_record(folder)
 trainer = module.Trainer(result.objective, killed_after=2)
 confirm(result, folder / "out", corpus=str(folder / "words.txt"), cache_dir=folder,
         train_one=trainer, top=2, contrast=2)
@@ -225,7 +226,7 @@ confirm(result, folder / "out", corpus=str(folder / "words.txt"), cache_dir=fold
 
 
 def test_after_a_kill_nothing_is_lost_and_nothing_done_twice(result, found, text, tmp_path):
-    save(found, tmp_path, command="find", seed=0)
+    save(found, tmp_path, command="find")
     command = [sys.executable, "-c", KILLED, __file__, str(tmp_path)]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     kept = read_rows(tmp_path / "out/runs.csv", Run)

@@ -12,7 +12,6 @@ from anybudget.objectives.cost.counts import n_params, n_params_non_embedding
 from anybudget.search.candidate import Candidate
 from anybudget.search.find import find
 from anybudget.search.question import Question
-from anybudget.search.result import Result
 from anybudget.validation.confirm.refine import merged, refine
 from anybudget.validation.runs import Run
 
@@ -27,11 +26,7 @@ def truth(objective):
 def result(small_space, objective):
     space = dataclasses.replace(small_space, vocab_size=(512,), batch_size=(4,))
     quick = dataclasses.replace(objective, time_budget_s=4.0)
-    return Result(
-        space=space,
-        objective=quick,
-        candidates=find(Question(space=space, objective=quick)).candidates,
-    )
+    return find(Question(space=space, objective=quick))
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from anybudget.machines.machine import count_cores
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
 from anybudget.search.question import Question
-from anybudget.search.result import Result
 from anybudget.validation.confirm.confirm import confirm
 from anybudget.validation.runs import Run, read_rows
 from anybudget.validation.training.corpus import load_corpus
@@ -42,21 +41,18 @@ def test_two_workers_confirm_what_one_does(small_space, objective, text, tmp_pat
         top=2,
         exploring=Exploring(n_trials=1),
     )
-    result = Result(space=found.space, objective=found.objective, candidates=found.candidates)
     what = {"corpus": str(text), "cache_dir": tmp_path, "train_one": twelve_steps}
     what |= {"top": 2, "contrast": 0}
-    confirm(result, tmp_path / "one", **what)
+    confirm(found, tmp_path / "one", **what)
     lines = []
     engine = Engine(n_workers=2, n_cores=1)
-    confirmation = confirm(
-        result, tmp_path / "two", engine=engine, on_progress=lines.append, **what
-    )
+    confirmation = confirm(found, tmp_path / "two", engine=engine, on_progress=lines.append, **what)
     assert rows_by_model(tmp_path / "two") == rows_by_model(tmp_path / "one")
     assert [line[:5] for line in lines[-2:]] == ["[1/2]", "[2/2]"]
     assert len(confirmation.machines) == 1
     # Neither jobs nor checkpoints are left, and nothing is trained again.
     assert [path.name for path in (tmp_path / "two").iterdir()] == ["runs.csv"]
-    again = confirm(result, tmp_path / "two", engine=engine, **what)
+    again = confirm(found, tmp_path / "two", engine=engine, **what)
     assert again.comparison.as_dict() == confirmation.comparison.as_dict()
     assert again.machines == frozenset()
 

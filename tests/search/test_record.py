@@ -7,7 +7,7 @@ import pytest
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
 from anybudget.search.question import Question
-from anybudget.search.result import load_result
+from anybudget.search.record import read_record
 from anybudget.show.save import save
 
 
@@ -25,20 +25,40 @@ def _same(candidates, expected):
 
 
 def test_a_result_is_read_back_equal(found, tmp_path):
-    save(found, tmp_path, command="anybudget find 10m", seed=0)
+    save(found, tmp_path, command="anybudget find 10m")
     for path in (tmp_path, tmp_path / "result.json"):
-        result = load_result(path)
+        result = read_record(path)
         assert result.space == found.space
         assert result.objective == found.objective
         _same(result.candidates, found.candidates)
+
+
+@pytest.fixture
+def searched(request):
+    """The folder of a search with draws, and what was found."""
+    return request.getfixturevalue("_searched")
+
+
+def test_an_answer_is_read_back_whole(searched):
+    folder, found = searched
+    answer = read_record(folder, whole=True)
+    told, expected = answer.as_dict(), found.as_dict()
+    del told["candidates"], expected["candidates"]
+    assert told == expected
+    _same(answer.candidates, found.candidates)
+    assert (answer.question.seed, answer.standings) == (found.question.seed, found.standings)
+    _same(answer.shapes, found.shapes)
+    assert answer.made.command.startswith("anybudget find 10m --device ")
+    assert answer.made.anybudget == found.made.anybudget
+    assert answer.made.date.endswith("+00:00")
 
 
 def test_the_chips_are_kept(small_space, chips, tmp_path):
     found = find(
         Question(space=small_space, objective=chips), top=3, exploring=Exploring(n_trials=1)
     )
-    save(found, tmp_path, command="anybudget find 10m --chips 4", seed=0)
-    result = load_result(tmp_path)
+    save(found, tmp_path, command="anybudget find 10m --chips 4")
+    result = read_record(tmp_path)
     assert result.objective == chips
     _same(result.candidates, found.candidates)
 
@@ -46,7 +66,7 @@ def test_the_chips_are_kept(small_space, chips, tmp_path):
 def test_what_find_prints_is_a_result_too(found, tmp_path):
     path = tmp_path / "printed.json"
     path.write_text(json.dumps(found.as_dict()))
-    _same(load_result(path).candidates, found.candidates)
+    _same(read_record(path).candidates, found.candidates)
 
 
 def _change(document, *keys, to):
@@ -95,7 +115,7 @@ def test_a_file_edited_into_nonsense_is_one_line(found, tmp_path, keys, to, mess
     _change(document, *keys, to=to)
     path.write_text(json.dumps(document))
     with pytest.raises(ValueError, match=message) as caught:
-        load_result(path)
+        read_record(path)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
 
@@ -113,9 +133,9 @@ def test_a_file_edited_into_nonsense_is_one_line(found, tmp_path, keys, to, mess
 def test_a_file_that_is_no_result(tmp_path, content, message):
     (tmp_path / "result.json").write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        load_result(tmp_path)
+        read_record(tmp_path)
 
 
 def test_no_file(tmp_path):
     with pytest.raises(ValueError, match=r"there is no .*result.json; `anybudget find BUDGET"):
-        load_result(tmp_path)
+        read_record(tmp_path)

@@ -1,4 +1,4 @@
-"""The answer to one question of a batch: its winner, how sure that is, and how far it moves."""
+"""The row that a batch keeps of an answer: its winner, how sure that is, how far it moves."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ...files.rows import Row
 from ...objectives.loss_at_time import Prediction
 from ...objectives.uncertainty import BEATS_AT_LEAST, draw_losses, stand, tied
 from ...space.architecture import ABOUT, Architecture
+from ..answer import answer_warnings
 from ..candidate import Candidate
 from ..certify.frontier import Shapes
-from ..find import answer_warnings
 from ..question import Question
 
 # What the sensitivity of a winner is told of.
@@ -34,7 +34,7 @@ WINNER: dict[str, Any] = {
 _Winner = pydantic.create_model("_Winner", __base__=_Asked, **WINNER)
 
 
-class Answer(_Winner):
+class AnswerRow(_Winner):
     """What a batch keeps of one search; empty where nothing is feasible, or no draws are known.
 
     Attributes:
@@ -82,7 +82,7 @@ class Answer(_Winner):
     searched_at: AwareDatetime
 
 
-def answer(question: Question, shapes: Shapes | None) -> Answer:
+def row_of(question: Question, shapes: Shapes | None) -> AnswerRow:
     """The row of a question.
 
     Args:
@@ -96,11 +96,11 @@ def answer(question: Question, shapes: Shapes | None) -> Answer:
         "searched_at": datetime.datetime.now(datetime.UTC),
     }
     if shapes is None:
-        return Answer(status="infeasible", **shared)
+        return AnswerRow(status="infeasible", **shared)
     objective = question.objective
     best = Candidate.at(*shapes, (0,))
-    warnings = answer_warnings(question.space, objective, best, certified=True)
-    return Answer(
+    warnings = answer_warnings(question, best, certified=True)
+    return AnswerRow(
         status="certified",
         **shared,
         **best.as_dict(),

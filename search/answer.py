@@ -1,0 +1,159 @@
+"""The answer to a question: the best architectures, how sure that is, and what to beware of."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pandas as pd
+
+from .. import __version__
+from ..objectives.flags import flags
+from ..objectives.loss_at_time import LossAtTime
+from ..objectives.uncertainty import Standing
+from ..presets.devices import KnownDevice
+from ..presets.known import Known
+from ..presets.laws import KnownLaw
+from ..space.search_space import SearchSpace
+from .candidate import Candidate, to_frame
+from .explore.polish import polish
+from .question import Question
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Made:
+    """Where an answer comes from.
+
+    Attributes:
+        command: the command line that made it; empty where a program did.
+        anybudget: the version that ran.
+        date: when it was kept, in ISO 8601.
+    """
+
+    command: str = ""
+    anybudget: str = __version__
+    date: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The answer to one question, fresh or read back.
+
+    Attributes:
+        question: what was asked.
+        candidates: the best distinct architectures, best first; distinct in width and depth
+            unless `find` was asked for every architecture.
+        shapes: the best of each width and depth found, best first.
+        standings: of each candidate, among the `MAX_RANKED` best of its kind; None where nothing
+            is known of the law's uncertainty.
+        tied_shapes: width and depth of those of the ranked that are statistically tied with the
+            best, itself included.
+        certified: whether every architecture was evaluated, so that the first is the optimum.
+        n_valid: valid architectures in the space; None where they were not enumerated.
+        optuna_regret: loss of Optuna's best, after its polish, above the certified optimum, nats
+            per token; None where nothing was certified, or nothing that Optuna tried was feasible.
+        n_trials: distinct architectures that Optuna evaluated.
+        warnings: what a reader must know before believing the answer.
+        made: where it comes from.
+    """
+
+    question: Question
+    candidates: list[Candidate]
+    shapes: list[Candidate]
+    standings: list[Standing] | None
+    tied_shapes: list[tuple[int, int]]
+    certified: bool
+    n_valid: int | None
+    optuna_regret: float | None
+    n_trials: int
+    warnings: list[str]
+    made: Made = Made()
+
+    @property
+    def space(self) -> SearchSpace:
+        """What was searched."""
+        return self.question.space
+
+    @property
+    def objective(self) -> LossAtTime:
+        """What was minimised."""
+        return self.question.objective
+
+    @property
+    def known(self) -> Known:
+        """The law and the device that the answer rests on, with their draws where they are kept."""
+        law, device = self.objective.law, self.objective.device
+        kept = self.question.known
+        return kept or Known(law=KnownLaw(law=law), device=KnownDevice(device=device))
+
+    @property
+    def best(self) -> Candidate:
+        """The winner."""
+        return self.candidates[0]
+
+    @property
+    def standing(self) -> Standing | None:
+        """How the winner stands; None where nothing is known of the law's uncertainty."""
+        return self.standings[0] if self.standings else None
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The candidates as a table, with the loss of each behind the best and their standing."""
+        frame = to_frame(self.candidates)
+        if self.standings:
+            standings = pd.DataFrame([dataclasses.asdict(one) for one in self.standings])
+            frame = frame.join(standings)
+        return frame
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer as one JSON object."""
+        return {
+            "time_budget_s": self.objective.time_budget_s,
+            "device": dataclasses.asdict(self.objective.device),
+            "law": dataclasses.asdict(self.objective.law),
+            "remat": self.objective.remat,
+            "data_limit_tokens": self.objective.data_limit_tokens,
+            "critical_batch": self.objective.critical_batch,
+            "n_chips": self.objective.n_chips,
+            "attention": self.objective.attention,
+            "cost_usd": self.question.cost_usd,
+            "n_valid": self.n_valid,
+            "certified": self.certified,
+            "optuna_regret": self.optuna_regret,
+            "n_trials": self.n_trials,
+            "warnings": self.warnings,
+            "tied_shapes": [list(shape) for shape in self.tied_shapes],
+            "space": dataclasses.asdict(self.space),
+            "candidates": self.frame.to_dict(orient="records"),
+        }
+
+
+def answer_warnings(question: Question, best: Candidate, *, certified: bool) -> list[str]:
+    """Flags of the winner, and each bound it sits on."""
+    space, objective = question.space, question.objective
+    warnings = flags(objective, best.arch, best.prediction)
+    bounds = space.bounds(best.arch)
+    warnings += [f"on a bound: {bound}" for bound in bounds]
+    if bounds:
+        warnings.append(
+            f"{objective.law.name} sees only {_seen(objective)}: it cannot say whether the winner "
+            "would gain beyond a bound, or loses before it; train to confirm"
+        )
+    pure = dataclasses.replace(objective, law=objective.law.without_terms())
+    if pure.law != objective.law:
+        other = polish(Candidate.of(best.arch, pure), space, pure)
+        warnings.append(
+            f"{objective.law.name} has further terms ({', '.join(objective.law.terms)}); the pure "
+            f"law of the same runs would choose {other.shape[0]}×{other.shape[1]}"
+        )
+    if not certified:
+        warnings.append("not certified: the best that Optuna found, not proved to be the optimum")
+    return warnings
+
+
+def _seen(objective: LossAtTime) -> str:
+    law = objective.law
+    seen = [name.replace("_", " ") for name in law.terms] + ["copying"] * bool(law.copying)
+    if not seen:
+        return "parameters and tokens, not shape"
+    return f"{', '.join(['parameters', 'tokens', *seen[:-1]])} and {seen[-1]}"
