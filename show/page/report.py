@@ -38,10 +38,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     page = search_page(read_record(folder, whole=True))
     if confirmed := load_confirmed(folder):
         page = with_confirmation(page, confirmed)
-    try:
-        write_whole(out, render(page))
-    except OSError as error:
-        raise ValueError(f"cannot write {out}: {error.strerror}; name another --out") from None
+    write_whole(out, render(page))
     return out
 
 
