@@ -82,6 +82,7 @@ def fit(
     kappa: float | None = None,
     copying: bool = True,
     n_convention: str | None = None,
+    column: list[str] | None = None,
     huber_delta: float = 0.001,
     draws: Annotated[int, Parameter(validator=Number(gte=100))] = 1000,
     seed: Seed = 0,
@@ -91,12 +92,13 @@ def fit(
     """Fit a loss law to training runs, with its uncertainty and its held-out error.
 
     Args:
-        runs: A CSV with n_params, n_tokens, measured_loss.
+        runs: A CSV with n_params, n_tokens, measured_loss; rows of one run share `run` or `Name`.
         method: varpro, linear or multi_start.
         form: Further terms: none, a form by name, or auto, kept if they pay, and copying too.
         kappa: Power in the law; default: kept below 1 if it pays.
         copying: Whether auto may find that runs learn to copy, where that pays.
         n_convention: N counts `total` or `non_embedding` parameters.
+        column: A column under another name, as n_params=params; repeatable.
         huber_delta: Threshold on the log residual; 0: from the residuals' spread.
         draws: Bootstrap draws.
         out: Law file, .toml, as `find --law` takes it.
@@ -108,25 +110,35 @@ def fit(
 
     if out and (out.suffix != ".toml" or not out.parent.is_dir()):
         raise ValueError(f"--out must be a .toml file in an existing folder, but got {str(out)!r}")
-    report = report_law(
-        read_runs(runs),
-        name=out.stem if out else runs.stem,
-        source=f"fitted to {runs.name} by anybudget fit",
-        method=method,  # type: ignore[arg-type]
-        form=form,
-        kappa=kappa,
-        copying=copying,
-        n_convention=n_convention,  # type: ignore[arg-type]
-        huber_delta=huber_delta,
-        n_draws=draws,
-        seed=seed,
-    )
+    with progress() as on_progress:
+        report = report_law(
+            read_runs(runs, _renamed(column or [])),
+            name=out.stem if out else runs.stem,
+            source=f"fitted to {runs.name} by anybudget fit",
+            method=method,  # type: ignore[arg-type]
+            form=form,
+            kappa=kappa,
+            copying=copying,
+            n_convention=n_convention,  # type: ignore[arg-type]
+            huber_delta=huber_delta,
+            n_draws=draws,
+            seed=seed,
+            on_progress=on_progress,
+        )
     if out:
         save_law(out, KnownLaw.of(report))
     if as_json:
         show_json(report.as_dict())
     else:
         show(show_law(report))
+
+
+def _renamed(columns: list[str]) -> dict[str, str]:
+    """Names of columns in a user's table by ours."""
+    pairs = dict(one.split("=", 1) for one in columns if "=" in one)
+    if len(pairs) < len(columns):
+        raise ValueError(f"--column must be ours=theirs, each once, but got {', '.join(columns)}")
+    return pairs
 
 
 def devices(*, as_json: Json = False) -> None:

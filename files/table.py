@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -55,19 +55,37 @@ def read_table(
     return rows, unused
 
 
-def read_runs(path: Path) -> dict[str, np.ndarray]:
+def read_runs(path: Path, names: Mapping[str, str] | None = None) -> dict[str, np.ndarray]:
     """A CSV of training runs, ours or anyone's, as columns by name.
 
+    A line that begins with `#` is a comment.
+
+    Args:
+        path: of the file.
+        names: what a column is called there, by its name here.
+
     Raises:
-        ValueError: the file cannot be read, or is not a table.
+        ValueError: the file cannot be read, is not a table, has a column twice, or lacks one of
+            `names`.
     """
     import pandas as pd
 
+    lines = read_text(path).lstrip("\ufeff").splitlines(keepends=True)
+    text = "".join(line for line in lines if not line.lstrip().startswith("#"))
     try:
-        table = pd.read_csv(io.StringIO(read_text(path)), comment="#")
+        header = pd.read_csv(io.StringIO(text), header=None, nrows=1, dtype=str).iloc[0]
+        table = pd.read_csv(io.StringIO(text), skipinitialspace=True)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{path} is not a CSV of runs: {error}") from None
-    return {name: table[name].to_numpy() for name in table.columns}
+    titles = [str(title).strip() for title in header]
+    if twice := next((title for title in titles if titles.count(title) > 1), None):
+        raise ValueError(f"{path} must have each column once, but has {twice!r} twice")
+    columns = {title: table.iloc[:, place].to_numpy() for place, title in enumerate(titles)}
+    for own, theirs in (names or {}).items():
+        if theirs not in columns:
+            raise ValueError(f"{path} has no column {theirs!r}{did_you_mean(theirs, titles)}")
+        columns[own] = columns.pop(theirs)
+    return columns
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

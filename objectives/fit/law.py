@@ -15,7 +15,7 @@ from scipy.optimize import nnls
 from ..law.copying import Copying
 from ..law.loss_law import PARAMETERS
 from ..law.terms import TERMS
-from .data import LOWEST, LawData, Prior
+from .data import HIGHEST, LOWEST, LawData, Prior
 from .runs import LawRuns
 from .solver import ALPHA, BETA, Minimum, log_residuals, minimise
 
@@ -32,6 +32,7 @@ EXPONENTS = np.geomspace(0.05, 1.5, 12)
 N_STARTS = 8
 # Where the logs of E, A and B start when the linear solve finds 0, nats.
 NEARLY_ZERO = 1e-3
+BOUNDS_OF_EXPONENTS = (LOWEST[ALPHA], HIGHEST[ALPHA])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,16 @@ class LawFit:
     copying: Copying | None = None
     prior: Prior | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def at_bound(self) -> tuple[str, ...]:
+        """Numbers that ended at the least or the most that they may be: they have no error."""
+        ends = {"E": (0, NEARLY_ZERO), "alpha": BOUNDS_OF_EXPONENTS, "beta": BOUNDS_OF_EXPONENTS}
+        return tuple(
+            name
+            for name, (low, high) in ends.items()
+            if (self.values[name] < high if name == "E" else not low < self.values[name] < high)
+        )
 
     @property
     def terms(self) -> tuple[str, ...]:

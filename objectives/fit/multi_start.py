@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import minimize
@@ -27,6 +28,7 @@ def fit_multi_start(
     delta: float = REFERENCE_DELTA,
     n_starts: int | None = None,
     seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda n, total: None,
 ) -> LawFit:
     """E, A, B, alpha and beta of the lowest end of many L-BFGS searches.
 
@@ -35,6 +37,7 @@ def fit_multi_start(
         delta: the Huber threshold on the log residual.
         n_starts: how many of the grid's 4,500 starts, picked at random; None: all of them.
         seed: of that pick.
+        on_progress: called after each start with how many are done, and of how many.
 
     References:
         Hoffmann et al. 2022, arXiv:2203.15556, section 3.3 and appendix D.3.
@@ -44,12 +47,13 @@ def fit_multi_start(
     starts = np.array(list(itertools.product(*START_AXES)))
     if n_starts is not None:
         starts = np.random.default_rng(seed).permutation(starts)[:n_starts]
-    ends = [
-        minimize(
+    ends = []
+    for start in starts:
+        end = minimize(
             huber_log_sum_exp, start, (*logs, delta), "L-BFGS-B", jac=True, options=LBFGS_OPTIONS
         )
-        for start in starts
-    ]
+        ends.append(end)
+        on_progress(len(ends), len(starts))
     best = min(ends, key=lambda end: end.fun)
     log_e, log_a, log_b, alpha, beta = best.x
     mean_x, mean_y = data.means

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
+
+from .table import looked_through, positive, run_of_rows
 
 Convention = Literal["total", "non_embedding"]
 
@@ -15,8 +16,6 @@ N_COLUMNS: dict[Convention, str] = {
     "total": "n_params",
     "non_embedding": "n_params_non_embedding",
 }
-# Losses compare only among runs that agree in these.
-SAME_IN_ALL = ("vocab_size", "tokenizer", "corpus", "corpus_fingerprint")
 
 # The law has five unknowns, and one more run shows how well they do.
 MIN_RUNS = 6
@@ -68,8 +67,8 @@ class LawRuns:
 def law_runs(table: Mapping[str, Any], *, n_convention: Convention | None = None) -> LawRuns:
     """Check a table of runs and keep what the fit of a law needs.
 
-    Rows whose `status` is not `ok` are left out with a warning. Rows with the same value in the
-    column `run` are of one training run.
+    What the table says beside what it means is set right with a warning (`table`). Rows with the
+    same value in the column `run`, or W&B's `Name`, are of one training run.
 
     Args:
         table: columns by name, lists or arrays of one length.
@@ -84,12 +83,9 @@ def law_runs(table: Mapping[str, Any], *, n_convention: Convention | None = None
         n_convention = "non_embedding" if only else "total"
     names = (N_COLUMNS[n_convention], "n_tokens", "measured_loss")
     _require_columns(names, table)
-    columns, warnings = _finished({name: np.asarray(table[name]) for name in table})
-    for name in SAME_IN_ALL:
-        _require_one_value(name, columns)
-    n_params, n_tokens, measured_loss = (_positive(name, columns[name]) for name in names)
-    rows = np.arange(len(n_params))
-    run = np.unique(columns.get("run", rows), return_inverse=True)[1]
+    columns, warnings = looked_through({n: np.asarray(table[n]) for n in table}, names)
+    n_params, n_tokens, measured_loss = (positive(name, columns[name]) for name in names)
+    run = run_of_rows(columns, len(n_params))
     warnings += _require_spread(n_params, n_tokens, run)
     return LawRuns(
         n_params=n_params,
@@ -109,43 +105,6 @@ def _require_columns(names: tuple[str, ...], table: Mapping[str, Any]) -> None:
             "runs must have the columns `n_params` or `n_params_non_embedding`, `n_tokens` and "
             f"`measured_loss`, but {', '.join(missing)} is missing from {', '.join(table)}"
         )
-
-
-def _finished(columns: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The rows of finished runs, and a warning about the others."""
-    if "status" not in columns:
-        return columns, []
-    ok = columns["status"] == "ok"
-    others = sorted(set(columns["status"][~ok].astype(str)))
-    warnings = [f"left out {(~ok).sum()} rows with status {', '.join(others)}"] if others else []
-    return {name: column[ok] for name, column in columns.items()}, warnings
-
-
-def _require_one_value(name: str, columns: dict[str, np.ndarray]) -> None:
-    values = list(dict.fromkeys(columns.get(name, np.empty(0)).tolist()))
-    if len(values) > 1:
-        raise ValueError(
-            f"all runs must have one `{name}`, for losses compare only then, but got "
-            f"{', '.join(map(str, values[:4]))}; fit each of them alone"
-        )
-
-
-def _positive(name: str, column: np.ndarray) -> np.ndarray:
-    numbers = np.array([_number(value) for value in column.tolist()], dtype=float)
-    wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers > 0)))
-    if wrong.size:
-        raise ValueError(
-            f"`{name}` must be a positive number, but {wrong.size} of {len(column)} rows are not, "
-            f"first row {wrong[0] + 1}: {column[wrong[0]]}; complete them or leave them out"
-        )
-    return numbers
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan
 
 
 def _is_full_of_numbers(column: np.ndarray) -> bool:

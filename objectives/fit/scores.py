@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -82,7 +83,7 @@ def extrapolate(runs: LawRuns, fit: LawFit, by: Literal["n_params", "n_tokens"])
 def residual_trends(runs: LawRuns, fit: LawFit) -> list[Trend]:
     """The residuals against each of `SUSPECTS` that varies, the likeliest trend first.
 
-    Rows are taken as independent, which those that share a run are not.
+    Runs are taken as independent, rows that share one are not.
     """
     data = law_data(runs, fit.terms, fit.kappa, fit.copying)
     residuals = -log_residuals(fit.theta[None], data)[0]
@@ -100,9 +101,17 @@ def residual_trends(runs: LawRuns, fit: LawFit) -> list[Trend]:
     found = []
     for name, kind, against in tests:
         result: Any = stats.spearmanr(residuals, against)
-        p = min(1.0, len(tests) * float(result.pvalue))
-        found.append(Trend(column=name, kind=kind, rho=float(result.statistic), p=p))
+        rho = float(result.statistic)
+        p = min(1.0, len(tests) * _chance(rho, runs.n_runs))
+        found.append(Trend(column=name, kind=kind, rho=rho, p=p))
     return sorted(found, key=lambda trend: trend.p)
+
+
+def _chance(rho: float, n_runs: int) -> float:
+    """Of a rank correlation at least as large by luck alone, among so many runs."""
+    freedom = max(n_runs - 2, 1)
+    t = abs(rho) * math.sqrt(freedom / max(1 - rho**2, 1e-12))
+    return 2 * float(stats.t.sf(t, freedom))
 
 
 def trend_warnings(trends: list[Trend]) -> tuple[str, ...]:
