@@ -7,8 +7,6 @@ Command: python experiments/best_config/best_config.py --step-times    # first: 
          python experiments/best_config/best_config.py --seeds 1 --budgets 1m,2m,4m --law LAW
          (LAW: experiments/best_config/smooth.toml; with it also --space experiments/best_config/
          before.toml for 1m and heads.toml for 1m,2m)
-         python experiments/best_config/best_config.py --laws
-         (how far laws are from the runs, and whether their intervals hold them, 10 s)
          python experiments/best_config/best_config.py --figure
          (draws what is in the tables again, 5 s)
          (elsewhere first `anybudget calibrate --out DEVICE.toml`, and give it --device DEVICE.toml)
@@ -26,8 +24,7 @@ models, each for the steps that it makes in that time alone (fixed_time.py). Wha
 one had trained for the budget is compared too, and spares as many of the eight. Those predicted
 over 2% behind only show whether the ranking holds and are trained with one seed, all others with
 three. Writes best_config/BUDGET/runs.csv row by row and models.csv beside it, predicted and
-measured, best_config.csv, a row a budget, and best_config.png; `--laws` writes
-best_config/laws.csv and copied.csv.
+measured, best_config.csv, a row a budget, and best_config.png.
 
 Two earlier spaces, before.toml and heads.toml, and the law without copying, smooth.toml, are what
 was asked before each was mended; their budgets have the name behind the time.
@@ -37,7 +34,6 @@ was asked before each was mended; their budgets have the name behind the time.
 from __future__ import annotations
 
 import argparse
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -61,11 +57,9 @@ from anybudget.experiments.shared.fixed_time import (
 )
 from anybudget.objectives.budget import parse_budget
 from anybudget.objectives.flags import FEW_STEPS
-from anybudget.objectives.law.copying import able
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.uncertainty import Draws, rank
 from anybudget.presets.known import Known, known
-from anybudget.presets.laws import load_law
 from anybudget.presets.spaces import load_space
 from anybudget.search.candidate import Candidate
 from anybudget.search.find import find
@@ -92,9 +86,6 @@ EARLIER = ("smooth", "width")
 # than this behind the winner.
 COMPARED = ("contrast", "earlier")
 MAY_WIN = 0.02
-# Tokens between which some runs have copied and others not, and how far below the smooth law those
-# are that have.
-BETWEEN_TOKENS, FAR_BELOW = (2.5e6, 4.8e6), 0.025
 
 
 def entries_for(
@@ -208,12 +199,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="of all but the contrast")
     parser.add_argument("--step-times", action="store_true", help="measure steps, train nothing")
     parser.add_argument("--figure", action="store_true", help="only draw what is in the tables")
-    parser.add_argument("--laws", action="store_true", help="only judge the laws by the runs")
     options = parser.parse_args()
-    if options.laws:
-        judge_laws(options.budgets.split(","), ["smooth", "python-source"], options.device)
-        count_copied(options.budgets.split(","))
-        return
     if options.figure:
         draw()
         return
@@ -256,68 +242,6 @@ def main() -> None:
         held = intervals_hold(objective, losses, rests_on.draws(objective))
         keep(row_of(name, compare(models), held and held[0]))
     draw()
-
-
-def judge_laws(budgets: list[str], names: list[str], device: str) -> None:
-    """How far laws are from the losses of all runs of a budget, given the tokens that these had.
-
-    And, without these, whether the intervals that the law's and the device's draws give hold them.
-    """
-    rows = []
-    for budget in budgets:
-        runs = [
-            run for run in read_rows(FOLDER / budget / RUNS_FILE, Run) if run.n_steps >= FEW_STEPS
-        ]
-        measured = np.array([run.measured_loss for run in runs], dtype=float)
-        losses: dict[Architecture, list[float]] = {}
-        for run in runs:
-            losses.setdefault(run.architecture, []).append(run.measured_loss or math.nan)
-        for name in names:
-            path = FOLDER / f"{name}.toml"
-            where = str(path) if path.exists() else name
-            rests_on = known(device, where)
-            law = rests_on.law.law
-            objective = LossAtTime(
-                device=rests_on.device.device, law=law, time_budget_s=parse_budget(budget)
-            )
-            held = intervals_hold(objective, losses, rests_on.draws(objective))
-            error = (
-                np.array([law.loss(run.n_params, run.n_tokens, vars(run)) for run in runs])
-                / measured
-                - 1
-            )
-            rows.append(
-                {
-                    "budget": budget,
-                    "law": name,
-                    "n_runs": len(runs),
-                    "mape": np.abs(error).mean(),
-                    "bias": error.mean(),
-                    "largest": np.abs(error).max(),
-                    "inside_95": held and held[0],
-                    "width_95_nats": held and held[1],
-                }
-            )
-    table = pd.DataFrame(rows)
-    table.to_csv(FOLDER / "laws.csv", index=False, float_format="%.4g")
-    print(table.to_string(index=False))
-
-
-def count_copied(budgets: list[str]) -> None:
-    """Of runs long enough that some copy and others do not: how many do, by depth."""
-    paths = [Path(__file__).parents[1] / "loss_law" / "python.csv"]
-    paths += [FOLDER / budget / RUNS_FILE for budget in budgets]
-    law = load_law(str(FOLDER / "smooth.toml"))
-    rows = []
-    for run in (run for path in paths for run in read_rows(path, Run)):
-        between = BETWEEN_TOKENS[0] <= run.n_tokens <= BETWEEN_TOKENS[1]
-        if between and able(vars(run)) and run.measured_loss:
-            smooth = law.loss(run.n_params, run.n_tokens, vars(run))
-            below = 1 - run.measured_loss / smooth
-            rows.append({"n_layers": run.architecture.n_layers, "copied": below >= FAR_BELOW})
-    table = pd.DataFrame(rows).groupby("n_layers").copied.agg(["sum", "count"])
-    table.to_csv(FOLDER / "copied.csv")
-    print(table.to_string())
 
 
 def runs_before(budget: str, law: str) -> list[Run]:
