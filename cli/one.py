@@ -80,7 +80,7 @@ def compile(  # noqa: A001 - the command's name
     remat: str | None = None,
     attention: str | None = None,
     scan: Flag = False,
-    sharding: str = "data",
+    sharding: str | None = None,
     time: bool = True,
     timeout: Seconds = 150.0,
     as_json: Json = False,
@@ -94,22 +94,21 @@ def compile(  # noqa: A001 - the command's name
         remat: none, dots or layer; default none, or the result's.
         attention: plain; or fused, whose memory alone is told; default as the result's.
         scan: Layers in a loop.
-        sharding: Chips share data, or full: also state.
+        sharding: Chips share data, or full: also state; default data, or the result's.
         time: Step times; without, seconds, not minutes.
         timeout: Seconds for each; then what is known by then.
     """
     from ..show.terminal.compiled import show_compiled
-    from ..validation.compiler.compiled import compile_all
+    from ..validation.compiler.compile import compile_all
+
+    asked = {"remat": remat, "attention": attention, "sharding": sharding, "scan_layers": scan}
 
     steps = compile_all(
         topology,
         fields=shape.given(),
         result=result,
         top=top,
-        remat=remat,
-        attention=attention,
-        scan_layers=scan,
-        sharding=sharding,
+        how={name: value for name, value in asked.items() if value is not None},
         with_time=time,
         timeout_s=timeout,
         on_progress=tell,

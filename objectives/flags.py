@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 from ..space.architecture import Architecture
-from .cost.remat import FULL_HEADS
+from .cost.kernel import KERNELS
 from .law.copying import UNDECIDED
 from .loss_at_time import LossAtTime, Prediction
 
@@ -82,7 +82,7 @@ def _of_luck(objective: LossAtTime, arch: Architecture, prediction: Prediction) 
 def _of_attention(
     objective: LossAtTime, arch: Architecture, prediction: Prediction
 ) -> Iterator[str]:
-    if objective.device.kind not in FULL_HEADS:
+    if objective.device.kind not in KERNELS:
         return
     if objective.fused and objective.device.step_time_model.times_attention:
         return

@@ -10,14 +10,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ..space.architecture import Architecture
-from .cost.remat import ATTENDING
+from .cost.execution import Execution
+from .cost.passes import ATTENDING
 from .device import Device
 from .loss_at_time import LossAtTime, Prediction, run_columns
+from .step_cost import chosen, with_communication
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -216,9 +218,13 @@ def tied(losses: np.ndarray) -> np.ndarray:
 
 
 def stacked(items: Sequence[T]) -> T:
-    """Several architectures, or predictions, as one of arrays."""
-    names = [field.name for field in dataclasses.fields(items[0])]
-    return type(items[0])(**{n: np.array([getattr(one, n) for one in items]) for n in names})
+    """Several architectures, or predictions with their executions, as one of arrays."""
+    columns: dict[str, Any] = {}
+    for field in dataclasses.fields(items[0]):
+        values = [getattr(one, field.name) for one in items]
+        is_how = isinstance(values[0], Execution)
+        columns[field.name] = chosen(values, np.arange(len(items))) if is_how else np.array(values)
+    return type(items[0])(**columns)
 
 
 def draw_losses(
@@ -243,24 +249,19 @@ def draw_losses(
     laws, seconds = (
         _resized(table, n_draws, rng) for table in (draws.laws, draws.seconds_per_unit)
     )
-    model, share = objective.device.step_time_model, objective.share(arch)
+    device, execution = objective.device, prediction.execution
+    model = device.step_time_model
     n_params = objective.counted_params(prediction).astype(float)
-    n_shares = objective.n_shares(prediction.sharded)
-    how = {
-        "remat": prediction.remat,
-        "n_shares": n_shares,
-        "full_head": objective.full_head,
-    }
 
     def drawn_s(of: Collection[str] | None = None) -> np.ndarray:
-        units = model.units(share, **how, of=of)
+        units = model.units(arch, execution, kind=device.kind, of=of)
         return seconds @ np.array([np.broadcast_to(one, n_params.shape) for one in units])
 
     compute_s = drawn_s()
     if objective.fused and not model.times_attention:
         compute_s += drawn_s(ATTENDING) * (_residuals(rng, KERNEL_SPREAD, n_draws, 1) - 1)
     shape = n_draws, len(n_params)
-    step_time_s = objective.with_communication(compute_s, arch, prediction.sharded)
+    step_time_s = with_communication(device, compute_s, arch, execution)
     step_time_s = step_time_s * _residuals(rng, draws.time_residual, *shape)
     n_steps = np.maximum(np.floor(objective.time_budget_s / step_time_s), 1)
     n_tokens = objective.effective_tokens(n_steps * arch.tokens_per_step, arch.tokens_per_step)

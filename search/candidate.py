@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..objectives.cost.remat import REMATS
 from ..objectives.loss_at_time import LossAtTime, Prediction
 from ..space.architecture import COUNT_FIELDS, FIELDS, Architecture
 
@@ -40,7 +39,7 @@ class Candidate:
         shape = np.shape(predicted.predicted_loss)
         columns = {
             name: np.broadcast_to(value, shape)[index].reshape(-1).tolist()
-            for name, value in (mesh.as_dict() | vars(predicted)).items()
+            for name, value in (mesh.as_dict() | predicted.columns()).items()
         }
         for name in (*COUNT_FIELDS, *WHOLE):
             columns[name] = list(map(int, columns[name]))
@@ -48,7 +47,7 @@ class Candidate:
         return [
             cls(
                 arch=Architecture(**{name: row.pop(name) for name in FIELDS}),
-                prediction=Prediction(**row),
+                prediction=Prediction.of_columns(row),
             )
             for row in rows
         ]
@@ -89,8 +88,8 @@ class Candidate:
             "n_tokens": self.prediction.n_tokens,
             "tokens_per_param": self.prediction.n_tokens / self.prediction.n_params,
             "memory_bytes": self.prediction.memory_bytes,
-            "remat": REMATS[self.prediction.remat],
-            "sharding": "full" if self.prediction.sharded else "data",
+            "remat": str(self.prediction.execution.remat),
+            "sharding": str(self.prediction.execution.sharding),
             "predicted_loss": self.loss,
         }
 

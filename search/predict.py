@@ -119,18 +119,17 @@ def breakdown(candidate: Candidate, objective: LossAtTime) -> dict[str, dict[str
     Seconds of `communication` are those for which the chips wait for each other.
     """
     prediction = candidate.prediction
-    arch, remat = objective.share(candidate.arch), prediction.remat
-    n_shares = objective.n_shares(prediction.sharded)
+    arch, execution = candidate.arch, prediction.execution
     times_s = objective.device.step_time_model.step_time_by_part(
-        arch, remat=remat, n_shares=n_shares, full_head=objective.full_head
+        arch, execution, kind=objective.device.kind
     )
-    how = {"remat": remat, "fused": objective.fused}
-    if objective.n_chips > 1:
+    if execution.n_chips > 1:
         times_s["communication"] = prediction.step_time_s - sum(times_s.values())
+    part, n_passes = execution.part(arch), execution.n_accumulation
     quantities = {
         "n_params": n_params_by_part(arch),
-        "memcpys": memcpys_by_part(arch, **how),
-        "flops": flops_by_part(arch, **how),
+        "memcpys": {k: n_passes * n for k, n in memcpys_by_part(part, execution).items()},
+        "flops": {k: n_passes * n for k, n in flops_by_part(part, execution).items()},
         "step_time_s": times_s,
     }
     return {

@@ -16,7 +16,7 @@ from pathlib import Path
 from .. import __version__
 from ..objectives.budget import format_budget, parse_budget
 from ..objectives.device import Device
-from ..objectives.loss_at_time import Attention, LossAtTime, Remat
+from ..objectives.loss_at_time import LossAtTime
 from ..objectives.uncertainty import Draws
 from ..presets.devices import known_device
 from ..presets.known import Known
@@ -54,8 +54,8 @@ class Words:
     law: str | None = None
     space: str | None = None
     settings: tuple[str, ...] = ()
-    remat: Remat = "auto"
-    attention: Attention = "plain"
+    remat: str = "auto"
+    attention: str = "plain"
     data_limit_tokens: float | None = None
     critical_batch: bool = False
     chips: int = 1

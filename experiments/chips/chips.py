@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 
 from pydantic import AwareDatetime, NonNegativeInt, PositiveFloat, PositiveInt
 
+from anybudget.objectives.cost.execution import Execution
 from anybudget.space.architecture import Architecture
-from anybudget.validation.compiler.compiled import COLLECTIVES, Compiled, compile_for
+from anybudget.validation.compiler.compile import compile_for
+from anybudget.validation.compiler.compiled import COLLECTIVES, Compiled
 from anybudget.validation.compiler.topology import parse_topology
 from anybudget.validation.runs import ArchitectureRow, append_row, read_rows
-from anybudget.validation.training.model import Execution
 
 ROWS = Path(__file__).with_suffix(".csv")
 TIMEOUT_S = 1800.0
@@ -108,7 +109,7 @@ def row_of(step: Compiled) -> ChipsRow:
     return ChipsRow(
         **columns,
         topology=step.topology.name,
-        fully_sharded=step.fully_sharded,
+        fully_sharded=step.execution.fully_sharded,
         compiled_permute=permuted,
         sent_ratio=counted / (compiled + permuted),
         memory_bytes=step.memory_bytes,
@@ -128,8 +129,7 @@ def main() -> None:
             step = compile_for(
                 job.arch,
                 parse_topology(job.topology),
-                execution=Execution(dtype="bfloat16"),
-                fully_sharded=job.fully_sharded,
+                Execution(sharding="full" if job.fully_sharded else "data"),
                 with_time=False,
                 timeout_s=TIMEOUT_S,
             )

@@ -37,7 +37,7 @@ from anybudget.space.architecture import Architecture
 from anybudget.validation.training.batches import batch, heldout_batches
 from anybudget.validation.training.step import compile_training
 from anybudget.validation.training.tokens import Tokens
-from anybudget.validation.training.train import default_execution
+from anybudget.validation.training.train import this_backend
 
 OUT = Path(__file__).with_suffix(".csv")
 FIGURE = Path(__file__).with_name("copying.png")
@@ -58,7 +58,7 @@ def losses(arch: Architecture, text: Tokens, seed: int) -> Iterator[dict[str, fl
     """Loss on ordinary and on repeated windows, as a run goes on."""
     size = {"batch_size": arch.batch_size, "seq_len": arch.seq_len}
     windows = heldout_batches(text.heldout, max_tokens=N_HELDOUT_TOKENS, **size)
-    program = compile_training(arch, recipe=Recipe(), execution=default_execution())
+    program = compile_training(arch, recipe=Recipe(), backend=this_backend())
 
     def mean_loss(some: np.ndarray) -> float:
         values = [program.evaluate(state.params, program.place(one)) for one in some]

@@ -30,6 +30,7 @@ import pandas as pd
 from scipy import stats
 
 from anybudget.objectives.cost.communication import sent
+from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.fit.as_law import as_loss_law
 from anybudget.objectives.fit.bootstrap import bootstrap_law
 from anybudget.objectives.fit.law import REFERENCE_DELTA, LawFit, fit_varpro
@@ -114,18 +115,13 @@ def read_family(table: pd.DataFrame) -> Family:
 def timed(shapes: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Seconds of a step on all its dies together, foretold without the shape and with it."""
     fields = {name: shapes[name].to_numpy() for name in FIELDS}
-    each = Architecture(**fields | {"batch_size": fields["batch_size"] // shapes.n_devices})
-    units = sent(
-        each,
-        bytes_per_element=2,
-        n_chips=shapes.n_devices.to_numpy(),
-        chips_per_host=DIES_PER_HOST,
-        fully_sharded=True,
-    )
+    arch = Architecture(**fields)
+    execution = Execution(sharding="full", n_chips=shapes.n_devices.to_numpy())
+    units = sent(arch, execution, bytes_per_element=2, chips_per_host=DIES_PER_HOST)
     steps = Steps(
-        arch=each,
+        arch=arch,
         measured_s=shapes.step_time_s.to_numpy(),
-        n_shares=shapes.n_devices.to_numpy(),
+        execution=execution,
         sent={"network_bytes": units["network_bytes"]},
     )
     fit = fit_step_time(steps, "paper")

@@ -42,9 +42,8 @@ from anybudget.validation.timing.step_clock import CompiledStep
 from anybudget.validation.timing.step_design import Effort
 from anybudget.validation.timing.step_rows import StepRow, steps_of
 from anybudget.validation.training.corpus import load_corpus
-from anybudget.validation.training.model import Execution
 from anybudget.validation.training.tokens import Tokens, prepare_tokens
-from anybudget.validation.training.train import train
+from anybudget.validation.training.train import this_backend, train
 
 FOLDER = Path(__file__).parent
 STEPS, RUNS, DEVICE = (FOLDER / name for name in ("steps.csv", "runs.csv", "device.toml"))
@@ -103,7 +102,7 @@ def time_steps() -> None:
         arch = Architecture.from_shape(d_model=d_model, n_layers=n_layers, batch_size=8)
         if arch in done:
             continue
-        timing = CompiledStep(arch, Execution(dtype="bfloat16")).time(TIMED_S)
+        timing = CompiledStep(arch, this_backend()).time(TIMED_S)
         row = StepTime(
             **arch.as_dict(),
             step_time_s=timing.step_time_s,

@@ -28,6 +28,7 @@ How the two are compared:
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Literal
 
@@ -36,10 +37,9 @@ import pandas as pd
 from pydantic import HttpUrl, PositiveFloat, PositiveInt
 
 from anybudget.objectives.cost.counts import flops_per_step
-from anybudget.objectives.cost.remat import FULL_HEADS, remat_code
+from anybudget.objectives.cost.execution import Execution
 from anybudget.presets.devices import load_device
 from anybudget.validation.runs import ArchitectureRow, read_rows
-from anybudget.validation.training.model import Remat
 
 FOLDER = Path(__file__).parent
 FACTS, TABLE = FOLDER / "facts.csv", FOLDER / "table.csv"
@@ -63,7 +63,7 @@ class Fact(ArchitectureRow):
     model: str
     device: str
     n_chips: PositiveInt
-    remat: Remat
+    remat: Literal["none", "dots", "layer"]
     remat_policy: str
     quantity: Literal["step_time_s", "flops_per_s"]
     value: PositiveFloat
@@ -103,12 +103,16 @@ def compare(fact: Fact) -> dict[str, object]:
 
 def _predicted_s(fact: Fact, device: str, *, fused: bool) -> float:
     """By a device's model, where the chips share the state."""
-    return load_device(device).step_time_model.step_time_s(
-        fact.architecture,
-        remat=remat_code(fact.remat),
-        n_shares=fact.n_chips,
-        full_head=FULL_HEADS["tpu"] if fused else 0,
+    whole = dataclasses.replace(
+        fact.architecture, batch_size=fact.architecture.batch_size * fact.n_chips
     )
+    execution = Execution(
+        attention="fused" if fused else "plain",
+        remat=fact.remat,
+        sharding="full",
+        n_chips=fact.n_chips,
+    )
+    return load_device(device).step_time_model.step_time_s(whole, execution, kind="tpu")
 
 
 def main() -> None:

@@ -31,14 +31,13 @@ import numpy as np
 import pandas as pd
 
 from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step
-from anybudget.objectives.cost.remat import remat_code
+from anybudget.objectives.cost.execution import PLAIN, Execution
 from anybudget.objectives.fit.step_time import compare_step_times, variance_explained_alone
 from anybudget.space.architecture import Architecture
-from anybudget.validation.compiler.compiled import compile_for
+from anybudget.validation.compiler.compile import compile_for
 from anybudget.validation.compiler.rows import CompileRow, row_of, steps_of
 from anybudget.validation.compiler.topology import parse_topology
 from anybudget.validation.runs import append_row, read_rows
-from anybudget.validation.training.model import Attention, Execution, Remat
 
 FOLDER = Path(__file__).parent
 ROWS = FOLDER / "rows.csv"
@@ -61,28 +60,24 @@ class Job(NamedTuple):
     """One row to make."""
 
     arch: Architecture
-    scan_layers: bool = False
-    remat: Remat = "none"
+    execution: Execution = PLAIN
 
     @property
     def key(self) -> tuple:
         """As `CompileRow.key`."""
-        return (self.arch, CHIP, self.scan_layers, self.remat, False)
+        return (self.arch, CHIP, self.execution)
 
 
 def jobs() -> list[Job]:
     """The design, what says most for its minutes first."""
     equal = [Architecture.from_shape(d_model=d, n_layers=n, batch_size=8) for d, n in EQUAL]
-    remats: tuple[Remat, ...] = ("layer", "dots")
+    loop = Execution(scan_layers=True)
     return [
         *(Job(arch) for arch in equal[:2]),
-        *(Job(arch, scan_layers=True) for arch in equal),
+        *(Job(arch, loop) for arch in equal),
         *(Job(arch) for arch in equal[2:]),
-        *(Job(arch, remat=remat) for arch in equal[:2] for remat in remats),
-        *(
-            Job(dataclasses.replace(arch, batch_size=LOOP_BATCH), scan_layers=True)
-            for arch in equal
-        ),
+        *(Job(arch, Execution(remat=remat)) for arch in equal[:2] for remat in ("layer", "dots")),
+        *(Job(dataclasses.replace(arch, batch_size=LOOP_BATCH), loop) for arch in equal),
     ]
 
 
@@ -107,7 +102,7 @@ def compile_missing(
     *,
     with_time: bool,
     most: int,
-    attention: Attention = "einsum",
+    attention: str = "plain",
 ) -> None:
     """Compile of a design what a file does not hold, at most so many, a row each."""
     done = {row.key for row in read_rows(path, CompileRow)}
@@ -118,12 +113,7 @@ def compile_missing(
         step = compile_for(
             job.arch,
             parse_topology(CHIP),
-            execution=Execution(
-                scan_layers=job.scan_layers,
-                remat=job.remat,
-                attention=attention,
-                dtype="bfloat16",
-            ),
+            dataclasses.replace(job.execution, attention=attention),
             with_time=with_time,
             timeout_s=TIMEOUT_S,
         )
@@ -174,7 +164,7 @@ def report_equal(rows: list[CompileRow]) -> None:
 def report_traffic(rows: list[CompileRow]) -> None:
     """What programs move in main memory, over memory copies, and what explains it."""
     copied, flops = (
-        np.array([count(row.architecture, remat=remat_code(row.remat)) for row in rows])
+        np.array([count(row.architecture, row.execution) for row in rows])
         for count in (memcpys_per_step, flops_per_step)
     )
     moved = np.array([row.traffic_bytes for row in rows])
@@ -191,7 +181,7 @@ def report_traffic(rows: list[CompileRow]) -> None:
 
 def _in_figures(row: CompileRow) -> dict[str, object]:
     """One row, with what we would have predicted."""
-    arch, remat = row.architecture, remat_code(row.remat)
+    arch, execution = row.architecture, row.execution
     device = parse_topology(row.topology).device
     return {
         "shape": f"{arch.d_model}×{arch.n_layers}",
@@ -203,8 +193,8 @@ def _in_figures(row: CompileRow) -> dict[str, object]:
         "accessed_gb": (row.bytes_accessed or math.nan) / 1e9,
         "memory_gb": row.memory_bytes / 1e9,
         "step_ms": 1e3 * (row.step_time_s or math.nan),
-        "predicted_memcpy_gb": 2 * memcpys_per_step(arch, remat=remat) / 1e9,
-        "predicted_step_ms": 1e3 * device.step_time_model.step_time_s(arch, remat=remat),
+        "predicted_memcpy_gb": 2 * memcpys_per_step(arch, execution) / 1e9,
+        "predicted_step_ms": 1e3 * device.step_time_model.step_time_s(arch, execution),
     }
 
 

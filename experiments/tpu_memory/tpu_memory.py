@@ -48,17 +48,15 @@ import pandas as pd
 
 from anybudget.experiments.tpu_compile.tpu_compile import CHIP, Job, compile_missing
 from anybudget.objectives.cost.counts import flops_per_step
+from anybudget.objectives.cost.execution import Execution, Remat
 from anybudget.objectives.cost.memory import memory_bytes, squeezed_bytes
-from anybudget.objectives.cost.remat import PADDED_HEADS, remat_code
 from anybudget.space.architecture import Architecture
 from anybudget.validation.compiler.rows import CompileRow
 from anybudget.validation.compiler.topology import parse_topology
 from anybudget.validation.runs import read_rows
-from anybudget.validation.training.model import Remat
 
 FOLDER = Path(__file__).parent
 PLANS, FIRST, NEAR, FRESH = (FOLDER / f"{name}.csv" for name in ("plans", "first", "near", "fresh"))
-REMATS: tuple[Remat, ...] = ("none", "dots", "layer")
 FUSED = FOLDER / "fused.csv"
 N_NEAR = 20
 
@@ -100,13 +98,17 @@ N_DRAWN, SEEDS = (16, 10), (2, 5)
 
 def jobs() -> list[Job]:
     """The design."""
-    unrolled = [Job(arch, remat=remat) for arch in SHAPES for remat in REMATS]
+    unrolled = [Job(arch, Execution(remat=remat)) for arch in SHAPES for remat in Remat]
     loops = [
-        Job(arch, scan_layers=True, remat=remat) for arch in SHAPES[:N_LOOPS] for remat in REMATS
+        Job(arch, Execution(scan_layers=True, remat=remat))
+        for arch in SHAPES[:N_LOOPS]
+        for remat in Remat
     ]
     sets = zip(N_DRAWN, SEEDS, strict=True)
     more = [job.arch for n, seed in sets for job in drawn(0.1, 0.4, n, seed=seed)]
-    return unrolled + loops + [Job(arch, remat=remat) for arch in more for remat in REMATS]
+    return (
+        unrolled + loops + [Job(arch, Execution(remat=remat)) for arch in more for remat in Remat]
+    )
 
 
 def near_limit(seed: int) -> list[Job]:
@@ -139,12 +141,12 @@ def _draw(rng: np.random.Generator, needed_bytes: float) -> Job:
             seq_len=int(rng.choice([256, 512, 1024, 2048])),
             batch_size=np.arange(2, 400),
         )
-        remat: Remat = REMATS[int(rng.integers(3))]
-        needed = memory_bytes(arch, bytes_per_element=2, remat=remat_code(remat))
+        execution = Execution(remat=int(rng.integers(3)))
+        needed = memory_bytes(arch, execution, bytes_per_element=2)
         nearest = int(np.argmin(np.abs(needed - needed_bytes)))
         if abs(needed[nearest] / needed_bytes - 1) < 0.02:
             batch_size = int(arch.batch_size[nearest])
-            return Job(dataclasses.replace(arch, batch_size=batch_size), remat=remat)
+            return Job(dataclasses.replace(arch, batch_size=batch_size), execution)
 
 
 def main() -> None:
@@ -155,7 +157,7 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="compile nothing")
     options = parser.parse_args()
     if options.fused:
-        designs = {FUSED: jobs()[: N_FUSED * len(REMATS)]}
+        designs = {FUSED: jobs()[: N_FUSED * len(Remat)]}
     elif options.near:
         designs = {NEAR: near_limit(1), FRESH: near_limit(3)}
     else:
@@ -166,7 +168,7 @@ def main() -> None:
             path,
             with_time=False,
             most=0 if options.report else len(design),
-            attention="splash" if options.fused else "einsum",
+            attention="fused" if options.fused else "plain",
         )
     report_plans(read_rows(PLANS, CompileRow))
     print("\nwith fused attention")
@@ -184,8 +186,8 @@ def report_plans(rows: list[CompileRow], *, fused: bool = False) -> None:
         table = table.drop(columns=["flops", "as_asked", "least_fits"])
     print("\ncompiler's plan over the model's bytes:\n")
     print(table.round(3).to_string(index=False))
-    for loop, remat in itertools.product((False, True), REMATS):
-        chosen = ((table["loop"] == loop) & (table["remat"] == remat)).to_numpy()
+    for loop, remat in itertools.product((False, True), Remat):
+        chosen = ((table["loop"] == loop) & (table["remat"] == str(remat))).to_numpy()
         print(f"{'a loop' if loop else 'unrolled'}, remat {remat}: {_within(table, chosen)}")
     print(f"all: {_within(table, np.full(len(table), True))}")
     near: dict[Architecture, bool] = {}
@@ -221,13 +223,13 @@ def _table(rows: list[CompileRow], *, fused: bool = False) -> pd.DataFrame:
     limit = parse_topology(CHIP).device.memory_bytes
     lines = []
     for row in rows:
-        arch, code = row.architecture, remat_code(row.remat)
-        how = {"bytes_per_element": 2, "remat": code, "scan_layers": row.scan_layers}
+        arch, plain = row.architecture, row.execution
+        execution = dataclasses.replace(plain, attention="fused") if fused else plain
         needed, least = (
-            memory_bytes(arch, **how, padded_head=PADDED_HEADS["tpu"] if fused else 0),
-            squeezed_bytes(arch, **how),
+            count(arch, one, bytes_per_element=2, kind="tpu")
+            for count, one in ((memory_bytes, execution), (squeezed_bytes, plain))
         )
-        flops = (row.matmul_flops or np.nan) / flops_per_step(arch, remat=code)
+        flops = (row.matmul_flops or np.nan) / flops_per_step(arch, plain)
         lines.append(
             {
                 "shape": f"{arch.d_model}×{arch.n_layers}",

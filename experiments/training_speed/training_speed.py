@@ -42,7 +42,6 @@ from anybudget.objectives.cost import counts
 from anybudget.objectives.recipe import Recipe
 from anybudget.space.architecture import Architecture
 from anybudget.validation.timing.step_clock import clock_name
-from anybudget.validation.training.model import Execution
 from anybudget.validation.training.peak import peak_matmul_flops_per_s
 from anybudget.validation.training.recipe import init_params
 from anybudget.validation.training.step import compile_training
@@ -143,7 +142,7 @@ class Decoder(nn.Module):
 
 def our_step(arch: Architecture, tokens: np.ndarray) -> Callable[[], float]:
     """A function that makes one of our steps and returns the loss before it."""
-    program = compile_training(arch, recipe=Recipe(), execution=Execution())
+    program = compile_training(arch, recipe=Recipe())
     state, placed = program.init(0), program.place(tokens)
 
     def step() -> float:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.fit.step_time import (
     Steps,
     compare_step_times,
@@ -46,11 +47,16 @@ def load(path: Path = DATA) -> tuple[pd.DataFrame, Steps]:
         d_ff=4 * d_model,
         vocab_size=VOCAB_SIZE,
         seq_len=rows["sequence length"].to_numpy(),
-        batch_size=micro_batch,
+        batch_size=rows["global batch"].to_numpy(),
     )
-    n_passes = rows["global batch"] / (rows["data parallelism"] * micro_batch)
+    n_split = rows["data parallelism"].to_numpy()
+    execution = Execution(
+        remat="layer",
+        n_chips=n_split,
+        n_accumulation=rows["global batch"].to_numpy() // (n_split * micro_batch),
+    )
     measured_s = rows["iteration time (ms)"].to_numpy() / 1e3
-    return rows, Steps(arch=arch, measured_s=measured_s, n_passes=n_passes.to_numpy(), remat=True)
+    return rows, Steps(arch=arch, measured_s=measured_s, execution=execution)
 
 
 def main() -> None:

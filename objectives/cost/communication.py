@@ -14,77 +14,85 @@ import numpy as np
 
 from ...space.architecture import Architecture
 from .counts import layer_matmuls, logits_matmul, n_params, n_params_by_part
+from .execution import Execution, Parts, Remat, by_choice
 
 # Of lookups' and norms' gradients, which are in float32 whatever the compute dtype.
 WIDE_BYTES = 4
 
 
-def collective_bytes(
-    arch: Architecture, *, bytes_per_element: int, fully_sharded: bool = False
-) -> dict[str, Any]:
+def collective_bytes(arch: Architecture, execution: Execution, *, bytes_per_element: int) -> Parts:
     """Bytes of the whole arrays that are reduced, gathered and scattered in one step.
+
+    Data parallel, gradients are reduced once a step; fully sharded, weights are gathered and
+    gradients scattered in every pass.
 
     Args:
         arch: the model or models, with the batch of all chips together.
+        execution: how the step is run.
         bytes_per_element: of the compute dtype, in which matmuls' weights and gradients travel.
-        fully_sharded: whether the chips share the state.
 
     Returns:
         Bytes by collective: `all_reduce`, `all_gather`, `reduce_scatter`.
     """
-    norms = WIDE_BYTES * n_params_by_part(arch)["norms"]
-    weights = {mm.part: mm.n_params for mm in layer_matmuls(arch) if mm.has_weights}
+
+    def collected(one: Execution) -> Parts:
+        if one.fully_sharded:
+            return _collected_sharded(arch, one.n_accumulation, bytes_per_element)
+        norms, weights = _travelling(arch)
+        scattered = bytes_per_element * arch.n_layers * sum(weights.values())
+        vocabulary = (bytes_per_element + WIDE_BYTES) * logits_matmul(arch).n_params
+        return {"all_reduce": scattered + vocabulary + norms, "all_gather": 0, "reduce_scatter": 0}
+
+    return by_choice(execution, collected)
+
+
+def _collected_sharded(arch: Architecture, n_passes: Any, bytes_per_element: int) -> Parts:
+    """A chip holds a share of the vocabulary's rows.
+
+    Where a pass has fewer rows, those travel, and else the table does: then the lookups' gradient
+    is whole on every chip, and that of a tied embedding's logits is gathered to be added to it.
+    """
+    norms, weights = _travelling(arch)
     scattered = bytes_per_element * arch.n_layers * sum(weights.values())
     logits = logits_matmul(arch)
-    if not fully_sharded:
-        vocabulary = (bytes_per_element + WIDE_BYTES) * logits.n_params
-        return {"all_reduce": scattered + vocabulary + norms, "all_gather": 0, "reduce_scatter": 0}
-    # A chip holds a share of the vocabulary's rows. Where the batch has fewer rows, those travel,
-    # and else the table does: then the lookups' gradient is whole on every chip, and that of a
-    # tied embedding's logits is gathered to be added to it.
-    rows = (logits.m < logits.n) * logits.m * arch.d_model
-    table = (logits.m >= logits.n) * logits.n * arch.d_model
+    m = logits.m // n_passes
+    rows = (m < logits.n) * m * arch.d_model
+    table = (m >= logits.n) * logits.n * arch.d_model
     # The last block's MLP runs backward right after forward, on weights that are still there.
     last_mlp = bytes_per_element * sum(weights[part] for part in ("mlp_up", "mlp_down"))
     per_row = bytes_per_element + WIDE_BYTES
     per_table = 2 * bytes_per_element + WIDE_BYTES * arch.tied_embeddings
-    return {
+    each_pass = {
         "all_reduce": norms + WIDE_BYTES * table,
         "all_gather": 2 * scattered - last_mlp + per_row * rows + per_table * table,
         "reduce_scatter": scattered + per_row * rows + bytes_per_element * table,
     }
+    return {kind: n_passes * n_bytes for kind, n_bytes in each_pass.items()}
+
+
+def _travelling(arch: Architecture) -> tuple[Any, Parts]:
+    """Bytes of all norms' gradients, and elements of a block's weights by matmul."""
+    norms = WIDE_BYTES * n_params_by_part(arch)["norms"]
+    return norms, {mm.part: mm.n_params for mm in layer_matmuls(arch) if mm.has_weights}
 
 
 def sent(
-    arch: Architecture,
-    *,
-    bytes_per_element: int,
-    n_chips: Any,
-    chips_per_host: Any,
-    fully_sharded: Any,
-    n_passes: Any = 1,
-    remat: Any = 0,
-    tensor: Any = 1,
-    pipeline: Any = 1,
-) -> dict[str, Any]:
+    arch: Architecture, execution: Execution, *, bytes_per_element: int, chips_per_host: Any
+) -> Parts:
     """What one chip sends in a step: bytes within its host and between hosts, and messages' hops.
 
-    Each of `tensor` chips computes a part of every layer, and they reduce what a block's two last
-    matmuls put out, and the gradients of what goes into its first; each of `pipeline` stages has a
-    part of the layers and hands its output on. The chips left over split the batch: `fully_sharded`
-    they gather the weights twice a pass and scatter their gradient, else they reduce it once a
-    step. A host takes what it lacks of a gathered array once, over the links of all its chips.
+    Each of the tensor-parallel chips computes a part of every layer, and they reduce what a block's
+    two last matmuls put out, and the gradients of what goes into its first; each stage of a
+    pipeline has a part of the layers and hands its output on. The chips left over split the batch:
+    fully sharded they gather the weights twice a pass and scatter their gradient, else they reduce
+    it once a step. A host takes what it lacks of a gathered array once, over the links of all its
+    chips. Stages are on other hosts where there are several.
 
     Args:
-        arch: the whole model, with the batch that one chip takes in one pass.
+        arch: the model or models, with the batch of all chips together.
+        execution: how the step is run.
         bytes_per_element: of all that travels.
-        n_chips: that train one model.
         chips_per_host: that share faster links.
-        fully_sharded: whether those that split the batch share the state.
-        n_passes: forward and backward passes over which a step accumulates its gradient.
-        remat: what the backward pass runs a second time, a number of `REMATS`.
-        tensor: chips among which each layer is split, neighbours on a host.
-        pipeline: stages, each on other hosts where there are several.
 
     Returns:
         `host_bytes`, `network_bytes` and `hops`, the coefficients of `step_time.LINKS`.
@@ -94,16 +102,19 @@ def sent(
         Megatron-LM, arXiv:1909.08053, section 3; Narayanan et al. 2021, arXiv:2104.04473, section
         3.2; Patarasuk and Yuan 2009, doi:10.1016/j.jpdc.2008.09.002, for the ring.
     """
-    n_split = n_chips / (tensor * pipeline)
+    tensor, pipeline = execution.tensor_parallel, execution.pipeline_parallel
+    n_split, n_passes = execution.n_split, execution.n_passes
     in_host = np.minimum(n_split, np.maximum(chips_per_host / tensor, 1))
     n_hosts = n_split / in_host
     state = bytes_per_element * n_params(arch) / (tensor * pipeline)
-    exchanges = np.where(fully_sharded, 3 * n_passes, 2)
+    exchanges = np.where(execution.fully_sharded, 3 * n_passes, 2)
     n_layers = arch.n_layers / pipeline
-    activations = bytes_per_element * arch.batch_size * arch.seq_len * arch.d_model
-    reductions = 2 * n_layers * n_passes * (2 + 1 * (remat != 0))
+    micro_batch = execution.micro_batch_size(arch)
+    activations = bytes_per_element * micro_batch * arch.seq_len * arch.d_model
+    again = 1 * (execution.remat != Remat.NONE)
+    reductions = 2 * n_layers * n_passes * (2 + again)
     handed_on = 2 * n_passes * (pipeline > 1)
-    stages_apart = n_chips > chips_per_host
+    stages_apart = execution.n_chips > chips_per_host
     return {
         "host_bytes": exchanges * state * (in_host - 1) / in_host
         + reductions * activations * 2 * (tensor - 1) / tensor

@@ -6,15 +6,13 @@ Not counted: norms, softmax, rotary positions, the residual additions and the em
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ...space.architecture import Architecture
-from .remat import PASSES, flop_passes, matmul_passes
-
-Count = Any
+from .execution import PLAIN, Count, Execution, Parts, by_choice
+from .passes import PASSES, flop_passes, matmul_passes
 
 
 class Matmul(NamedTuple):
@@ -49,16 +47,16 @@ class Matmul(NamedTuple):
         return self.count * self.k * self.n if self.has_weights else 0
 
 
-def layer_matmuls(arch: Architecture, *, fused: bool = False) -> tuple[Matmul, ...]:
+def layer_matmuls(arch: Architecture, execution: Execution = PLAIN) -> tuple[Matmul, ...]:
     """The matmuls in the forward pass of one block.
 
     Query, key and value are one matmul and so are up and gate where the paper has them so: the
-    former counts its input once, a gate counts as a second up-projection. With `fused` attention
-    scores are never written.
+    former counts its input once, a gate counts as a second up-projection. Fused attention never
+    writes its scores.
     """
     rows = arch.batch_size * arch.seq_len
     heads = arch.batch_size * arch.n_heads
-    unwritten = fused * arch.seq_len * arch.seq_len
+    unwritten = execution.fused * arch.seq_len * arch.seq_len
     d_qkv = (arch.n_heads + 2 * arch.n_kv_heads) * arch.d_head
     return (
         Matmul("qkv", True, 1, rows, arch.d_model, d_qkv),
@@ -76,7 +74,7 @@ def logits_matmul(arch: Architecture) -> Matmul:
     return Matmul("logits", True, 1, rows, arch.d_model, arch.vocab_size)
 
 
-def n_params_by_part(arch: Architecture) -> dict[str, Count]:
+def n_params_by_part(arch: Architecture) -> Parts:
     """Parameters of each part: the matmuls' weights, the norms' gains, the embedding."""
     parts = {mm.part: arch.n_layers * mm.n_params for mm in layer_matmuls(arch) if mm.has_weights}
     parts["norms"] = (2 * arch.n_layers + 1) * arch.d_model
@@ -85,7 +83,7 @@ def n_params_by_part(arch: Architecture) -> dict[str, Count]:
     return parts
 
 
-def total(parts: dict[str, Count]) -> Count:
+def total(parts: Parts) -> Count:
     """The sum of parts; parts of one shape first, so that an open mesh stays small for longest."""
     by_shape: dict[tuple, Count] = {}
     for value in parts.values():
@@ -104,15 +102,12 @@ def n_params_non_embedding(arch: Architecture) -> Count:
     return total({part: parts[part] for part in parts if part not in ("embedding", "logits")})
 
 
-def flops_by_part(
-    arch: Architecture, *, remat: Count = False, fused: bool = False
-) -> dict[str, Count]:
-    """FLOPs of one optimizer step by part, forward and backward.
+def flops_by_part(arch: Architecture, execution: Execution = PLAIN) -> Parts:
+    """FLOPs of one forward and backward pass by part.
 
     Args:
-        arch: the model or models.
-        remat: what the backward pass runs a second time, a number of `REMATS`.
-        fused: whether attention is one kernel that never writes its scores.
+        arch: the model or models, with the batch of the pass.
+        execution: how it is run.
 
     Returns:
         FLOPs, a count (not FLOP/s).
@@ -120,35 +115,46 @@ def flops_by_part(
     References:
         Hoffmann et al. 2022, Appendix F, arXiv:2203.15556.
     """
-    return _by_part(arch, remat, fused, "flops")
+
+    def parts(one: Execution) -> Parts:
+        blocks = {
+            mm.part: flop_passes(mm.part, one) * arch.n_layers * mm.flops
+            for mm in layer_matmuls(arch, one)
+        }
+        return blocks | {"logits": PASSES * logits_matmul(arch).flops}
+
+    return by_choice(execution, parts)
 
 
-def memcpys_by_part(
-    arch: Architecture, *, remat: Count = False, fused: bool = False
-) -> dict[str, Count]:
-    """Elements that one optimizer step's matmuls read and write, by part; arguments as above.
+def memcpys_by_part(arch: Architecture, execution: Execution = PLAIN) -> Parts:
+    """Elements that one pass's matmuls read and write, by part; arguments as of `flops_by_part`.
 
     References:
         Inbar and Sernau 2024, arXiv:2406.18922.
     """
-    return _by_part(arch, remat, fused, "memcpys")
+
+    def parts(one: Execution) -> Parts:
+        blocks = {
+            mm.part: matmul_passes(mm.part, one) * arch.n_layers * mm.memcpys
+            for mm in layer_matmuls(arch, one)
+        }
+        return blocks | {"logits": PASSES * logits_matmul(arch).memcpys}
+
+    return by_choice(execution, parts)
 
 
-def flops_per_step(arch: Architecture, *, remat: Count = False) -> Count:
-    """FLOPs of one optimizer step, the sum of `flops_by_part`."""
-    return total(flops_by_part(arch, remat=remat))
+def flops_per_step(arch: Architecture, execution: Execution = PLAIN) -> Count:
+    """FLOPs that one chip does in one optimizer step, all its passes together.
+
+    Args:
+        arch: the model or models, with the batch of the step.
+        execution: how it is run; left out, one chip does all of it in one pass.
+    """
+    part = execution.part(arch)
+    return execution.n_accumulation * total(flops_by_part(part, execution))
 
 
-def memcpys_per_step(arch: Architecture, *, remat: Count = False) -> Count:
-    """Elements read and written in one optimizer step, the sum of `memcpys_by_part`."""
-    return total(memcpys_by_part(arch, remat=remat))
-
-
-def _by_part(arch: Architecture, remat: Count, fused: bool, quantity: str) -> dict[str, Count]:
-    passes = partial(flop_passes, fused=fused) if quantity == "flops" else matmul_passes
-    parts = {
-        mm.part: passes(mm.part, remat) * arch.n_layers * getattr(mm, quantity)
-        for mm in layer_matmuls(arch, fused=fused)
-    }
-    parts["logits"] = PASSES * getattr(logits_matmul(arch), quantity)
-    return parts
+def memcpys_per_step(arch: Architecture, execution: Execution = PLAIN) -> Count:
+    """Elements that one chip's matmuls read and write in one step; as `flops_per_step`."""
+    part = execution.part(arch)
+    return execution.n_accumulation * total(memcpys_by_part(part, execution))

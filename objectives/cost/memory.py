@@ -12,18 +12,21 @@ of 128, but for the heads of fused attention, which were compiled too (`--fused`
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 
 from ...space.architecture import Architecture
 from .counts import n_params, total
-from .remat import REMATS, head_padding, remat_code
-
-Parts = dict[str, Any]
+from .execution import PLAIN, Execution, Parts, Remat, by_choice
+from .kernel import head_padding, kernel_of
 
 # Of each parameter: the master weight and Adam's two moments in float32.
 BYTES_PER_PARAM = {"weights": 4, "optimizer": 8}
+# Of a gradient that is added up over passes, in the dtype of the master weights.
+SUM_BYTES = 4
 # Softmax and loss are taken in float32, whatever the compute dtype, so scores wait in it for their
 # backward pass and logits come in it; the gradients of both are in the compute dtype.
 WIDE_BYTES = 4
@@ -43,102 +46,86 @@ LEAST_SHARE = 0.66
 
 def memory_by_part(
     arch: Architecture,
+    execution: Execution = PLAIN,
     *,
     bytes_per_element: int,
-    remat: int = 0,
-    scan_layers: bool = False,
-    padded_head: int = 0,
+    kind: str = "cpu",
+    holes: float = HOLES,
 ) -> Parts:
-    """Bytes of one training step by part.
+    """Bytes of one chip in one training step by part.
 
     Args:
-        arch: the model or models.
+        arch: the model or models, with the batch of the step.
+        execution: how the step is run.
         bytes_per_element: of the compute dtype.
-        remat: what the backward pass runs a second time instead of keeping it, a number of
-            `REMATS`, the same for all models.
-        scan_layers: whether the layers are a loop.
-        padded_head: of attention that is one kernel and never writes its scores, the width to which
-            its arrays' heads are padded, 1 where they are not; 0: attention is plain.
+        kind: of the device, whose `KERNELS` pad heads.
+        holes: their share of the bytes of activations and working set.
 
     Returns:
         Bytes of the `weights`, the `optimizer`'s moments, the `gradients` (before them, working
-        copies of the weights), of the activations kept of all blocks' `residual` stream and norms,
-        `attention` and `mlp`, of the `working_set`: the logits with their gradient, or what the
-        last block's backward pass works on, and of `holes`. Attention keeps its seq_len x seq_len
-        scores, unless it is one kernel.
+        copies of the weights), their `sum` over several passes, of the activations kept of all
+        blocks' `residual` stream and norms, `attention` and `mlp`, of the `working_set`: the logits
+        with their gradient, or what the last block's backward pass works on, and of `holes`.
+        Attention keeps its seq_len x seq_len scores, unless it is one kernel.
     """
-    kept = _kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers, padded_head)
-    block = total(kept)
-    working_set = _working_set(arch, bytes_per_element, 0 if scan_layers else block, padded_head)
-    return {
-        "weights": BYTES_PER_PARAM["weights"] * n_params(arch),
-        "optimizer": BYTES_PER_PARAM["optimizer"] * n_params(arch),
-        "gradients": bytes_per_element * n_params(arch),
-        **{part: arch.n_layers * size for part, size in kept.items()},
-        "working_set": working_set,
-        "holes": arch.n_layers * _holes(block) + _holes(working_set),
-    }
+    part = execution.part(arch)
+
+    def parts(one: Execution) -> Parts:
+        per_param = BYTES_PER_PARAM | {"gradients": bytes_per_element}
+        if np.any(one.n_accumulation > 1):
+            per_param["sum"] = SUM_BYTES * (one.n_accumulation > 1)
+        kept, working_set = _activations(part, one, bytes_per_element, kind)
+        return {
+            **{name: size / one.n_shares * n_params(part) for name, size in per_param.items()},
+            **{name: part.n_layers * size for name, size in kept.items()},
+            "working_set": working_set,
+            "holes": part.n_layers * _holes(total(kept), holes) + _holes(working_set, holes),
+        }
+
+    return by_choice(execution, parts)
 
 
 def memory_bytes(
     arch: Architecture,
+    execution: Execution = PLAIN,
     *,
     bytes_per_element: int,
-    remat: int = 0,
-    scan_layers: bool = False,
-    n_shares: int = 1,
-    padded_head: int = 0,
+    kind: str = "cpu",
     holes: float = HOLES,
 ) -> Any:
-    """Bytes of one training step, the sum of `memory_by_part`.
+    """Bytes of one chip in one training step, the sum of `memory_by_part`; arguments as there."""
+    part = execution.part(arch)
 
-    Of `n_shares` chips that share all that is held for each parameter, they are those of one.
-    `holes` is their share of the bytes of activations and working set.
-    """
-    per_param = (sum(BYTES_PER_PARAM.values()) + bytes_per_element) / n_shares
-    block = total(_kept_of_block(arch, bytes_per_element, REMATS[remat], scan_layers, padded_head))
-    working_set = _working_set(arch, bytes_per_element, 0 if scan_layers else block, padded_head)
-    return total(
-        {
-            "parameters": per_param * n_params(arch),
-            "activations": arch.n_layers * (block + _holes(block, holes)),
+    def parts(one: Execution) -> Parts:
+        summed = SUM_BYTES * (one.n_accumulation > 1)
+        per_param = (sum(BYTES_PER_PARAM.values()) + bytes_per_element + summed) / one.n_shares
+        kept, working_set = _activations(part, one, bytes_per_element, kind)
+        block = total(kept)
+        return {
+            "parameters": per_param * n_params(part),
+            "activations": part.n_layers * (block + _holes(block, holes)),
             "working_set": working_set + _holes(working_set, holes),
         }
-    )
+
+    return total(by_choice(execution, parts))
 
 
 def squeezed_bytes(
-    arch: Architecture,
-    *,
-    bytes_per_element: int,
-    remat: int = 0,
-    scan_layers: bool = False,
-    n_shares: int = 1,
-    padded_head: int = 0,
+    arch: Architecture, execution: Execution, *, bytes_per_element: int, kind: str = "tpu"
 ) -> Any:
     """Bytes into which the TPU's compiler can press a step once the chip is too small for it.
 
     It leaves no holes; and of an unrolled step that was to keep all it runs up to 15% again by
     itself, down to what `layer` keeps, but to no less than `LEAST_SHARE`. With fused attention
-    it was not seen to press anything. Arguments are those of `memory_bytes`.
+    it was not seen to press anything. Arguments are those of `memory_bytes`, choices no arrays.
     """
-
-    def needed(remat: int, holes: float = 0) -> Any:
-        return memory_bytes(
-            arch,
-            bytes_per_element=bytes_per_element,
-            remat=remat,
-            scan_layers=scan_layers,
-            n_shares=n_shares,
-            padded_head=padded_head,
-            holes=holes,
-        )
-
-    if padded_head:
-        return needed(remat, HOLES)
-    if REMATS[remat] != "none" or scan_layers:
-        return needed(remat)
-    return np.maximum(needed(remat_code("layer")), LEAST_SHARE * needed(remat, HOLES))
+    needed = functools.partial(memory_bytes, arch, bytes_per_element=bytes_per_element, kind=kind)
+    if execution.fused:
+        return needed(execution)
+    if execution.remat != Remat.NONE or execution.scan_layers:
+        return needed(execution, holes=0)
+    least = dataclasses.replace(execution, remat=Remat.LAYER)
+    return np.maximum(needed(least, holes=0), LEAST_SHARE * needed(execution))
 
 
 def _holes(size: Any, share: float = HOLES) -> Any:
@@ -146,9 +133,17 @@ def _holes(size: Any, share: float = HOLES) -> Any:
     return np.floor(share * size)
 
 
-def _kept_of_block(
-    arch: Architecture, size: int, remat: str, scan_layers: bool, padded_head: int
-) -> Parts:
+def _activations(
+    part: Architecture, execution: Execution, size: int, kind: str
+) -> tuple[Parts, Any]:
+    """Bytes that one block keeps, by part, and those of the working set."""
+    kernel_head = kernel_of(kind).padded_head if execution.fused else 0
+    kept = _kept_of_block(part, size, execution, kernel_head)
+    freed = 0 if execution.scan_layers else total(kept)
+    return kept, _working_set(part, size, freed, kernel_head)
+
+
+def _kept_of_block(arch: Architecture, size: int, execution: Execution, padded_head: int) -> Parts:
     """Bytes that one block keeps for its backward pass; `size` is the compute dtype's.
 
     Norms keep what they put out (the residual stream before the MLP is summed up again), attention
@@ -159,16 +154,16 @@ def _kept_of_block(
     d_queries = arch.n_heads * arch.d_head
     d_qkv = d_queries + 2 * arch.n_kv_heads * arch.d_head
     scores = arch.n_heads * (2 if padded_head else arch.seq_len)
-    attended = d_qkv + (0 if scan_layers else 2 * d_queries)
+    attended = d_qkv + (0 if execution.scan_layers else 2 * d_queries)
     if padded_head:  # heads apart, in and out, and the input of the matmul after them
         attended = head_padding(arch.d_head, padded_head) * (d_qkv + d_queries) + d_queries
     hidden = arch.d_ff * (1 + arch.gated_mlp)
-    if remat == "layer":
+    if execution.remat == Remat.LAYER:
         return {"residual": size * rows * arch.d_model}
-    if remat == "dots":
+    if execution.remat == Remat.DOTS:
         per_row = {"residual": 2 * arch.d_model, "attention": d_qkv, "mlp": hidden}
         return {part: size * rows * n for part, n in per_row.items()}
-    if scan_layers:
+    if execution.scan_layers:
         per_row = {
             "residual": (3 * size + LOOP_NORMS * WIDE_BYTES) * arch.d_model,
             "attention": size * attended + (WIDE_BYTES + size) * scores,
@@ -190,12 +185,12 @@ def _working_set(arch: Architecture, size: int, freed: Any, padded_head: int) ->
         arch: the model or models.
         size: bytes of the compute dtype.
         freed: bytes that the last block keeps, which its backward pass uses up.
-        padded_head: as of `memory_by_part`; attention then has no scores, but gradients of all that
-            goes into it.
+        padded_head: the width to which a fused kernel's heads are padded, 1 where they are not;
+            attention then has no scores, but gradients of all that goes into it. 0: it is plain.
     """
     rows = arch.batch_size * arch.seq_len
     at_the_loss = (WIDE_BYTES + size) * rows * arch.vocab_size
-    kept = _kept_of_block(arch, size, "none", False, padded_head)
+    kept = _kept_of_block(arch, size, PLAIN, padded_head)
     input_bytes = size * rows * arch.d_model
     # The MLP's backward pass comes first and has gradients of the same sizes; with it go what it
     # kept and the norm before it.

@@ -15,16 +15,9 @@ from scipy.optimize import nnls
 
 from ...space.architecture import Architecture
 from ..cost.counts import flops_per_step, memcpys_per_step
-from ..cost.step_time import (
-    ATTENTION,
-    MODELS,
-    ONCE_A_STEP,
-    ROOFLINE,
-    SHARED,
-    StepTimeModel,
-    features_of,
-    units_by_part,
-)
+from ..cost.execution import PLAIN, Execution
+from ..cost.features import ATTENTION, ROOFLINE, units_by_part
+from ..cost.step_time import MODELS, StepTimeModel, features_of
 
 # FLOPs in the time of one memory copy: from 1 to a thousand, in steps of a fifth.
 RIDGES = 2.0 ** np.arange(0, 10.01, 0.25)
@@ -38,15 +31,11 @@ class Steps:
     """Measured steps of many architectures.
 
     Attributes:
-        arch: what one chip computes in a pass, each field an array or a scalar that all share.
+        arch: the models, each field an array or a scalar that all share.
         measured_s: seconds of one optimizer step of each.
-        n_passes: forward and backward passes that a step accumulates its gradient over;
-            `arch.batch_size` is that of one pass.
-        remat: what the backward pass runs a second time, a number of `remat.REMATS`.
-        full_head: as `StepTimeModel.step_time_by_part` has it, of each: 0 where attention is plain.
-        n_shares: chips that share weights, gradients and moments.
+        execution: how each was run, likewise.
+        kind: of the device, see `KERNELS`.
         sent: what each chip sends in a step, see `communication.sent`; empty: it works alone.
-        shape: (d_model, n_layers) of the models where a chip computes but a part of them.
         usual_ridge: that of the datasheet, kept where another fits hardly better.
         peak_flops_per_s: that no coefficient of FLOPs may go beyond, if it is known.
 
@@ -56,12 +45,9 @@ class Steps:
 
     arch: Architecture
     measured_s: np.ndarray
-    n_passes: Any = 1
-    remat: Any = False
-    full_head: Any = 0
-    n_shares: Any = 1
+    execution: Execution = PLAIN
+    kind: str = "cpu"
     sent: dict[str, Any] = dataclasses.field(default_factory=dict)
-    shape: tuple[Any, Any] | None = None
     usual_ridge: float | None = None
     peak_flops_per_s: float = np.inf
 
@@ -77,14 +63,14 @@ class Steps:
     @property
     def shape_index(self) -> np.ndarray:
         """For each step, which shape (d_model, n_layers) it is of."""
-        shape = self.shape or (self.arch.d_model, self.arch.n_layers)
+        shape = self.arch.d_model, self.arch.n_layers
         shapes = np.broadcast_arrays(*shape, self.measured_s)[:2]
         return np.unique(np.stack(shapes), axis=1, return_inverse=True)[1].ravel()
 
     def features(self, name: str) -> tuple[str, ...]:
         """Of a named model: fused attention and links have rates of their own where timed."""
         besides = [link for link, units in self.sent.items() if np.any(units)]
-        return features_of(name, [*besides, *[ATTENTION] * bool(np.any(self.full_head))])
+        return features_of(name, [*besides, *[ATTENTION] * bool(np.any(self.execution.fused))])
 
     def least(self, name: str) -> np.ndarray:
         """Seconds per unit that each of `features` takes at least."""
@@ -98,16 +84,15 @@ class Steps:
             if feature in self.sent:
                 columns.append(np.broadcast_to(self.sent[feature], self.measured_s.shape))
                 continue
-            units = np.zeros(self.measured_s.shape)
-            for full_head in np.unique(self.full_head):
-                parts = units_by_part(
-                    feature, self.arch, self.remat, ridge,
-                    full_head=full_head, times_attention=True,
-                )  # fmt: skip
-                units = np.where(self.full_head == full_head, sum(parts.values()), units)
-            passes = 1 if feature in ONCE_A_STEP else self.n_passes
-            shares = self.n_shares if feature in SHARED else 1
-            columns.append(np.broadcast_to(passes * units / shares, self.measured_s.shape))
+            parts = units_by_part(
+                feature,
+                self.arch,
+                self.execution,
+                ridge=ridge,
+                kind=self.kind,
+                times_attention=True,
+            )
+            columns.append(np.broadcast_to(sum(parts.values()), self.measured_s.shape))
         return np.stack(columns, axis=1).astype(float)
 
 
@@ -179,11 +164,11 @@ def draw_coefficients(
 def variance_explained_alone(steps: Steps) -> dict[str, float]:
     """Squared correlation of measured seconds with memory copies, and with FLOPs."""
     counts = {
-        "memcpys": memcpys_per_step(steps.arch, remat=steps.remat),
-        "flops": flops_per_step(steps.arch, remat=steps.remat),
+        "memcpys": memcpys_per_step(steps.arch, steps.execution),
+        "flops": flops_per_step(steps.arch, steps.execution),
     }
     return {
-        name: float(np.corrcoef(steps.n_passes * count, steps.measured_s)[0, 1] ** 2)
+        name: float(np.corrcoef(count, steps.measured_s)[0, 1] ** 2)
         for name, count in counts.items()
     }
 

@@ -85,7 +85,7 @@ class Groups:
         sizes = [[self.shape[axis] for axis in axes] for axes in (self.across, self.within)]
         at = (*np.unravel_index(group, sizes[0]), *np.unravel_index(place, sizes[1]))
         index = tuple(at[(*self.across, *self.within).index(axis)] for axis in range(len(at)))
-        values = self.mesh.as_dict() | vars(cost)
+        values = self.mesh.as_dict() | cost.columns()
         return Part(
             columns={name: self._pick(value, index) for name, value in values.items()},
             group=group,
@@ -97,7 +97,9 @@ class Groups:
         along = [axis for axis, size in enumerate(np.shape(value)) if size > 1]
         if len(along) > 1:
             return np.broadcast_to(value, self.shape)[index]
-        return np.ravel(value)[index[along[0]] if along else np.zeros_like(index[0])]
+        if not along:
+            return np.broadcast_to(np.ravel(value), index[0].shape)
+        return np.ravel(value)[index[along[0]]]
 
     def _keys(self) -> list[tuple]:
         """What the models of each group share."""

@@ -14,7 +14,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from ...objectives.loss_at_time import Cost, LossAtTime, Prediction
+from ...objectives.cost.execution import FIELDS as EXECUTION_FIELDS
+from ...objectives.cost.execution import Execution
+from ...objectives.loss_at_time import LossAtTime, Prediction
+from ...objectives.step_cost import Cost
 from ...space.architecture import FIELDS, Architecture
 from ...space.search_space import SearchSpace
 from .dominance import Groups, Part
@@ -22,7 +25,7 @@ from .scan import feasible_losses, least, size_of
 
 # The best of several shapes, best first: one array a field.
 Shapes = tuple[Architecture, Prediction]
-T = TypeVar("T", Architecture, Cost)
+T = TypeVar("T", Architecture, Cost, Execution)
 
 # Neighbours in a segment; fewer bound more tightly, and are more to bound.
 SEGMENT = 16
@@ -145,9 +148,13 @@ def _first(group: np.ndarray) -> np.ndarray:
 
 
 def _take(values: T, at: np.ndarray) -> T:
-    """Some of the models of an `Architecture` or a `Cost`; one value may stand for all."""
+    """Some of the models of an `Architecture`, their costs or executions; one may stand for all."""
     taken = copy.copy(values)
-    vars(taken).update({n: v if len(v) == 1 else v[at] for n, v in vars(values).items()})
+    for name, value in vars(values).items():
+        if isinstance(value, Execution):
+            vars(taken)[name] = _take(value, at)
+        elif np.size(value) > 1:
+            vars(taken)[name] = value[at]
     return taken
 
 
@@ -194,7 +201,9 @@ def _join(parts: list[Part]) -> Frontier | None:
     columns = {}
     for name in list(parts[0].columns):
         column = np.concatenate([part.columns.pop(name) for part in parts])
-        alike = name in FIELDS and np.all(column == column[0])
-        columns[name] = column[:1] if alike else column[order]
+        if name in (*FIELDS, *EXECUTION_FIELDS) and np.all(column == column[0]):
+            columns[name] = column[:1] if name in FIELDS else column[0].item()
+        else:
+            columns[name] = column[order]
     arch = Architecture(**{name: columns.pop(name) for name in FIELDS})
-    return Frontier.of(arch, Cost(**columns), group[order])
+    return Frontier.of(arch, Cost.of_columns(columns), group[order])

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ...objectives.budget import format_budget
-from ...objectives.cost.remat import FULL_HEADS, REMATS
+from ...objectives.cost.execution import Execution
+from ...objectives.cost.kernel import KERNELS
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.recipe import Recipe, named_scales, peak_learning_rate
 from ...search.candidate import Candidate
@@ -82,28 +83,28 @@ class Brief:
         return self.objective.device.dtype == "bfloat16"
 
     @property
-    def remat(self) -> str:
-        """What the backward pass runs a second time: none, dots or layer."""
-        return REMATS[self.candidate.prediction.remat]
+    def execution(self) -> Execution:
+        """How a step is run."""
+        return self.candidate.prediction.execution
 
     @property
     def device_batch_size(self) -> int:
-        """Sequences in a step on each of the objective's chips."""
-        return self.objective.share(self.arch).batch_size
+        """Sequences in a pass on each of the objective's chips."""
+        return self.execution.micro_batch_size(self.arch)
 
     def devices_note(self, file: str, name: str) -> str:
         """For how many devices a file is, and which setting changes with their number."""
-        n_chips = self.objective.n_chips
+        n_chips = self.execution.n_chips
         if n_chips == 1:
             return f"{file} is for one device; for n, divide {name} by n"
-        kind = "fully sharded" if self.candidate.prediction.sharded else "data parallel"
+        kind = self.execution.sharding.phrase
         return f"{file} is for {n_chips} devices, {kind}; {name} is of each"
 
     @property
     def attention_notes(self) -> list[str]:
         """That the trainer's attention is another than the prediction's, where it is."""
         objective = self.objective
-        return [FUSES] if objective.device.kind in FULL_HEADS and not objective.fused else []
+        return [FUSES] if objective.device.kind in KERNELS and not self.execution.fused else []
 
     def heading(self) -> Iterator[str]:
         """What the exported file is, in a few lines."""

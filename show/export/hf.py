@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 
+from ...objectives.cost.execution import Remat
 from ...objectives.recipe import EPSILON
 from ...space.hf_config import hf_from_architecture
 from .brief import Brief, Export
@@ -49,7 +50,7 @@ def to_hf(brief: Brief) -> Export:
         "adam_epsilon": EPSILON,
         "max_grad_norm": recipe.clip_norm,
         "bf16": brief.is_bfloat16,
-        "activation_checkpointing": brief.remat != "none",
+        "activation_checkpointing": brief.execution.remat != Remat.NONE,
         "seed": brief.seed,
     }
     rows = {name: row for ours, row in brief.rows() for name in NAMES[ours]}

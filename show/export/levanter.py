@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import yaml
 
+from ...objectives.cost.execution import Remat
 from ...objectives.recipe import EPSILON
 from .brief import ONE_RATE, Brief, Export, commented, refuse
 
@@ -38,7 +39,7 @@ def to_levanter(brief: Brief) -> Export:
             "intermediate_dim": arch.d_ff,
             "layer_norm_epsilon": 1e-6,
             "tie_word_embeddings": arch.tied_embeddings,
-            "gradient_checkpointing": brief.remat != "none",
+            "gradient_checkpointing": brief.execution.remat != Remat.NONE,
         },
         "train_seq_len": arch.seq_len,
         "trainer": {

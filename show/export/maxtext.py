@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import yaml
 
+from ...objectives.cost.execution import Remat
 from ...objectives.recipe import EPSILON
 from .brief import ONE_RATE, Brief, Export, commented
 
 FILE = "maxtext.yml"
-REMAT_POLICIES = {"none": "minimal_with_context", "dots": "minimal", "layer": "full"}
+REMAT_POLICIES = {
+    Remat.NONE: "minimal_with_context",
+    Remat.DOTS: "minimal",
+    Remat.LAYER: "full",
+}
 COMMAND = (
     f"python3 -m maxtext.trainers.pre_train.train {FILE} run_name=NAME "
     "base_output_directory=OUTPUT dataset_type=hf hf_path=DATASET tokenizer_path=TOKENIZER"
@@ -43,7 +48,7 @@ def to_maxtext(brief: Brief) -> Export:
         "rope_max_timescale": 10_000,
         "dtype": device.dtype,
         "weight_dtype": "float32",
-        "remat_policy": REMAT_POLICIES[brief.remat],
+        "remat_policy": REMAT_POLICIES[brief.execution.remat],
         "max_target_length": arch.seq_len,
         "per_device_batch_size": brief.device_batch_size,
         "steps": brief.n_steps,
@@ -82,6 +87,6 @@ def _notes(brief: Brief) -> list[str]:
     ]
     if arch.tied_embeddings:
         notes.append("tied logits are divided by sqrt(base_emb_dim)")
-    if brief.remat == "none":
+    if brief.execution.remat == Remat.NONE:
         notes.append("minimal_with_context keeps all matmuls' outputs, the least MaxText reruns")
     return notes

@@ -23,6 +23,7 @@ def to_nanogpt(brief: Brief) -> Export:
     """
     _check(brief)
     arch, recipe, device = brief.arch, brief.recipe, brief.objective.device
+    execution = brief.execution
     config = {
         "out_dir": "out-anybudget",
         "n_layer": arch.n_layers,
@@ -32,7 +33,7 @@ def to_nanogpt(brief: Brief) -> Export:
         "bias": False,
         "dropout": 0.0,
         "batch_size": brief.device_batch_size,
-        "gradient_accumulation_steps": brief.objective.n_chips,
+        "gradient_accumulation_steps": execution.n_chips * execution.n_accumulation,
         "max_iters": brief.n_steps - 1,
         "lr_decay_iters": brief.n_steps - 1,
         "warmup_iters": brief.n_warmup_steps,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ...objectives.cost.kernel import kernel_of
 from ...objectives.device import Device
 from ...objectives.law.loss_law import LossLaw
 from ...objectives.loss_at_time import LossAtTime
@@ -69,7 +70,7 @@ def assumptions(answer: Answer) -> list[tuple[str, str]]:
 
 def _fused(objective: LossAtTime) -> str:
     timed = objective.device.step_time_model.times_attention
-    return FUSED.format(objective.full_head, TIMED[timed])
+    return FUSED.format(kernel_of(objective.device.kind).full_head, TIMED[timed])
 
 
 def _device(device: Device) -> str:

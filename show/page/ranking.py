@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...objectives.cost.remat import REMATS
 from ...objectives.uncertainty import COVERAGE, Standing
 from ...search.answer import Answer
 from ...search.candidate import Candidate
@@ -32,10 +31,11 @@ def ranking(answer: Answer) -> Section:
     candidates, standings = answer.candidates, answer.standings
     best_loss = candidates[0].loss
     sure = [BEHIND_SURE, Column(name="P(best)", unit="%")] if standings else [BEHIND]
+    executions = [c.prediction.execution for c in candidates]
     marks = [
         *(f"{text}." for text in marks_mean(c.arch.as_dict() for c in candidates)),
-        *(f"{text}." for text in remat_means({REMATS[c.prediction.remat] for c in candidates})),
-        "s: fully sharded." if any(c.prediction.sharded for c in candidates) else "",
+        *(f"{text}." for text in remat_means({str(one.remat) for one in executions})),
+        "s: fully sharded." if any(one.fully_sharded for one in executions) else "",
     ]
     return Section(
         finding=_finding(candidates),
@@ -92,7 +92,8 @@ def _behind(behind: float, rank: int, standings: list[Standing] | None) -> list[
 def _quantities(candidate: Candidate) -> list[Cell]:
     arch, predicted = candidate.arch, candidate.prediction
     per_param = predicted.n_tokens / predicted.n_params
-    marks = REMAT_MARKS[REMATS[predicted.remat]] + ("s" if predicted.sharded else "")
+    execution = predicted.execution
+    marks = REMAT_MARKS[str(execution.remat)] + ("s" if execution.fully_sharded else "")
     return [
         Cell(text=short_count(predicted.n_params), sort=predicted.n_params),
         Cell(text=short_count(predicted.n_tokens), sort=predicted.n_tokens),

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...objectives.budget import format_budget
 from ...objectives.loss_at_time import LossAtTime
+from ...objectives.step_cost import step_time_s
 from ...search.candidate import Candidate
 from ...space.architecture import Architecture
 from ..words import describe, shape_of
@@ -189,7 +190,8 @@ def _mesh(
     mesh = dataclasses.replace(
         like, d_model=widths, n_layers=depths, n_heads=heads, n_kv_heads=heads, d_ff=4 * widths
     )
-    return tuple(np.broadcast_arrays(widths, depths, 1e3 * objective.step_time_s(mesh)))
+    times_ms = 1e3 * step_time_s(objective.device, mesh, objective.executions[0])
+    return tuple(np.broadcast_arrays(widths, depths, times_ms))
 
 
 def _free_place(

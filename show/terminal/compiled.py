@@ -30,7 +30,7 @@ def show_compiled(steps: Sequence[Compiled]) -> Iterator[str | Table]:
     first = steps[0]
     topology, device = first.topology, first.topology.device
     chips = f"{topology.n_chips} chips" if topology.n_chips > 1 else "one chip"
-    kind = "fully sharded" if first.fully_sharded else "data parallel"
+    kind = first.execution.sharding.phrase
     yield (
         f"Training step compiled for {topology.name}, {chips}"
         f"{f', {kind}; all numbers are per chip' if topology.n_chips > 1 else ''}.\n"
@@ -44,9 +44,10 @@ def show_compiled(steps: Sequence[Compiled]) -> Iterator[str | Table]:
 def _show_one(step: Compiled) -> Iterator[str | Table]:
     execution = step.execution
     layers = "layers in a loop" if execution.scan_layers else "layers unrolled"
-    attention = FUSED_MARK * (step.full_head > 0)
+    attention = FUSED_MARK * execution.fused
     yield (
-        f"[bold]{_shape(step.arch)}[/], remat {execution.remat}, {layers}, {execution.dtype}"
+        f"[bold]{_shape(step.arch)}[/], remat {execution.remat}, {layers}, "
+        f"{step.topology.device.dtype}"
         f"{attention}"
     )
     table = plain_table("per step", "compiler estimate", "prediction", "ratio")
@@ -66,7 +67,7 @@ def _show_one(step: Compiled) -> Iterator[str | Table]:
     if step.time:
         terms = {name: s for name, s in step.time.seconds.items() if s >= 5e-6}
         yield "step time of: " + ", ".join(f"{name} {1e3 * s:,.3g} ms" for name, s in terms.items())
-    elif step.full_head:
+    elif execution.fused:
         yield "no FLOPs, bytes or step time: what a fused kernel does is not in the program"
     elif step.fits:
         yield "no step time: the compiler was stopped with memory planned (--timeout, --no-time)"

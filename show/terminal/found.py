@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ...objectives.budget import format_budget
+from ...objectives.cost.execution import Sharding
 from ...objectives.device import Device
 from ...objectives.law.loss_law import LossLaw
 from ...objectives.loss_at_time import FUSED_MARK, LossAtTime
@@ -35,7 +36,7 @@ def show_found(found: Answer, space_name: str) -> Lines:
         f"{short_count(predicted.n_params)} parameters, {short_count(predicted.n_tokens)} tokens, "
         f"{predicted.n_tokens / predicted.n_params:.1f} of them per parameter, predicted loss "
         f"[bold]{predicted.predicted_loss:.4f}[/].\n"
-        + _sharing(objective, sharded=predicted.sharded, batch_size=arch.batch_size)
+        + _sharing(objective, predicted.execution.sharding, arch.batch_size)
         + _costs(objective)
     )
     rows = found.frame.to_dict(orient="records")
@@ -67,8 +68,7 @@ def show_prediction(answer: dict[str, Any], objective: LossAtTime) -> Lines:
         )
     yield table
     if objective.n_chips > 1:
-        sharded = answer["sharding"] == "full"
-        sharing = _sharing(objective, sharded=sharded, batch_size=answer["batch_size"])
+        sharing = _sharing(objective, Sharding.of(answer["sharding"]), answer["batch_size"])
         yield f"\n{sharing}All but parameters, steps and tokens is per chip."
     yield (
         f"\n{answer['n_params']:,} parameters ({answer['n_params_non_embedding']:,} outside the "
@@ -157,12 +157,12 @@ def _assumptions(objective: LossAtTime) -> str:
     return escape(f"Device {times}{objective.device.label}{attention}; law {objective.law.name}.\n")
 
 
-def _sharing(objective: LossAtTime, *, sharded: bool, batch_size: int) -> str:
+def _sharing(objective: LossAtTime, sharding: Sharding, batch_size: int) -> str:
     """How several chips share the work; nothing of one."""
     if objective.n_chips == 1:
         return ""
-    kind = "fully sharded" if sharded else "data parallel"
-    return f"{objective.n_chips} chips, {kind}, {batch_size // objective.n_chips} sequences each.\n"
+    each = batch_size // objective.n_chips
+    return f"{objective.n_chips} chips, {sharding.phrase}, {each} sequences each.\n"
 
 
 def _costs(objective: LossAtTime) -> str:

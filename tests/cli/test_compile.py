@@ -8,11 +8,12 @@ import sys
 import pytest
 
 from anybudget import cli
+from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
 from anybudget.search.question import Question
-from anybudget.validation.compiler import compiled
+from anybudget.validation.compiler import compile as compile_module
 from anybudget.validation.compiler.compiled import Compiled
 from anybudget.validation.compiler.hlo.time import ProgramTime
 
@@ -38,13 +39,12 @@ def asked(monkeypatch):
     """What was asked of the compiler, which answers always the same."""
     calls = []
 
-    def compile_for(arch, topology, **options):
-        calls.append((arch, topology.name, options))
+    def compile_for(arch, topology, execution, **options):
+        calls.append((arch, topology.name, {"execution": execution} | options))
         return Compiled(
             arch=arch,
             topology=topology,
-            execution=options["execution"],
-            fully_sharded=options["fully_sharded"],
+            execution=execution,
             fits=True,
             memory_bytes=2 * 10**9,
             matmul_flops=10**12,
@@ -55,7 +55,7 @@ def asked(monkeypatch):
         )
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(compiled, "compile_for", compile_for)
+    monkeypatch.setattr(compile_module, "compile_for", compile_for)
     return calls
 
 
@@ -66,8 +66,7 @@ def test_the_table_says_whose_numbers_they_are(run, asked):
     assert re.search(r"step time +21 ms +14\.\d+ ms +1\.\d+", out)
     assert "compute 20 ms, copies 1 ms" in out
     options = asked[0][2]
-    assert (options["execution"].remat, options["execution"].scan_layers) == ("layer", True)
-    assert options["execution"].dtype == "bfloat16"
+    assert options["execution"] == Execution(remat="layer", scan_layers=True)
     assert options["timeout_s"] == 7
 
 
@@ -77,7 +76,7 @@ def test_json_is_one_document(run, asked):
     assert code == 0
     assert step["basis"] == "compiler estimate"
     assert step["compiler"]["matmul_flops"] == 10**12
-    assert step["fully_sharded"] is True
+    assert step["execution"]["sharding"] == "full"
     assert set(step["compiler"]) < set(step["analytic"])
 
 

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from anybudget.objectives.cost.execution import Execution, Remat
 from anybudget.objectives.cost.memory import memory_bytes
 from anybudget.objectives.flags import flags
 from anybudget.space.architecture import Architecture
@@ -105,11 +106,11 @@ def test_fused_attention_is_faster_and_needs_less_and_says_that_nothing_was_time
 def test_what_fusing_saves_is_said_of_the_step_that_is_predicted(roomy):
     """Plain attention must run blocks again where fused attention need not."""
     arch = dataclasses.replace(ARCH, seq_len=2048)
-    fits = memory_bytes(arch, bytes_per_element=4, padded_head=1)
+    fits = memory_bytes(arch, Execution(attention="fused"), bytes_per_element=4, kind="gpu")
     device = dataclasses.replace(roomy.device, kind="gpu", memory_bytes=1.01 * fits)
     plain = dataclasses.replace(roomy, device=device)
     fused = dataclasses.replace(plain, attention="fused")
     slow, fast = (one.predict(arch) for one in (plain, fused))
-    assert slow.remat != fast.remat == 0
+    assert slow.execution.remat != fast.execution.remat == Remat.NONE
     saved = 1 - fast.step_time_s / slow.step_time_s
     assert any(f"take {saved:.0%} off each step" in flag for flag in flags(plain, arch, slow))

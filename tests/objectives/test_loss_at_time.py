@@ -8,18 +8,22 @@ import pytest
 
 from anybudget.objectives.cost.communication import collective_bytes
 from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step, n_params
+from anybudget.objectives.cost.execution import PLAIN, Execution, Remat, Sharding
 from anybudget.objectives.cost.memory import memory_bytes
-from anybudget.objectives.cost.remat import REMATS, remat_code
 from anybudget.objectives.cost.step_time import MODELS, StepTimeModel
+from anybudget.objectives.step_cost import step_time_s as time_of_step
+from anybudget.objectives.step_cost import with_communication
 from anybudget.space.architecture import Architecture
 
 ARCH = Architecture.from_shape(d_model=128, n_layers=4, vocab_size=1000, seq_len=64, batch_size=4)
 
+FOUR, FULL = Execution(n_chips=4), Execution(n_chips=4, sharding="full")
 
-def step_time_s(remat=0):
+
+def step_time_s(execution=PLAIN):
     """On the toy device: float32 at 1e10 bytes/s, then 1e12 FLOP/s."""
-    moving = 4 * memcpys_per_step(ARCH, remat=remat) / 1e10
-    return moving + flops_per_step(ARCH, remat=remat) / 1e12
+    moving = 4 * memcpys_per_step(ARCH, execution) / 1e10
+    return moving + flops_per_step(ARCH, execution) / 1e12
 
 
 def test_the_chain_from_time_to_loss(roomy):
@@ -89,10 +93,10 @@ def test_a_data_limit_raises_the_loss_and_leaves_the_tokens(roomy):
 
 
 def test_auto_takes_the_fastest_rematerialisation_that_fits(roomy):
-    codes = [remat_code(name) for name in ("none", "dots", "layer")]
-    needed = [memory_bytes(ARCH, bytes_per_element=4, remat=code) for code in codes]
+    ways = [Execution(remat=remat) for remat in Remat]
+    needed = [memory_bytes(ARCH, way, bytes_per_element=4) for way in ways]
     assert needed[0] > needed[1] > needed[2]
-    assert step_time_s(codes[0]) < step_time_s(codes[1]) < step_time_s(codes[2])
+    assert step_time_s(ways[0]) < step_time_s(ways[1]) < step_time_s(ways[2])
     cases = [
         (needed[0], 0, True),
         (needed[0] - 1, 1, True),
@@ -102,17 +106,17 @@ def test_auto_takes_the_fastest_rematerialisation_that_fits(roomy):
     for room, place, feasible in cases:
         device = dataclasses.replace(roomy.device, memory_bytes=float(room))
         predicted = dataclasses.replace(roomy, device=device).predict(ARCH)
-        assert (predicted.remat, bool(predicted.feasible)) == (codes[place], feasible)
+        assert (predicted.execution, bool(predicted.feasible)) == (ways[place], feasible)
         assert predicted.memory_bytes == needed[place]
-        assert predicted.step_time_s == pytest.approx(step_time_s(codes[place]), rel=1e-12)
+        assert predicted.step_time_s == pytest.approx(step_time_s(ways[place]), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", REMATS)
-def test_remat_as_asked(objective, name):
-    predicted = dataclasses.replace(objective, remat=name).predict(ARCH)
-    code = remat_code(name)
-    assert predicted.remat == code
-    assert predicted.memory_bytes == memory_bytes(ARCH, bytes_per_element=4, remat=code)
+@pytest.mark.parametrize("remat", Remat)
+def test_remat_as_asked(objective, remat):
+    predicted = dataclasses.replace(objective, remat=str(remat)).predict(ARCH)
+    assert predicted.execution == Execution(remat=remat)
+    expected = memory_bytes(ARCH, Execution(remat=remat), bytes_per_element=4)
+    assert predicted.memory_bytes == expected
 
 
 def test_a_mesh_holds_the_scalars(objective):
@@ -128,14 +132,16 @@ def test_a_mesh_holds_the_scalars(objective):
     )
     predicted = limited.predict(mesh)
     assert 0 < np.count_nonzero(predicted.feasible) < predicted.feasible.size
-    assert 0 < np.count_nonzero(predicted.remat) < predicted.remat.size
+    remat = predicted.execution.remat
+    assert 0 < np.count_nonzero(remat) < remat.size
     for i, j, k in np.ndindex(4, 2, 2):
         changed = {"n_layers": depths[i], "gated_mlp": gates[j], "batch_size": batches[k]}
         one = limited.predict(Architecture(**(ARCH.as_dict() | changed)))
-        for field in dataclasses.fields(one):
-            many = np.broadcast_to(getattr(predicted, field.name), (4, 2, 2))
+        many = predicted.columns()
+        for name, value in one.columns().items():
             # Powers of arrays and of scalars may differ in the last place.
-            np.testing.assert_allclose(many[i, j, k], getattr(one, field.name), rtol=1e-14)
+            found = np.broadcast_to(many[name], (4, 2, 2))[i, j, k]
+            np.testing.assert_allclose(found, value, rtol=1e-14)
 
 
 def test_under_the_critical_batch_rule_the_largest_batch_is_not_the_best(roomy):
@@ -174,33 +180,32 @@ def test_on_several_chips_each_computes_its_share_and_waits_for_the_others(chips
     predicted = chips.predict(ARCH)
     share = dataclasses.replace(ARCH, batch_size=1)
     alone_s = chips.device.step_time_model.step_time_s(share)
-    reduced = collective_bytes(ARCH, bytes_per_element=4)["all_reduce"]
+    reduced = collective_bytes(ARCH, FOUR, bytes_per_element=4)["all_reduce"]
     # Four chips send twice three quarters of the gradient, at 5e8 bytes/s.
     assert predicted.step_time_s == pytest.approx(alone_s + 1.5 * reduced / 5e8, rel=1e-12)
     assert predicted.n_tokens == predicted.n_steps * ARCH.tokens_per_step
     assert predicted.memory_bytes == memory_bytes(share, bytes_per_element=4)
-    assert not predicted.sharded
+    assert predicted.execution == FOUR
     assert chips.machine == "4 × toy"
 
 
 def test_what_does_not_fit_is_shared_and_only_then_run_again(chips):
-    share = dataclasses.replace(ARCH, batch_size=1)
+    dots, layer = (dataclasses.replace(FULL, remat=remat) for remat in ("dots", "layer"))
     data, full, again = (
-        memory_bytes(share, bytes_per_element=4, n_shares=n_shares, remat=remat)
-        for n_shares, remat in ((1, False), (4, False), (4, True))
+        memory_bytes(ARCH, way, bytes_per_element=4) for way in (FOUR, FULL, layer)
     )
     state = 16 * n_params(ARCH)
     assert data - full == pytest.approx(0.75 * state)
-    for room, way in ((data, (0, 0)), (data - 1, (0, 1)), (full - 1, (2, 1)), (again - 1, (1, 1))):
+    for room, way in ((data, FOUR), (data - 1, FULL), (full - 1, dots), (again - 1, layer)):
         device = dataclasses.replace(chips.device, memory_bytes=room)
         predicted = dataclasses.replace(chips, device=device).predict(ARCH)
-        assert (int(predicted.remat), int(predicted.sharded)) == way
+        assert predicted.execution == way
         assert predicted.feasible == (room >= again)
-    alone_s = chips.device.step_time_model.step_time_s(share)
-    collected = collective_bytes(ARCH, bytes_per_element=4, fully_sharded=True)
+    alone_s = chips.device.step_time_model.step_time_s(dataclasses.replace(ARCH, batch_size=1))
+    collected = collective_bytes(ARCH, FULL, bytes_per_element=4)
     waited = 1.5 * collected["all_reduce"] + 0.75 * collected["reduce_scatter"]
     expected = max(alone_s, 0.75 * collected["all_gather"] / 5e8) + waited / 5e8
-    assert chips.step_time_s(ARCH, sharded=True) == pytest.approx(expected, rel=1e-12)
+    assert time_of_step(chips.device, ARCH, FULL) == pytest.approx(expected, rel=1e-12)
 
 
 def test_fully_sharded_chips_update_a_part_each(chips):
@@ -210,9 +215,10 @@ def test_fully_sharded_chips_update_a_part_each(chips):
     device = dataclasses.replace(chips.device, **fields)
     chips = dataclasses.replace(chips, device=device)
     large = dataclasses.replace(ARCH, n_layers=64)
-    all_s, part_s = (chips.step_time_s(large, sharded=sharded) for sharded in (False, True))
+    all_s, part_s = (time_of_step(device, large, way) for way in (FOUR, FULL))
     assert part_s < 0.3 * all_s
-    both_s = chips.step_time_s(large, sharded=np.array([False, True]))
+    both = dataclasses.replace(FOUR, sharding=np.array(Sharding))
+    both_s = time_of_step(device, large, both)
     assert both_s.tolist() == [all_s, part_s]
     # Whether it makes a step is asked of its fastest way.
     hurried = dataclasses.replace(chips, time_budget_s=0.5 * all_s)
@@ -226,18 +232,17 @@ def test_timed_links_cost_what_they_were_fitted_to_and_no_less_than_the_wire(chi
         seconds_per_unit=seconds | {"host_bytes": 1e-9, "hops": 1e-3},
     )
     timed = dataclasses.replace(chips.device, step_time=model, basis="published")
-    timed = dataclasses.replace(chips, device=timed)
-    compute_s, gradient_bytes = 3.0, 2 * timed.device.bytes_per_element * n_params(ARCH)
+    compute_s, gradient_bytes = 3.0, 2 * timed.bytes_per_element * n_params(ARCH)
     sent_bytes = gradient_bytes * 3 / 4
     expected = compute_s + 1e-9 * sent_bytes + 1e-3 * 2 * ARCH.n_layers * 3
-    assert timed.with_communication(compute_s, ARCH, False) == pytest.approx(expected)
-    wire_s = sent_bytes / timed.device.collective_bytes_per_s
-    assert timed.with_communication(0.0, ARCH, False) == pytest.approx(
+    assert with_communication(timed, compute_s, ARCH, FOUR) == pytest.approx(expected)
+    wire_s = sent_bytes / timed.collective_bytes_per_s
+    assert with_communication(timed, 0.0, ARCH, FOUR) == pytest.approx(
         max(wire_s, expected - compute_s)
     )
     free = dataclasses.replace(model, seconds_per_unit=seconds | {"host_bytes": 0.0})
-    free = dataclasses.replace(timed, device=dataclasses.replace(timed.device, step_time=free))
-    assert free.with_communication(0.0, ARCH, False) == pytest.approx(wire_s)
+    free = dataclasses.replace(timed, step_time=free)
+    assert with_communication(free, 0.0, ARCH, FOUR) == pytest.approx(wire_s)
 
 
 def test_chips_must_divide_the_batch_and_have_links(chips, objective):

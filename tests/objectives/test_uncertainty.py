@@ -55,7 +55,7 @@ def test_fused_attention_alone_is_drawn_by_the_spread_of_its_kernel():
         many = dataclasses.replace(CERTAIN, seconds_per_unit=np.repeat(SECONDS, 4000, axis=0))
         losses = draw_losses(objective, stacked([arch]), stacked([prediction]), many)
         parts = objective.device.step_time_model.step_time_by_part(
-            arch, remat=prediction.remat, full_head=128
+            arch, prediction.execution, kind=objective.device.kind
         )
         share = (parts["scores"] + parts["weighted_values"]) / sum(parts.values())
         # How far a draw's tokens, and with them its loss, are from the predicted.

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step, n_params
-from anybudget.objectives.cost.remat import remat_code
+from anybudget.objectives.cost.execution import Execution
 from anybudget.search.candidate import Candidate
 from anybudget.search.predict import predict, read_architecture
 from anybudget.search.question import Question
@@ -40,14 +40,14 @@ def test_the_parts_add_up(objective, remat):
         ),
         SHAPE,
     )
-    again = remat_code(remat)
+    again = Execution(remat=remat)
     sums = {
         name: sum(part[name] for part in answer["parts"].values())
         for name in ("n_params", "memcpys", "flops", "step_time_s")
     }
     assert sums["n_params"] == n_params(ARCH) == asked.n_params
-    assert sums["memcpys"] == memcpys_per_step(ARCH, remat=again)
-    assert sums["flops"] == flops_per_step(ARCH, remat=again)
+    assert sums["memcpys"] == memcpys_per_step(ARCH, again)
+    assert sums["flops"] == flops_per_step(ARCH, again)
     assert sums["step_time_s"] == pytest.approx(answer["step_time_s"], rel=1e-12)
     assert answer["remat"] == remat
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ...machines.engines import Engine
+from ...objectives.cost.execution import PLAIN
 from ...objectives.fit.step_time import compare_step_times, draw_coefficients
 from ...presets.devices import KnownDevice, save_device
 from ...space.architecture import Architecture
 from ..runs import append_row, read_rows
 from ..timing.calibrate import Calibration, Report, in_order, judgement, rows_path_of
 from ..timing.step_design import ACCELERATOR_SCALE, Effort, Limits, choose_architectures
-from ..training.model import Execution
-from .compiled import compile_for, require_compiler
+from .compile import compile_for, require_compiler
 from .rows import CompileRow, row_of, steps_of
 from .topology import Topology, parse_topology
 
@@ -124,12 +124,7 @@ def design_for(chip: Topology, effort: Effort, seed: int) -> list[Architecture]:
 def compile_job(*, arch: dict[str, Any], topology: str, timeout_s: float) -> dict[str, Any]:
     """Compile one architecture's unrolled training step; a `CompileRow` as plain data."""
     chip = parse_topology(topology)
-    step = compile_for(
-        Architecture(**arch),
-        chip,
-        execution=Execution(dtype=chip.device.dtype),
-        timeout_s=timeout_s,
-    )
+    step = compile_for(Architecture(**arch), chip, PLAIN, timeout_s=timeout_s)
     return row_of(step, datetime.datetime.now(datetime.UTC)).model_dump(mode="json")
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import AwareDatetime, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from ...objectives.cost.remat import remat_code
+from ...objectives.cost.execution import Execution, Remat, Sharding
 from ...objectives.fit.step_time import Steps
 from ...space.architecture import FIELDS, Architecture
 from ..runs import ArchitectureRow
-from ..training.model import Execution, Remat
 from .compiled import Compiled
 from .topology import parse_topology
 
@@ -36,7 +35,7 @@ class CompileRow(ArchitectureRow):
     topology: str
     dtype: str
     scan_layers: bool
-    remat: Remat
+    remat: Literal["none", "dots", "layer"]
     fully_sharded: bool
     fits: bool
     memory_bytes: PositiveInt
@@ -58,15 +57,19 @@ class CompileRow(ArchitectureRow):
     compiled: AwareDatetime
 
     @property
-    def key(self) -> tuple[Architecture, str, bool, Remat, bool]:
+    def key(self) -> tuple[Architecture, str, Execution]:
         """What a file holds once."""
-        setting = (self.topology, self.scan_layers, self.remat, self.fully_sharded)
-        return (self.architecture, *setting)
+        return (self.architecture, self.topology, self.execution)
 
     @property
     def execution(self) -> Execution:
-        """How the model is computed."""
-        return Execution(scan_layers=self.scan_layers, remat=self.remat, dtype=self.dtype)
+        """How the step is run."""
+        return Execution(
+            remat=self.remat,
+            sharding=Sharding.FULL if self.fully_sharded else Sharding.DATA,
+            n_chips=parse_topology(self.topology).n_chips,
+            scan_layers=self.scan_layers,
+        )
 
 
 def row_of(step: Compiled, compiled: AwareDatetime) -> CompileRow:
@@ -82,10 +85,10 @@ def row_of(step: Compiled, compiled: AwareDatetime) -> CompileRow:
         **step.arch.as_dict(),
         **estimates,
         topology=step.topology.name,
-        dtype=step.execution.dtype,
+        dtype=step.topology.device.dtype,
         scan_layers=step.execution.scan_layers,
-        remat=step.execution.remat,
-        fully_sharded=step.fully_sharded,
+        remat=str(step.execution.remat),  # type: ignore[arg-type]
+        fully_sharded=step.execution.fully_sharded,
         fits=step.fits,
         memory_bytes=step.memory_bytes,
         flops=step.flops,
@@ -112,5 +115,5 @@ def steps_of(rows: list[CompileRow]) -> Steps:
     return Steps(
         arch=Architecture(**fields),
         measured_s=np.array([row.step_time_s for row in rows]),
-        remat=np.array([remat_code(row.remat) for row in rows]),
+        execution=Execution(remat=np.array([Remat.of(row.remat) for row in rows])),
     )

@@ -28,9 +28,10 @@ import jax
 from jax.experimental import topologies
 
 from ...files.write import write_whole
+from ...objectives.cost.execution import Execution
 from ...objectives.recipe import Recipe
 from ...space.architecture import Architecture
-from ..training.model import Execution
+from ..training.model import Backend
 from ..training.step import abstract_inputs, lower_step
 from .plan import PROGRAM, keep_plan
 from .topology import parse_topology
@@ -46,8 +47,8 @@ def compile_step(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Compile what a request asks for and say what the compiler made of it.
 
     Args:
-        request: `architecture`, `execution`, `topology`, `fully_sharded` and `stage`: "program",
-            or "plan" to stop as soon as memory is planned.
+        request: `architecture`, `execution`, `topology` and `stage`: "program", or "plan" to stop
+            as soon as memory is planned.
         folder: where the program goes, and where `dump_flags` has the plan written.
 
     Returns:
@@ -57,9 +58,10 @@ def compile_step(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     arch = Architecture(**request["architecture"])
     topology, recipe = parse_topology(request["topology"]), Recipe()
     devices = topologies.get_topology_desc(**topology.description).devices
-    inputs = abstract_inputs(arch, recipe, devices, fully_sharded=request["fully_sharded"])
     execution = Execution(**request["execution"])
-    lowered = lower_step(inputs, arch, recipe=recipe, execution=execution)
+    inputs = abstract_inputs(arch, recipe, devices, sharding=execution.sharding)
+    backend = Backend(kind="tpu", dtype=topology.device.dtype)
+    lowered = lower_step(inputs, arch, recipe=recipe, execution=execution, backend=backend)
     work = ThreadPoolExecutor(1).submit(_compile, lowered, folder)
     if request["stage"] == "plan":
         while not work.done():

@@ -16,14 +16,13 @@ import jax
 from ...machines.engines import Engine
 from ...machines.job import Job
 from ...objectives.budget import format_budget
-from ...objectives.cost.remat import REMATS
+from ...objectives.cost.execution import Execution
 from ...objectives.loss_at_time import FUSED_MARK, LossAtTime
 from ...space.architecture import FIELDS
 from ..runs import Run, append_row, read_rows
 from ..training.hosts import is_first
 from ..training.loop import StepReport
 from ..training.tokens import Tokens
-from ..training.train import default_execution
 from ..training.train_job import train_job, training
 from .choose import Entry
 from .compare import Trained
@@ -89,15 +88,12 @@ class PlannedRun(NamedTuple):
         return {
             "time_budget_s": self.listed.objective.time_budget_s,
             "seed": self.seed,
-            "n_devices": self.listed.objective.n_chips,
-            "fully_sharded": bool(self.entry.candidate.prediction.sharded),
         }
 
     @property
-    def how(self) -> dict[str, Any]:
-        """How its model is computed, as arguments of `default_execution`."""
-        fused = {"fused": True} if self.listed.objective.fused else {}
-        return {"remat": REMATS[self.entry.candidate.prediction.remat]} | fused
+    def execution(self) -> Execution:
+        """How its steps are run."""
+        return self.entry.candidate.prediction.execution
 
 
 # Trains what it is given, and yields each run with its row as it completes.
@@ -147,7 +143,7 @@ def one_by_one(
             row = train_one(
                 planned.entry.candidate.arch,
                 listed.tokens,
-                execution=default_execution(**planned.how),
+                execution=planned.execution,
                 device_name=device,
                 checkpoint_dir=planned.checkpoint,
                 on_step=_heartbeat(time_budget_s, on_progress),
@@ -179,7 +175,7 @@ def fan_out(
             read=read,
             device=dataclasses.replace(listed.objective.device, name=listed.objective.machine),
             checkpoint=checkpoint,
-            **planned.how,
+            execution=planned.execution.named(),
             **planned.settings,
         )
         job = engine.job(planned.label, train_job, **arguments)

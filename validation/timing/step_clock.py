@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...machines.machine import count_cores
+from ...objectives.cost.execution import PLAIN, Execution
 from ...objectives.recipe import Recipe
 from ...space.architecture import Architecture
-from ..training.model import Execution, param_shapes
+from ..training.model import CPU, Backend, param_shapes
 from ..training.recipe import optimizer
 from ..training.step import State, train_step
 
@@ -55,7 +56,7 @@ def clock_name() -> str:
 class CompiledStep:
     """A training step of one architecture, compiled when built and ready to be timed."""
 
-    def __init__(self, arch: Architecture, execution: Execution):
+    def __init__(self, arch: Architecture, backend: Backend = CPU, execution: Execution = PLAIN):
         self.arch = arch
         recipe = Recipe()
         params = jax.tree.map(
@@ -65,7 +66,8 @@ class CompiledStep:
         )
         self._state = State(params, jax.eval_shape(optimizer(arch, recipe).init, params))
         tokens = jax.ShapeDtypeStruct((arch.batch_size, arch.seq_len + 1), jnp.int32)
-        step = functools.partial(train_step, arch=arch, recipe=recipe, execution=execution)
+        how = {"recipe": recipe, "execution": execution, "backend": backend}
+        step = functools.partial(train_step, arch=arch, **how)
         self._step = jax.jit(step, donate_argnums=0).lower(self._state, tokens, 0.5).compile()
 
     def time(self, seconds: float) -> StepTiming:

@@ -14,10 +14,12 @@ from ...files.rows import Row
 from ...files.table import read_table
 from ...objectives.cost.communication import sent
 from ...objectives.cost.counts import flops_per_step, n_params
-from ...objectives.cost.memory import memory_bytes
-from ...objectives.cost.remat import FULL_HEADS, PADDED_HEADS, remat_code
+from ...objectives.cost.execution import Execution
+from ...objectives.cost.kernel import KERNELS
 from ...objectives.device import Device
 from ...objectives.fit.step_time import Steps
+from ...objectives.step_cost import step_memory_bytes
+from ...objectives.uncertainty import stacked
 from ...space.architecture import FIELDS, Architecture
 
 DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
@@ -84,12 +86,11 @@ class TimedStep(Row):
 
     @pydantic.model_validator(mode="after")
     def _the_parts_fit_together(self) -> TimedStep:
-        parts = self.tensor_parallel * self.pipeline_parallel
-        _divides("tensor_parallel * pipeline_parallel", parts, "n_devices", self.n_devices)
+        n_split = self.execution.n_split
         for name in ("n_heads", "d_ff"):
             _divides("tensor_parallel", self.tensor_parallel, name, getattr(self, name))
         _divides("pipeline_parallel", self.pipeline_parallel, "n_layers", self.n_layers)
-        micro, passes = self.micro_batch_size, self.n_split * self.n_accumulations
+        micro, passes = self.micro_batch_size, n_split * self.n_accumulations
         if micro is None and self.batch_size is None:
             raise ValueError("must have `batch_size` or `micro_batch_size`")
         if self.batch_size and micro is None:
@@ -97,68 +98,49 @@ class TimedStep(Row):
         if self.batch_size and micro and self.batch_size != micro * passes:
             raise ValueError(
                 "`batch_size` must be micro_batch_size * n_accumulations * the devices that split "
-                f"it, {micro} * {self.n_accumulations} * {self.n_split}, but got {self.batch_size}"
+                f"it, {micro} * {self.n_accumulations} * {n_split}, but got {self.batch_size}"
             )
-        self.part  # noqa: B018
+        self.architecture  # noqa: B018
         self._one_time()
         return self
 
     @property
-    def n_split(self) -> int:
-        """Devices that split the batch."""
-        return self.n_devices // (self.tensor_parallel * self.pipeline_parallel)
+    def execution(self) -> Execution:
+        """How the step was run."""
+        return Execution(
+            attention=self.attention,
+            remat=self.remat,
+            n_accumulation=self.n_accumulations,
+            sharding=self.sharding,
+            n_chips=self.n_devices,
+            tensor_parallel=self.tensor_parallel,
+            pipeline_parallel=self.pipeline_parallel,
+        )
 
     @property
-    def micro_batch(self) -> int:
-        """Sequences that one device takes in one pass."""
-        if self.micro_batch_size:
-            return self.micro_batch_size
-        assert self.batch_size
-        return self.batch_size // (self.n_split * self.n_accumulations)
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens in the step."""
-        return self.micro_batch * self.n_split * self.n_accumulations * self.seq_len
+    def architecture(self) -> Architecture:
+        """The model, with the batch of the whole step."""
+        known = {name: getattr(self, name) for name in FIELDS}
+        shape = {name: value for name, value in known.items() if value is not None}
+        passes = self.execution.n_split * self.n_accumulations
+        return Architecture.from_shape(
+            **shape | {"batch_size": self.batch_size or (self.micro_batch_size or 0) * passes}
+        )
 
     @property
     def seconds(self) -> float:
         """Of the step, as given or from the rate."""
-        return self.step_time_s or self.n_tokens / (self.tokens_per_s or np.nan)
-
-    @property
-    def whole(self) -> Architecture:
-        """The model, with the batch of one pass on one device."""
-        known = {name: getattr(self, name) for name in FIELDS if name != "batch_size"}
-        shape = {name: value for name, value in known.items() if value is not None}
-        return Architecture.from_shape(**shape, batch_size=self.micro_batch)
-
-    @property
-    def part(self) -> Architecture:
-        """What one device computes in one pass: its heads, its columns, its layers."""
-        whole, n = self.whole, self.tensor_parallel
-        return dataclasses.replace(
-            whole,
-            n_layers=whole.n_layers // self.pipeline_parallel,
-            n_heads=whole.n_heads // n,
-            n_kv_heads=max(whole.n_kv_heads // n, 1),
-            d_ff=whole.d_ff // n,
-            vocab_size=-(-whole.vocab_size // n),
-        )
-
-    @property
-    def n_passes(self) -> int:
-        """Passes that the last stage waits for and runs: a pipeline fills before it runs full."""
-        return self.n_accumulations + self.pipeline_parallel - 1
+        return self.step_time_s or self.architecture.tokens_per_step / (self.tokens_per_s or np.nan)
 
     def _one_time(self) -> None:
         if self.step_time_s is None and self.tokens_per_s is None:
             raise ValueError("must have `step_time_s` or `tokens_per_s`")
         if self.step_time_s and self.tokens_per_s:
-            by_rate = self.n_tokens / self.tokens_per_s
+            n_tokens = self.architecture.tokens_per_step
+            by_rate = n_tokens / self.tokens_per_s
             if abs(by_rate / self.step_time_s - 1) > SAME_TIME:
                 raise ValueError(
-                    f"`step_time_s` and `tokens_per_s` must agree, but {self.n_tokens:,} tokens at "
+                    f"`step_time_s` and `tokens_per_s` must agree, but {n_tokens:,} tokens at "
                     f"{self.tokens_per_s:g} take {by_rate:.4g} s, not {self.step_time_s:g}; is the "
                     "rate that of one device?"
                 )
@@ -181,39 +163,22 @@ class StepTable:
     @property
     def steps(self) -> Steps:
         """As the fit takes them."""
-        whole, kind = _stacked([row.whole for row in self.rows]), self.device.kind
-        remat = self._column(lambda row: remat_code(row.remat))
-        full = self._column(lambda row: row.sharding == "full")
-        fused = self._column(lambda row: row.attention == "fused")
-        columns = {
-            name: self._column(lambda row, name=name: getattr(row, name))
-            for name in ("n_devices", "n_passes", "tensor_parallel", "pipeline_parallel", "n_split")
-        }
+        arch = stacked([row.architecture for row in self.rows])
+        execution = stacked([row.execution for row in self.rows])
+        size = self.device.bytes_per_element
         return Steps(
-            arch=_stacked([row.part for row in self.rows]),
-            measured_s=self._column(lambda row: row.seconds),
-            n_passes=columns["n_passes"],
-            remat=remat,
-            full_head=np.where(fused, FULL_HEADS.get(kind, 0), 0),
-            n_shares=np.where(full, columns["n_split"], 1),
+            arch=arch,
+            measured_s=np.array([row.seconds for row in self.rows]),
+            execution=execution,
+            kind=self.device.kind,
             sent=sent(
-                whole,
-                bytes_per_element=self.device.bytes_per_element,
-                n_chips=columns["n_devices"],
+                arch,
+                execution,
+                bytes_per_element=size,
                 chips_per_host=self.device.chips_per_host or np.inf,
-                fully_sharded=full,
-                n_passes=columns["n_passes"],
-                remat=remat,
-                tensor=columns["tensor_parallel"],
-                pipeline=columns["pipeline_parallel"],
             ),
-            shape=(whole.d_model, whole.n_layers),
             peak_flops_per_s=self.device.peak_flops_per_s,
-            usual_ridge=(
-                self.device.peak_flops_per_s
-                * self.device.bytes_per_element
-                / self.device.bandwidth_bytes_per_s
-            ),
+            usual_ridge=(self.device.peak_flops_per_s * size / self.device.bandwidth_bytes_per_s),
         )
 
     @property
@@ -223,7 +188,7 @@ class StepTable:
         for name in VARIED:
             values = sorted({self._value(row, name) for row in self.rows})
             found[name] = values if isinstance(values[0], str) else [values[0], values[-1]]
-        sizes = sorted(int(n_params(row.whole)) for row in self.rows)
+        sizes = sorted(int(n_params(row.architecture)) for row in self.rows)
         return found | {"n_params": [sizes[0], sizes[-1]]}
 
     @property
@@ -232,25 +197,13 @@ class StepTable:
         return sum(self._memory_bytes(row) > self.device.memory_bytes for row in self.rows)
 
     def _memory_bytes(self, row: TimedStep) -> float:
-        fused = row.attention == "fused"
-        return float(
-            memory_bytes(
-                row.part,
-                bytes_per_element=self.device.bytes_per_element,
-                remat=remat_code(row.remat),
-                n_shares=row.n_split if row.sharding == "full" else 1,
-                padded_head=PADDED_HEADS.get(self.device.kind, 0) if fused else 0,
-            )
-        )
-
-    def _column(self, value: Any) -> np.ndarray:
-        return np.array([value(row) for row in self.rows])
+        return float(step_memory_bytes(self.device, row.architecture, row.execution))
 
     @staticmethod
     def _value(row: TimedStep, name: str) -> Any:
         if name == "micro_batch_size":
-            return row.micro_batch
-        return getattr(row.whole if name == "d_head" else row, name)
+            return row.execution.micro_batch_size(row.architecture)
+        return getattr(row.architecture if name == "d_head" else row, name)
 
 
 def read_step_table(path: Path, device: Device) -> StepTable:
@@ -275,12 +228,9 @@ def _check(row: TimedStep, device: Device) -> None:
             f"`precision` must be {device.dtype}, that of {device.name}, but got "
             f"{row.precision!r}; steps in another need a device, and a table, of their own"
         )
-    if row.attention == "fused" and device.kind not in FULL_HEADS:
+    if row.execution.fused and device.kind not in KERNELS:
         raise ValueError(f"`attention` must be plain on a {device.kind}, but got 'fused'")
-    whole = dataclasses.replace(
-        row.whole, batch_size=row.micro_batch * row.n_split * row.n_accumulations
-    )
-    rate = flops_per_step(whole) / row.seconds / row.n_devices
+    rate = flops_per_step(row.architecture) / row.seconds / row.n_devices
     if rate > device.peak_flops_per_s:
         raise ValueError(
             f"a step of {row.seconds:g} s would be {rate / 1e12:,.4g} TFLOP/s of each device, but "
@@ -292,8 +242,3 @@ def _check(row: TimedStep, device: Device) -> None:
 def _divides(what: str, divisor: int, name: str, value: int) -> None:
     if value % divisor:
         raise ValueError(f"{what} must divide `{name}`, but got {divisor} and {value}")
-
-
-def _stacked(archs: list[Architecture]) -> Architecture:
-    """Many architectures as one of arrays."""
-    return Architecture(**{name: np.array([getattr(a, name) for a in archs]) for name in FIELDS})

@@ -15,7 +15,7 @@ from ...machines.job import Job
 from ...machines.machine import count_cores
 from ...space.architecture import Architecture
 from ...validation.backend import machine_name
-from ..training.model import Execution
+from ..training.model import Backend
 from ..training.peak import peak_matmul_flops_per_s
 from .step_clock import CompiledStep, StepTiming, clock_name, copy_bytes_per_s
 
@@ -75,12 +75,12 @@ def survey(rates: dict[str, float] | None = None) -> Survey:
 def one_by_one(here: Survey, seconds: float) -> Timer:
     """In this process, which keeps what it has compiled for the next pass."""
     steps: dict[Architecture, CompiledStep] = {}
-    execution = Execution(dtype=here.setting["dtype"])
+    backend = Backend(kind=here.kind, dtype=here.setting["dtype"])
 
     def timer(archs: list[Architecture], _: int) -> Iterator[tuple[Architecture, StepTiming]]:
         for arch in archs:
             if arch not in steps:
-                steps[arch] = CompiledStep(arch, execution)
+                steps[arch] = CompiledStep(arch, backend)
             yield arch, steps[arch].time(seconds)
 
     return timer
@@ -110,7 +110,8 @@ def _timing(engine: Engine, arch: Architecture, pass_index: int, what: dict[str,
 
 def time_job(*, arch: dict[str, Any], dtype: str, seconds: float) -> dict[str, Any]:
     """Time one architecture's training step; the timing, and the setting it was made in."""
-    timing = CompiledStep(Architecture(**arch), Execution(dtype=dtype)).time(seconds)  # type: ignore[arg-type]
+    backend = Backend(kind=jax.default_backend(), dtype=dtype)
+    timing = CompiledStep(Architecture(**arch), backend).time(seconds)
     return {"timing": dataclasses.asdict(timing), "setting": this_setting()}
 
 

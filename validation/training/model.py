@@ -16,57 +16,41 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from ...objectives.cost.execution import PLAIN, Execution, Remat
 from ...space.architecture import Architecture
 
 Params = dict[str, Any]
-Remat = Literal["none", "dots", "layer"]
-Attention = Literal["einsum", "xla", "cudnn", "splash"]
 
-# Attention as one kernel, by JAX's backend.
-FUSED_KERNELS: dict[str, Attention] = {"tpu": "splash", "gpu": "cudnn"}
 # What of a block stays for its backward pass; the names are those of `jax.checkpoint_policies`.
 KEPT = {
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    "layer": jax.checkpoint_policies.nothing_saveable,
+    Remat.DOTS: jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    Remat.LAYER: jax.checkpoint_policies.nothing_saveable,
 }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Execution:
-    """How the model is computed; apart from `dtype`, the result is the same up to rounding.
+class Backend:
+    """What a step is compiled for.
 
     Attributes:
-        scan_layers: whether one compiled block runs in a loop (compiles faster) or each block is
-            compiled by itself (runs faster).
-        remat: "none" keeps all activations for the backward pass; "dots" keeps what matmuls with
-            weights put out and runs the rest of each block's forward pass a second time; "layer"
-            keeps the blocks' inputs and runs all of it a second time.
-        attention: "einsum"; "xla" or "cudnn", implementations of `jax.nn.dot_product_attention`;
-            or "splash", a TPU's fused kernel (`splash.py`).
+        kind: JAX's name of it, `cpu`, `gpu` or `tpu`, which says what kernel fused attention is.
         dtype: of the matmuls; norms, softmax, loss and master weights are float32 or wider.
-
-    Raises:
-        ValueError: `remat` or `attention` is none of these.
     """
 
-    scan_layers: bool = False
-    remat: Remat = "none"
-    attention: Attention = "einsum"
+    kind: str = "cpu"
     dtype: str = "float32"
 
-    def __post_init__(self) -> None:
-        for name, kinds in (("remat", get_args(Remat)), ("attention", get_args(Attention))):
-            if getattr(self, name) not in kinds:
-                raise ValueError(
-                    f"`{name}` must be one of {kinds}, but got {getattr(self, name)!r}"
-                )
+
+CPU = Backend()
+# Attention as two matmuls.
+EINSUM = "einsum"
 
 
 def param_shapes(arch: Architecture) -> Params:
@@ -127,23 +111,26 @@ def attend(q_btqc: jax.Array, k_btkc: jax.Array, v_btkc: jax.Array) -> jax.Array
     return out_bkgc.reshape(b, n_kv_heads, -1, t, c).transpose(0, 3, 1, 2, 4)
 
 
-def attention(x_nd: jax.Array, layer: Params, arch: Architecture, kind: Attention) -> jax.Array:
-    """Causal grouped-query attention; Ainslie et al. 2023, arXiv:2305.13245."""
+def attention(x_nd: jax.Array, layer: Params, arch: Architecture, kernel: str) -> jax.Array:
+    """Causal grouped-query attention; Ainslie et al. 2023, arXiv:2305.13245.
+
+    `kernel` is `einsum`, plain; or a backend whose fused kernel it is, see `Backend`.
+    """
     ends = (arch.n_heads, arch.n_heads + arch.n_kv_heads)
     heads_btkc = (x_nd @ layer["qkv"]).reshape(
         -1, arch.seq_len, ends[1] + arch.n_kv_heads, arch.d_head
     )
     q_btqc, k_btkc, v_btkc = jnp.split(heads_btkc, ends, axis=2)
     q_btqc, k_btkc = rotate(q_btqc), rotate(k_btkc)
-    if kind == "einsum":
+    if kernel == EINSUM:
         out_btqc = attend(q_btqc, k_btkc, v_btkc)
-    elif kind == "splash":
+    elif kernel == "tpu":
         from .splash import attend_fused  # a kernel that only a TPU has
 
         out_btqc = attend_fused(q_btqc, k_btkc, v_btkc)
     else:
         out_btqc = jax.nn.dot_product_attention(
-            q_btqc, k_btkc, v_btkc, is_causal=True, implementation=kind
+            q_btqc, k_btkc, v_btkc, is_causal=True, implementation="cudnn"
         )
     return out_btqc.reshape(x_nd.shape[0], -1) @ layer["attention_output"]
 
@@ -158,23 +145,28 @@ def mlp(x_nd: jax.Array, layer: Params, arch: Architecture) -> jax.Array:
     return jnp.einsum("nf,df->nd", hidden_nf, layer["mlp_down"])
 
 
-def block(x_nd: jax.Array, layer: Params, *, arch: Architecture, kind: Attention) -> jax.Array:
+def block(x_nd: jax.Array, layer: Params, *, arch: Architecture, kernel: str) -> jax.Array:
     """One layer: attention, then MLP, each normed before and added to the residual stream."""
-    x_nd += attention(rms_norm(x_nd, layer["attention_norm"]), layer, arch, kind)
+    x_nd += attention(rms_norm(x_nd, layer["attention_norm"]), layer, arch, kernel)
     return x_nd + mlp(rms_norm(x_nd, layer["mlp_norm"]), layer, arch)
 
 
 def logits(
-    params: Params, tokens_bt: jax.Array, arch: Architecture, execution: Execution
+    params: Params,
+    tokens_bt: jax.Array,
+    arch: Architecture,
+    execution: Execution = PLAIN,
+    backend: Backend = CPU,
 ) -> jax.Array:
     """Logits of the next token at every position, one row each, (n, vocabulary)."""
-    run = functools.partial(block, arch=arch, kind=execution.attention)
-    if execution.remat != "none":
+    kernel = backend.kind if execution.fused else EINSUM
+    run = functools.partial(block, arch=arch, kernel=kernel)
+    if execution.remat != Remat.NONE:
         policy = KEPT[execution.remat]
         run = jax.checkpoint(run, policy=policy, prevent_cse=not execution.scan_layers)
-    x_nd = params["embedding"][tokens_bt.reshape(-1)].astype(execution.dtype)
+    x_nd = params["embedding"][tokens_bt.reshape(-1)].astype(backend.dtype)
     layers = {
-        name: array if name.endswith("norm") else array.astype(execution.dtype)
+        name: array if name.endswith("norm") else array.astype(backend.dtype)
         for name, array in params["layers"].items()
     }
     if execution.scan_layers:
@@ -190,7 +182,11 @@ def logits(
 
 
 def loss(
-    params: Params, tokens_bt: jax.Array, arch: Architecture, execution: Execution
+    params: Params,
+    tokens_bt: jax.Array,
+    arch: Architecture,
+    execution: Execution = PLAIN,
+    backend: Backend = CPU,
 ) -> jax.Array:
     """Mean negative log-likelihood of each token given those before it, in nats per token.
 
@@ -198,9 +194,10 @@ def loss(
         params: the tree of `param_shapes`.
         tokens_bt: (batch, seq_len + 1) token ids; every token but the first is a target.
         arch: the model.
-        execution: how to compute it.
+        execution: how to compute it, all sequences in one pass.
+        backend: what it is compiled for.
     """
-    logits_nv = logits(params, tokens_bt[:, :-1], arch, execution)
+    logits_nv = logits(params, tokens_bt[:, :-1], arch, execution, backend)
     targets_n = tokens_bt[:, 1:].reshape(-1)
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits_nv, targets_n))
 

@@ -13,9 +13,10 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ...objectives.cost.execution import PLAIN, Execution, Sharding
 from ...objectives.recipe import Recipe
 from ...space.architecture import Architecture
-from .model import Execution, Params, loss, param_shapes
+from .model import CPU, Backend, Params, loss, param_shapes
 from .recipe import init_params, learning_rate, optimizer
 
 
@@ -33,7 +34,8 @@ def train_step(
     *,
     arch: Architecture,
     recipe: Recipe,
-    execution: Execution,
+    execution: Execution = PLAIN,
+    backend: Backend = CPU,
 ) -> tuple[State, jax.Array]:
     """The state after one step, and the loss before it.
 
@@ -43,13 +45,39 @@ def train_step(
         progress: through the schedule, from 0 to 1.
         arch: the model.
         recipe: how it is updated.
-        execution: how its loss is computed.
+        execution: how its gradient is computed.
+        backend: what it is compiled for.
     """
-    before, gradient = jax.value_and_grad(loss)(state.params, tokens_bt, arch, execution)
+    one_pass = functools.partial(loss, arch=arch, execution=execution, backend=backend)
+    before, gradient = over_passes(
+        functools.partial(jax.value_and_grad(one_pass), state.params), tokens_bt, execution
+    )
     updates, opt_state = optimizer(arch, recipe).update(gradient, state.opt_state, state.params)
     rate = learning_rate(arch, recipe, progress)
     params = jax.tree.map(lambda param, update: param - rate * update, state.params, updates)
     return State(params, opt_state), before
+
+
+def over_passes(
+    one_pass: Callable[[jax.Array], Any], tokens_bt: jax.Array, execution: Execution
+) -> Any:
+    """The mean over a step's passes of what one gives for its sequences.
+
+    Each chip cuts its own sequences into micro-batches, so that none moves to another chip.
+    """
+    n_passes = execution.n_accumulation
+    if n_passes == 1:
+        return one_pass(tokens_bt)
+    length = tokens_bt.shape[1]
+    by_chip = tokens_bt.reshape(execution.n_split, n_passes, -1, length)
+    passes = by_chip.swapaxes(0, 1).reshape(n_passes, -1, length)
+    nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(one_pass, passes[0]))
+
+    def add(so_far: Any, tokens: jax.Array) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, so_far, one_pass(tokens)), None
+
+    summed, _ = jax.lax.scan(add, nothing, passes)
+    return jax.tree.map(lambda x: x / n_passes, summed)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,9 +106,8 @@ def compile_training(
     arch: Architecture,
     *,
     recipe: Recipe,
-    execution: Execution,
-    n_devices: int = 1,
-    fully_sharded: bool = False,
+    execution: Execution = PLAIN,
+    backend: Backend = CPU,
 ) -> CompiledTraining:
     """Compile ahead of time all that training needs.
 
@@ -89,22 +116,16 @@ def compile_training(
     Args:
         arch: what to train.
         recipe: how it is initialised and updated.
-        execution: how its loss is computed.
-        n_devices: among how many the batch is split.
-        fully_sharded: as `abstract_inputs` has it.
+        execution: how a step is run.
+        backend: what it is compiled for.
 
     Raises:
-        ValueError: there are not so many devices, or they do not divide the batch, or some process
-            would have none.
+        ValueError: there are not so many devices, or they and the passes do not divide the batch,
+            or some process would have none, or the execution splits more than the batch.
     """
-    n_here, together = jax.device_count(), jax.process_count() > 1
-    if not (n_here if together else 1) <= n_devices <= n_here or arch.batch_size % n_devices:
-        raise ValueError(
-            f"`n_devices` must be {f'all {n_here}' if together else f'from 1 to {n_here}'} and "
-            f"divide the batch, but got n_devices={n_devices}, batch_size={arch.batch_size}"
-        )
-    devices = jax.devices()[:n_devices]
-    inputs = abstract_inputs(arch, recipe, devices, fully_sharded=fully_sharded)
+    _check(arch, execution)
+    devices = jax.devices()[: execution.n_chips]
+    inputs = abstract_inputs(arch, recipe, devices, sharding=execution.sharding)
     shardings = jax.tree.map(lambda x: x.sharding, inputs.state)
     begin = jax.jit(optimizer(arch, recipe).init, out_shardings=shardings.opt_state)
 
@@ -112,10 +133,14 @@ def compile_training(
         params = jax.device_put(init_params(arch, recipe, seed), shardings.params)
         return State(params, begin(params))
 
-    compiled_step = lower_step(inputs, arch, recipe=recipe, execution=execution).compile()
-    evaluate = jax.jit(
-        functools.partial(loss, arch=arch, execution=execution), out_shardings=inputs.whole
-    )
+    how = {"execution": execution, "backend": backend}
+    compiled_step = lower_step(inputs, arch, recipe=recipe, **how).compile()
+
+    @functools.partial(jax.jit, out_shardings=inputs.whole)
+    def evaluate(params: Params, tokens_bt: jax.Array) -> jax.Array:
+        one_pass = functools.partial(loss, params, arch=arch, **how)
+        return over_passes(one_pass, tokens_bt, execution)
+
     return CompiledTraining(
         init=init,
         step=compiled_step,
@@ -137,7 +162,11 @@ class Inputs(NamedTuple):
 
 
 def abstract_inputs(
-    arch: Architecture, recipe: Recipe, devices: Sequence[Any], *, fully_sharded: bool = False
+    arch: Architecture,
+    recipe: Recipe,
+    devices: Sequence[Any],
+    *,
+    sharding: Sharding = Sharding.DATA,
 ) -> Inputs:
     """What a step takes, on devices that need not be there.
 
@@ -145,8 +174,8 @@ def abstract_inputs(
         arch: what to train.
         recipe: whose optimizer's moments are part of the state.
         devices: they split the batch; real ones, or those of a described topology.
-        fully_sharded: whether they also share the state, each array split along the longest axis
-            that they divide, where otherwise each device holds all of it.
+        sharding: `FULL`, they also share the state, each array split along the longest axis that
+            they divide; `DATA`, each device holds all of it.
     """
     mesh = Mesh(np.array(devices), ("devices",))
     whole = NamedSharding(mesh, PartitionSpec())
@@ -156,8 +185,9 @@ def abstract_inputs(
         param_shapes(arch),
         is_leaf=lambda node: isinstance(node, tuple),
     )
+    is_shared = sharding == Sharding.FULL
     state = jax.tree.map(
-        lambda x: x.update(sharding=_longest_axis(x.shape, mesh) if fully_sharded else whole),
+        lambda x: x.update(sharding=_longest_axis(x.shape, mesh) if is_shared else whole),
         State(params, jax.eval_shape(optimizer(arch, recipe).init, params)),
     )
     tokens = jax.ShapeDtypeStruct((arch.batch_size, arch.seq_len + 1), jnp.int32, sharding=split)
@@ -165,13 +195,38 @@ def abstract_inputs(
 
 
 def lower_step(
-    inputs: Inputs, arch: Architecture, *, recipe: Recipe, execution: Execution
+    inputs: Inputs,
+    arch: Architecture,
+    *,
+    recipe: Recipe,
+    execution: Execution = PLAIN,
+    backend: Backend = CPU,
 ) -> jax.stages.Lowered:
     """The optimizer step for the inputs' devices, ready to be compiled; it consumes its state."""
     shardings = jax.tree.map(lambda x: x.sharding, inputs.state)
-    run = functools.partial(train_step, arch=arch, recipe=recipe, execution=execution)
+    how = {"recipe": recipe, "execution": execution, "backend": backend}
+    run = functools.partial(train_step, arch=arch, **how)
     step = jax.jit(run, donate_argnums=0, out_shardings=(shardings, inputs.whole))
     return step.lower(inputs.state, inputs.tokens, 0.0)
+
+
+def _check(arch: Architecture, execution: Execution) -> None:
+    n_chips, n_here, together = execution.n_chips, jax.device_count(), jax.process_count() > 1
+    if execution.n_split != n_chips:
+        raise ValueError(
+            "`tensor_parallel` and `pipeline_parallel` must be 1 to train here, but got "
+            f"{execution.tensor_parallel} and {execution.pipeline_parallel}"
+        )
+    if not (n_here if together else 1) <= n_chips <= n_here or arch.batch_size % n_chips:
+        raise ValueError(
+            f"`n_chips` must be {f'all {n_here}' if together else f'from 1 to {n_here}'} and "
+            f"divide the batch, but got n_chips={n_chips}, batch_size={arch.batch_size}"
+        )
+    if not execution.divides(arch.batch_size):
+        raise ValueError(
+            f"`n_accumulation` must divide the {arch.batch_size // n_chips} sequences of a chip, "
+            f"but got {execution.n_accumulation}"
+        )
 
 
 def _longest_axis(shape: tuple[int, ...], mesh: Mesh) -> NamedSharding:

@@ -24,6 +24,8 @@ import numpy as np
 
 from ...machines.host import available_memory_bytes
 from ...objectives.cost import counts
+from ...objectives.cost.execution import PLAIN, Execution
+from ...objectives.cost.kernel import KERNELS
 from ...objectives.recipe import Recipe
 from ...space.architecture import Architecture
 from ..runs import Run
@@ -31,7 +33,7 @@ from .batches import batch, heldout_batches
 from .clock import Budget
 from .hosts import agreed
 from .loop import Loop, StepReport
-from .model import FUSED_KERNELS, Execution, Remat
+from .model import Backend
 from .peak import peak_matmul_flops_per_s
 from .step import CompiledTraining, compile_training
 from .tokens import Tokens
@@ -63,9 +65,7 @@ def train(
     time_budget_s: float | None = None,
     n_steps: int | None = None,
     recipe: Recipe | None = None,
-    execution: Execution | None = None,
-    n_devices: int = 1,
-    fully_sharded: bool = False,
+    execution: Execution = PLAIN,
     device_name: str | None = None,
     n_heldout_tokens: int = 2**17,
     checkpoint_dir: Path | None = None,
@@ -85,9 +85,7 @@ def train(
         n_steps: how long, in steps. The result is then the same on every run, the row's
             `time_budget_s` is what the steps took, and a lack of memory is an error.
         recipe: how it is initialised and updated; `Recipe()` when left out.
-        execution: how it is computed; `default_execution()` when left out.
-        n_devices: among how many the batch is split.
-        fully_sharded: whether they split the weights and moments too.
+        execution: how a step is run.
         device_name: what the row calls the device; jax's name when left out.
         n_heldout_tokens: the most held-out tokens to judge it on.
         checkpoint_dir: this run's own folder. A killed run goes on from what it left there, with
@@ -104,8 +102,9 @@ def train(
             f"a model must have its text's vocabulary, but got vocab_size={arch.vocab_size} "
             f"for a text of {tokens.vocab_size}"
         )
+    check_kernel(execution)
     budget = Budget(time_s=time_budget_s, n_steps=n_steps)
-    recipe, execution = recipe or Recipe(), execution or default_execution()
+    recipe, backend = recipe or Recipe(), this_backend()
     size = {"batch_size": arch.batch_size, "seq_len": arch.seq_len}
     load = functools.partial(_load, tokens.train, seed=seed, **size)
     heldout = heldout_batches(tokens.heldout, max_tokens=n_heldout_tokens, **size)
@@ -114,13 +113,7 @@ def train(
     started = datetime.datetime.now(datetime.UTC)
     load(0)  # a text too short says so before anything is compiled
     try:
-        compiled = compile_training(
-            arch,
-            recipe=recipe,
-            execution=execution,
-            n_devices=n_devices,
-            fully_sharded=fully_sharded,
-        )
+        compiled = compile_training(arch, recipe=recipe, execution=execution, backend=backend)
         with _open_checkpoints(checkpoint_dir, identity) as checkpoints:
             loop = _run(compiled, budget, load, seed, checkpoints, checkpoint_every_s, on_step)
         outcome = _judged(loop, compiled, heldout)
@@ -131,7 +124,7 @@ def train(
         outcome = Outcome(status="out_of_memory")
     return Run(
         **arch.as_dict(),
-        **_measures(arch, outcome, execution, n_devices),
+        **_measures(arch, outcome, execution, backend),
         corpus=tokens.corpus,
         corpus_fingerprint=tokens.corpus_fingerprint,
         seed=seed,
@@ -145,27 +138,19 @@ def train(
     )
 
 
-def default_execution(*, remat: Remat = "none", fused: bool = False) -> Execution:
-    """Float32 on a CPU, bfloat16 elsewhere.
+def this_backend() -> Backend:
+    """What JAX compiles for here: float32 on a CPU, bfloat16 elsewhere."""
+    kind = jax.default_backend()
+    return Backend(kind=kind, dtype="float32" if kind == "cpu" else "bfloat16")
 
-    Args:
-        remat: what the backward pass runs a second time.
-        fused: whether attention is one kernel.
 
-    Raises:
-        ValueError: there is no such kernel for this machine.
-    """
-    backend = jax.default_backend()
-    if fused and backend not in FUSED_KERNELS:
+def check_kernel(execution: Execution) -> None:
+    """Raise ValueError where attention is fused and this machine has no such kernel."""
+    if execution.fused and (kind := jax.default_backend()) not in KERNELS:
         raise ValueError(
-            f"fused attention needs one of {', '.join(FUSED_KERNELS)}, but JAX finds a {backend}; "
+            f"fused attention needs one of {', '.join(KERNELS)}, but JAX finds a {kind}; "
             "search again without --attention fused, or `anybudget export` the result"
         )
-    return Execution(
-        dtype="float32" if backend == "cpu" else "bfloat16",
-        remat=remat,
-        attention=FUSED_KERNELS[backend] if fused else "einsum",
-    )
 
 
 def measured_step_time_s(
@@ -227,7 +212,7 @@ def _judged(loop: Loop, compiled: CompiledTraining, heldout: np.ndarray) -> Outc
 
 
 def _measures(
-    arch: Architecture, outcome: Outcome, execution: Execution, n_devices: int
+    arch: Architecture, outcome: Outcome, execution: Execution, backend: Backend
 ) -> dict[str, Any]:
     """The columns that follow from counts and times."""
     n_tokens = outcome.n_steps * arch.tokens_per_step
@@ -241,12 +226,12 @@ def _measures(
     }
     if outcome.step_times_s:
         low_s, step_time_s, high_s = np.quantile(outcome.step_times_s, (0.25, 0.5, 0.75))
-        flops_per_s = counts.flops_per_step(arch) / step_time_s / n_devices
+        flops_per_s = counts.flops_per_step(arch) / step_time_s / execution.n_chips
         columns |= {
             "step_time_s": step_time_s,
             "step_time_spread": (high_s - low_s) / step_time_s,
             "tokens_per_s": n_tokens / outcome.train_time_s,
-            "mfu": flops_per_s / peak_matmul_flops_per_s(execution.dtype),
+            "mfu": flops_per_s / peak_matmul_flops_per_s(backend.dtype),
         }
     return columns
 

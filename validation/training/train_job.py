@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...machines.job import find_function, reference
+from ...objectives.cost.execution import Execution
 from ...objectives.device import Device
 from ...space.architecture import Architecture
 from ...validation.backend import check_kind, machine_name
@@ -64,8 +65,7 @@ def train_job(
     text: dict[str, Any],
     device: dict[str, str],
     checkpoint: str,
-    remat: Any,
-    fused: bool = False,
+    execution: dict[str, Any],
     **settings: Any,
 ) -> dict[str, Any]:
     """Train one architecture; its row, and the machine that it was trained on.
@@ -74,13 +74,11 @@ def train_job(
         ValueError: this machine is of another kind than the device, its text is another, or see
             `train`.
     """
-    from .train import default_execution
-
     check_kind(device["name"], device["kind"])
     run = find_function(train)(
         Architecture(**arch),
         open_text(**text),
-        execution=default_execution(remat=remat, fused=fused),
+        execution=Execution(**execution),
         device_name=device["name"],
         checkpoint_dir=Path(checkpoint),
         **settings,

@@ -1,5 +1,6 @@
 """Bytes between chips: from the model's own arrays, and the time that they take."""
 
+import functools
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from anybudget.objectives.cost.communication import collective_bytes, sent, step_time_s
 from anybudget.objectives.cost.counts import n_params
+from anybudget.objectives.cost.execution import Execution, Sharding
 from anybudget.space.architecture import Architecture
 from anybudget.validation.training.model import param_shapes
 
@@ -31,7 +33,7 @@ def test_data_parallel_chips_reduce_every_gradient(gated_mlp, tied_embeddings):
     lookups, logits = sizes["embedding"], sizes.get("logits", sizes["embedding"])
     matrices = sum(sizes.values()) - norms - lookups - sizes.get("logits", 0)
     for size in (2, 4):
-        found = collective_bytes(arch, bytes_per_element=size)
+        found = collective_bytes(arch, Execution(), bytes_per_element=size)
         expected = size * (matrices + logits) + 4 * (lookups + norms)
         assert found == {"all_reduce": expected, "all_gather": 0, "reduce_scatter": 0}
 
@@ -64,7 +66,7 @@ def test_fully_sharded_chips_gather_weights_twice_and_scatter_gradients(
             "reduce_scatter": 2 * table,
             "all_reduce": 4 * table,
         }
-    found = collective_bytes(arch, bytes_per_element=2, fully_sharded=True)
+    found = collective_bytes(arch, Execution(sharding="full"), bytes_per_element=2)
     assert found == {kind: n + travels.get(kind, 0) for kind, n in expected.items()}
 
 
@@ -89,11 +91,13 @@ def test_chips_wait_for_what_is_reduced_and_compute_beside_what_is_gathered(
     assert found == pytest.approx(expected)
 
 
-def count(**how):
-    """What one chip sends of a small model, two bytes an element."""
-    arch = Architecture.from_shape(d_model=64, n_layers=4, seq_len=32, batch_size=2)
-    both = {"bytes_per_element": 2, "chips_per_host": 8, "fully_sharded": False} | how
-    return arch, {name: float(units) for name, units in sent(arch, **both).items()}
+def count(chips_per_host=8, **how):
+    """What one chip sends of a small model, two bytes an element, two sequences a pass."""
+    execution = Execution(**how)
+    batch_size = 2 * execution.n_split * execution.n_accumulation
+    arch = Architecture.from_shape(d_model=64, n_layers=4, seq_len=32, batch_size=batch_size)
+    counted = sent(arch, execution, bytes_per_element=2, chips_per_host=chips_per_host)
+    return arch, {name: float(units) for name, units in counted.items()}
 
 
 def test_a_chip_alone_sends_nothing():
@@ -101,12 +105,12 @@ def test_a_chip_alone_sends_nothing():
 
 
 def test_the_gradient_is_reduced_once_a_step_and_shared_weights_travel_every_pass():
-    arch, once = count(n_chips=8, n_passes=5)
+    arch, once = count(n_chips=8, n_accumulation=5)
     state = 2 * n_params(arch)
     assert once == pytest.approx(
         {"host_bytes": 2 * state * 7 / 8, "network_bytes": 0, "hops": 2 * 4 * 7}
     )
-    _, every = count(n_chips=8, n_passes=5, fully_sharded=True)
+    _, every = count(n_chips=8, n_accumulation=5, sharding="full")
     assert every == pytest.approx({name: 5 * 3 / 2 * units for name, units in once.items()})
 
 
@@ -119,9 +123,9 @@ def test_a_host_takes_what_it_lacks_over_the_links_of_all_its_chips():
     assert (apart["host_bytes"], apart["network_bytes"]) == pytest.approx((0, 2 * state * 15 / 16))
 
 
-@pytest.mark.parametrize(("remat", "reductions"), [(0, 4), (1, 6)])
+@pytest.mark.parametrize(("remat", "reductions"), [("none", 4), ("dots", 6), ("layer", 6)])
 def test_tensor_parallel_chips_reduce_activations_in_every_layer(remat, reductions):
-    _, counted = count(n_chips=4, tensor=4, n_passes=3, remat=remat)
+    _, counted = count(n_chips=4, tensor_parallel=4, n_accumulation=3, remat=remat)
     activations = 2 * 2 * 32 * 64
     assert counted == pytest.approx(
         {
@@ -134,21 +138,23 @@ def test_tensor_parallel_chips_reduce_activations_in_every_layer(remat, reductio
 
 def test_stages_hand_on_activations_and_their_gradient():
     activations = 2 * 2 * 32 * 64
-    _, near = count(n_chips=2, pipeline=2, n_passes=3)
+    _, near = count(n_chips=2, pipeline_parallel=2, n_accumulation=2)
     assert near == pytest.approx(
         {"host_bytes": 2 * 3 * activations, "network_bytes": 0, "hops": 2 * 3}
     )
-    _, far = count(n_chips=2, pipeline=2, n_passes=3, chips_per_host=1)
+    _, far = count(n_chips=2, pipeline_parallel=2, n_accumulation=2, chips_per_host=1)
     assert (far["host_bytes"], far["network_bytes"]) == (0, near["host_bytes"])
 
 
 def test_what_is_sent_of_many_at_once():
-    arch = Architecture.from_shape(d_model=64, n_layers=4, seq_len=32, batch_size=2)
-    n_chips = np.array([1, 8, 64])
-    how = {"bytes_per_element": 2, "chips_per_host": 8, "fully_sharded": True}
-    together = sent(arch, n_chips=n_chips, **how)
-    for place, n in enumerate(n_chips):
-        alone = sent(arch, n_chips=int(n), **how)
-        assert {k: np.broadcast_to(v, 3)[place] for k, v in together.items()} == pytest.approx(
-            alone
-        )
+    arch = Architecture.from_shape(d_model=64, n_layers=4, seq_len=32, batch_size=64)
+    n_chips, shardings = np.array([1, 8, 64]), np.array(Sharding)[:, None]
+    for counted in (
+        functools.partial(sent, arch, bytes_per_element=2, chips_per_host=8),
+        functools.partial(collective_bytes, arch, bytes_per_element=2),
+    ):
+        together = counted(Execution(n_chips=n_chips, sharding=shardings))
+        for i, j in np.ndindex(2, 3):
+            alone = counted(Execution(n_chips=int(n_chips[j]), sharding=Sharding(i)))
+            for name, units in alone.items():
+                assert np.broadcast_to(together[name], (2, 3))[i, j] == pytest.approx(units)

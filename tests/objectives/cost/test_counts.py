@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from anybudget.objectives.cost import counts
-from anybudget.objectives.cost.remat import ATTENDING, remat_code
+from anybudget.objectives.cost.execution import Execution
+from anybudget.objectives.cost.passes import ATTENDING
 from anybudget.space.architecture import COUNT_FIELDS, Architecture
 
 LLAMA_2_7B = Architecture(
@@ -151,7 +152,7 @@ def test_untied_logits_are_parameters_but_no_more_work():
     ],
 )
 def test_rematerialisation_runs_some_matmuls_a_fourth_time(by_part, remat, once_more):
-    once, again = by_part(TOY), by_part(TOY, remat=remat_code(remat))
+    once, again = by_part(TOY), by_part(TOY, Execution(remat=remat))
     for part, count in once.items():
         assert 3 * again[part] == (4 if part in once_more else 3) * count
 
@@ -159,7 +160,7 @@ def test_rematerialisation_runs_some_matmuls_a_fourth_time(by_part, remat, once_
 @pytest.mark.parametrize(("remat", "more"), [("none", 0), ("dots", 1)])
 def test_a_fused_kernel_writes_no_scores_and_leaves_out_half(remat, more):
     flops, memcpys = (
-        by_part(TOY, remat=remat_code(remat), fused=True)
+        by_part(TOY, Execution(remat=remat, attention="fused"))
         for by_part in (counts.flops_by_part, counts.memcpys_by_part)
     )
     heads, seq_len, d_head = TOY.batch_size * TOY.n_heads, TOY.seq_len, TOY.d_head
@@ -171,7 +172,7 @@ def test_a_fused_kernel_writes_no_scores_and_leaves_out_half(remat, more):
         assert memcpys[part] == (3 + more) * once * 2
     for by_part, fused in ((counts.flops_by_part, flops), (counts.memcpys_by_part, memcpys)):
         others = {part: n for part, n in fused.items() if part not in ATTENDING}
-        assert others.items() <= by_part(TOY, remat=remat_code(remat)).items()
+        assert others.items() <= by_part(TOY, Execution(remat=remat)).items()
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)

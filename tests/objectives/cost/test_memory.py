@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from anybudget.objectives.cost.counts import n_params
+from anybudget.objectives.cost.execution import Execution, Remat
 from anybudget.objectives.cost.memory import memory_by_part, memory_bytes, squeezed_bytes
-from anybudget.objectives.cost.remat import REMATS, remat_code
 from anybudget.space.architecture import Architecture
 
 # 30 rows in 5 sequences of 6; q, k, v are 12 + 4 + 4 wide.
@@ -45,8 +45,11 @@ BFLOAT16 = {
 def test_a_squeezed_step_has_no_holes_and_unrolled_keeps_only_the_inputs_of_blocks():
     def both(remat: str, scan_layers: bool = False, seq_len: int = TOY.seq_len):
         arch = dataclasses.replace(TOY, seq_len=seq_len)
-        how = {"bytes_per_element": 2, "remat": remat_code(remat), "scan_layers": scan_layers}
-        return squeezed_bytes(arch, **how), memory_by_part(arch, **how)
+        execution = Execution(remat=remat, scan_layers=scan_layers)
+        return (
+            squeezed_bytes(arch, execution, bytes_per_element=2),
+            memory_by_part(arch, execution, bytes_per_element=2),
+        )
 
     def whole(seq_len: int):
         return memory_bytes(dataclasses.replace(TOY, seq_len=seq_len), bytes_per_element=2)
@@ -63,9 +66,8 @@ def test_a_squeezed_step_has_no_holes_and_unrolled_keeps_only_the_inputs_of_bloc
 def test_parts_by_hand(how, per_row):
     remat, scan_layers = how
     arch = dataclasses.replace(TOY, vocab_size=100)
-    parts = memory_by_part(
-        arch, bytes_per_element=2, remat=remat_code(remat), scan_layers=scan_layers
-    )
+    execution = Execution(remat=remat, scan_layers=scan_layers)
+    parts = memory_by_part(arch, execution, bytes_per_element=2)
     state = {"weights": 4, "optimizer": 8, "gradients": 2}
     expected = {part: size * n_params(arch) for part, size in state.items()}
     expected |= {part: 30 * 3 * n for part, n in per_row.items()}
@@ -83,10 +85,10 @@ def test_with_few_tokens_in_the_vocabulary_a_block_needs_most():
         block = sum(BFLOAT16["none", False].values()) + 2 * (d_ff - 10)
         embedding = 4 * 5 * 8
         for remat, kept in (("none", block), ("dots", 72 + 2 * d_ff), ("layer", 16)):
-            parts = memory_by_part(arch, bytes_per_element=2, remat=remat_code(remat))
+            parts = memory_by_part(arch, Execution(remat=remat), bytes_per_element=2)
             assert parts["working_set"] == 30 * (block + more - kept) + embedding
         # A loop's stack is not freed layer by layer.
-        parts = memory_by_part(arch, bytes_per_element=2, remat=0, scan_layers=True)
+        parts = memory_by_part(arch, Execution(scan_layers=True), bytes_per_element=2)
         assert parts["working_set"] == 30 * (block + more) + embedding
 
 
@@ -104,10 +106,11 @@ def test_of_fused_attention_nothing_grows_with_the_square_of_the_length(remat):
         dataclasses.replace(TOY, seq_len=seq_len, batch_size=4096 // seq_len)
         for seq_len in (32, 4096)
     ]
-    how: dict[str, Any] = {"bytes_per_element": 2, "remat": remat_code(remat)}
-    short, long = (memory_bytes(arch, **how, padded_head=128) for arch in lengths)
-    assert short == long < memory_bytes(lengths[1], **how)
-    parts = memory_by_part(lengths[0], **how, padded_head=128)
+    how: dict[str, Any] = {"bytes_per_element": 2, "kind": "tpu"}
+    fused = Execution(attention="fused", remat=remat)
+    short, long = (memory_bytes(arch, fused, **how) for arch in lengths)
+    assert short == long < memory_bytes(lengths[1], Execution(remat=remat), **how)
+    parts = memory_by_part(lengths[0], fused, **how)
     if (
         remat == "none"
     ):  # queries, keys, values and output as of heads 128 wide; two numbers a query
@@ -117,9 +120,10 @@ def test_of_fused_attention_nothing_grows_with_the_square_of_the_length(remat):
 
 
 def test_where_heads_are_not_padded_narrow_ones_keep_no_more():
-    how: dict[str, Any] = {"bytes_per_element": 2, "remat": 0}
+    fused = Execution(attention="fused")
     unpadded, padded = (
-        memory_by_part(TOY, **how, padded_head=width)["attention"] for width in (1, 128)
+        memory_by_part(TOY, fused, bytes_per_element=2, kind=kind)["attention"]
+        for kind in ("gpu", "tpu")
     )
     rows, d_queries = 30, TOY.n_heads * TOY.d_head
     d_qkv = d_queries + 2 * TOY.n_kv_heads * TOY.d_head
@@ -128,38 +132,36 @@ def test_where_heads_are_not_padded_narrow_ones_keep_no_more():
 
 
 @pytest.mark.parametrize("bytes_per_element", [2, 4])
-@pytest.mark.parametrize("remat", range(len(REMATS)))
+@pytest.mark.parametrize("remat", Remat)
 @pytest.mark.parametrize("scan_layers", [False, True])
-@pytest.mark.parametrize("padded_head", [0, 128])
+@pytest.mark.parametrize("attention", ["plain", "fused"])
 def test_total_is_the_sum_and_arrays_hold_the_scalars(
-    bytes_per_element, remat, scan_layers, padded_head
+    bytes_per_element, remat, scan_layers, attention
 ):
     depths = np.array([1.0, 3.0, 9.0])
     vocabularies = np.array([5.0, 50.0]).reshape(2, 1)
-    how = {
-        "bytes_per_element": bytes_per_element,
-        "remat": remat,
-        "scan_layers": scan_layers,
-        "padded_head": padded_head,
-    }
+    execution = Execution(attention=attention, remat=remat, scan_layers=scan_layers)
+    how = {"bytes_per_element": bytes_per_element, "kind": "tpu"}
     mesh = dataclasses.replace(TOY, n_layers=depths, vocab_size=vocabularies)
-    for (i, j), total in np.ndenumerate(memory_bytes(mesh, **how)):
+    for (i, j), total in np.ndenumerate(memory_bytes(mesh, execution, **how)):
         one = dataclasses.replace(TOY, n_layers=int(depths[j]), vocab_size=int(vocabularies[i, 0]))
-        assert total == sum(memory_by_part(one, **how).values())
+        assert total == sum(memory_by_part(one, execution, **how).values())
 
 
-@pytest.mark.parametrize("remat", range(len(REMATS)))
-@pytest.mark.parametrize("padded_head", [0, 128])
+@pytest.mark.parametrize("remat", Remat)
+@pytest.mark.parametrize("attention", ["plain", "fused"])
 @pytest.mark.parametrize(
     "field", ["d_model", "n_layers", "n_heads", "d_head", "d_ff", "vocab_size", "seq_len"]
 )
-def test_memory_grows_with_every_count(remat, padded_head, field):
+def test_memory_grows_with_every_count(remat, attention, field):
     """The search passes over meshes whose smallest member does not fit."""
     for vocab_size in (5, 500):
         arch = dataclasses.replace(TOY, vocab_size=vocab_size)
         larger = dataclasses.replace(arch, **{field: 2 * getattr(arch, field)})
         least, most = (
-            memory_bytes(one, bytes_per_element=2, remat=remat, padded_head=padded_head)
+            memory_bytes(
+                one, Execution(attention=attention, remat=remat), bytes_per_element=2, kind="tpu"
+            )
             for one in (arch, larger)
         )
         assert least < most

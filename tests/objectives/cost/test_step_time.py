@@ -1,6 +1,7 @@
 """Step-time models: the paper's of memory copies, FLOPs and a constant, and richer ones."""
 
 import dataclasses
+import itertools
 import tomllib
 
 import jax
@@ -19,19 +20,27 @@ from anybudget.objectives.cost.counts import (
     n_params,
     total,
 )
-from anybudget.objectives.cost.step_time import (
-    MODELS,
+from anybudget.objectives.cost.execution import (
+    PLAIN,
+    Attention,
+    Execution,
+    Remat,
+    Sharding,
+)
+from anybudget.objectives.cost.features import (
+    ONCE_A_STEP,
     ROOFLINE,
-    StepTimeModel,
     roofline_by_part,
     units_by_part,
 )
+from anybudget.objectives.cost.step_time import MODELS, StepTimeModel
 from anybudget.search.predict import PARTS
 from anybudget.space.architecture import COUNT_FIELDS, Architecture
 
 ARCH = Architecture.from_shape(d_model=256, n_layers=4, seq_len=128, batch_size=2)
 SECONDS = {"memcpys": 3e-11, "flops": 2e-14, "steps": 0.01}
 MODEL = StepTimeModel(name="paper", seconds_per_unit=SECONDS)
+AGAIN, FUSED = Execution(remat="layer"), Execution(attention="fused")
 
 
 def model_of(name, ridge=16.0):
@@ -42,15 +51,14 @@ def model_of(name, ridge=16.0):
     )
 
 
-@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize("remat", Remat)
 def test_time_is_c1_memcpys_plus_c2_flops_plus_c3(remat):
+    execution = Execution(remat=remat)
     expected = (
-        3e-11 * memcpys_per_step(ARCH, remat=remat)
-        + 2e-14 * flops_per_step(ARCH, remat=remat)
-        + 0.01
+        3e-11 * memcpys_per_step(ARCH, execution) + 2e-14 * flops_per_step(ARCH, execution) + 0.01
     )
     # Two orders of the same sum.
-    assert MODEL.step_time_s(ARCH, remat=remat) == pytest.approx(expected, rel=1e-12)
+    assert MODEL.step_time_s(ARCH, execution) == pytest.approx(expected, rel=1e-12)
 
 
 def test_parts_add_up_and_overhead_is_one_of_them():
@@ -101,15 +109,15 @@ def test_refused(name, seconds, message):
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_splits_by_known_parts(name):
     model = model_of(name)
-    parts = model.step_time_by_part(ARCH, remat=True)
+    parts = model.step_time_by_part(ARCH, AGAIN)
     assert set(parts) <= set(PARTS)
     # In its order of summation: from Python 3.12 on `sum` compensates.
-    assert total(parts) == model.step_time_s(ARCH, remat=True)
+    assert total(parts) == model.step_time_s(ARCH, AGAIN)
 
 
 def test_a_roofline_is_flops_below_every_ridge_and_memcpys_above():
-    low = roofline_by_part(ARCH, remat=False, ridge=1e-6)
-    high = roofline_by_part(ARCH, remat=False, ridge=1e6)
+    low = roofline_by_part(ARCH, PLAIN, ridge=1e-6)
+    high = roofline_by_part(ARCH, PLAIN, ridge=1e6)
     assert low == flops_by_part(ARCH)
     assert high == {part: 1e6 * units for part, units in memcpys_by_part(ARCH).items()}
 
@@ -117,7 +125,7 @@ def test_a_roofline_is_flops_below_every_ridge_and_memcpys_above():
 def test_a_roofline_takes_the_larger_of_both_for_each_matmul():
     flops, memcpys = flops_by_part(ARCH), memcpys_by_part(ARCH)
     ridge = flops["qkv"] / memcpys["qkv"]
-    parts = roofline_by_part(ARCH, remat=False, ridge=ridge)
+    parts = roofline_by_part(ARCH, PLAIN, ridge=ridge)
     # 128 x 64 x 128 works less on each element than 256 x 256 x 768 does, 256 x 1024 x 256 more.
     assert parts["scores"] == ridge * memcpys["scores"] > flops["scores"]
     assert parts["mlp_down"] == flops["mlp_down"] > ridge * memcpys["mlp_down"]
@@ -129,7 +137,7 @@ def test_units_by_hand():
         vocab_size=50, seq_len=10, batch_size=2, tied_embeddings=False,
     )  # fmt: skip
     units = {
-        feature: sum(units_by_part(feature, arch, False, 0.0).values())
+        feature: sum(units_by_part(feature, arch).values())
         for feature in ("activations", "softmax", "loss", "layers", "steps", "lookup")
     }
     assert units == {
@@ -144,8 +152,8 @@ def test_units_by_hand():
 
 def test_only_parameters_beyond_the_caches_count():
     small = Architecture.from_shape(d_model=64, n_layers=2, vocab_size=1000)
-    assert sum(units_by_part("params", small, False, 0.0).values()) == 0
-    counted = sum(units_by_part("params", ARCH, False, 0.0).values())
+    assert sum(units_by_part("params", small).values()) == 0
+    counted = sum(units_by_part("params", ARCH).values())
     assert counted == pytest.approx(n_params(ARCH) - 2**18)
 
 
@@ -153,13 +161,13 @@ def test_only_scores_beyond_the_cache_spill():
     fields = {"d_model": 256, "n_layers": 3, "n_heads": 4, "n_kv_heads": 2, "batch_size": 5}
     for seq_len, spilled in ((256, 0), (512, 3 * 3 * 5 * 2 * (2 * 512 * 512 - 2**17))):
         arch = Architecture.from_shape(**fields, seq_len=seq_len)
-        assert units_by_part("spilled_softmax", arch, False, 0.0) == {"scores": spilled}
+        assert units_by_part("spilled_softmax", arch) == {"scores": spilled}
 
 
 @pytest.mark.parametrize("feature", sorted({f for names in MODELS.values() for f in names}))
 def test_remat_runs_the_blocks_once_more_and_nothing_else(feature):
-    plain = units_by_part(feature, ARCH, False, 16.0)
-    again = units_by_part(feature, ARCH, True, 16.0)
+    plain = units_by_part(feature, ARCH, ridge=16.0)
+    again = units_by_part(feature, ARCH, AGAIN, ridge=16.0)
     for part, units in plain.items():
         once = ("params", "stacked", "lookup", "steps", "loss")
         in_blocks = feature not in once and part != "logits"
@@ -181,7 +189,7 @@ def test_fused_attention_takes_no_softmax_and_longer_with_narrow_heads(name):
     wide, half, narrow = (
         Architecture.from_shape(**fields, d_head=d_head) for d_head in (128, 64, 32)
     )
-    times = [model.step_time_by_part(arch, full_head=128) for arch in (wide, half, narrow)]
+    times = [model.step_time_by_part(arch, FUSED, kind="tpu") for arch in (wide, half, narrow)]
     for part, seconds in plain.step_time_by_part(wide).items():
         ratio = {"scores": 4 / 6, "weighted_values": 3 / 6}.get(part, 1.0)
         # What a roofline or memory copies said of writing the scores falls away besides.
@@ -202,7 +210,7 @@ def test_a_kernel_that_was_timed_has_a_rate_of_its_own_and_no_other(name):
     arch = Architecture.from_shape(d_model=512, n_layers=3, d_head=32, seq_len=2048, batch_size=2)
     # Heads of 32 take as long as of 64; scores and values are half masked, in 4 and 3 passes.
     flops = 3 * 2 * 16 * 2 * 2048 * 2048 * 64
-    parts = alone.step_time_by_part(arch, full_head=64)
+    parts = alone.step_time_by_part(arch, FUSED, kind="gpu")
     assert parts == pytest.approx(
         {"scores": 1e-14 * 2 * flops, "weighted_values": 1e-14 * 1.5 * flops}
     )
@@ -210,8 +218,8 @@ def test_a_kernel_that_was_timed_has_a_rate_of_its_own_and_no_other(name):
     assert alone.features == (*MODELS[name], "attention")
     whole = dataclasses.replace(
         model, seconds_per_unit=model.seconds_per_unit | {"attention": 1e-14}
-    ).step_time_by_part(arch, full_head=64)
-    untimed = model.step_time_by_part(arch, full_head=64)
+    ).step_time_by_part(arch, FUSED, kind="gpu")
+    untimed = model.step_time_by_part(arch, FUSED, kind="gpu")
     assert {part: whole[part] for part in parts} == pytest.approx(parts)
     rest = untimed.keys() - parts.keys()
     assert {part: whole[part] for part in rest} == {part: untimed[part] for part in rest}
@@ -233,7 +241,7 @@ def test_only_a_roofline_has_a_ridge(name, ridge):
 
 def test_a_single_layer_is_not_stacked():
     several = dataclasses.replace(ARCH, n_layers=np.array([1, 2, 3]))
-    stacked = total(units_by_part("stacked", several, False, 0.0))
+    stacked = total(units_by_part("stacked", several))
     block = sum(mm.n_params for mm in layer_matmuls(ARCH) if mm.has_weights)
     assert stacked.tolist() == [0, 2 * block, 3 * block]
 
@@ -241,9 +249,36 @@ def test_a_single_layer_is_not_stacked():
 def test_chips_that_share_the_state_share_its_work():
     seconds = {name: 1.0 if name in ("params", "steps") else 0.0 for name in MODELS["stacked"]}
     model = StepTimeModel(name="stacked", seconds_per_unit=seconds, ridge=16.0)
-    updated = sum(units_by_part("params", ARCH, False, 16.0).values())
+    updated = sum(units_by_part("params", ARCH).values())
     assert model.step_time_s(ARCH) == updated + 1
-    times_s = model.step_time_s(ARCH, n_shares=np.array([1, 4]))
+    large = dataclasses.replace(ARCH, batch_size=4 * ARCH.batch_size)
+    shared = Execution(sharding=np.array([0, 1]), n_chips=4)
+    times_s = model.step_time_s(large, shared)
     assert times_s.tolist() == [updated + 1, updated / 4 + 1]
-    units = dict(zip(MODELS["stacked"], model.units(ARCH, n_shares=4), strict=True))
+    full = Execution(sharding="full", n_chips=4)
+    units = dict(zip(MODELS["stacked"], model.units(large, full), strict=True))
     assert (units["params"], units["steps"]) == (updated / 4, 1)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_array_of_executions_holds_the_scalars(name):
+    seconds = dict(model_of(name).seconds_per_unit) | {"attention": 3e-12}
+    model = dataclasses.replace(model_of(name), seconds_per_unit=seconds)
+    large = dataclasses.replace(ARCH, batch_size=32)
+    ways = list(itertools.product(Attention, Remat, Sharding, (1, 4), (1, 2)))
+    columns = ("attention", "remat", "sharding", "n_accumulation", "n_chips")
+    many = Execution(**dict(zip(columns, np.array(ways).T, strict=True)))
+    each = [Execution(**dict(zip(columns, way, strict=True))) for way in ways]
+    alone = [model.step_time_s(large, execution, kind="tpu") for execution in each]
+    np.testing.assert_allclose(model.step_time_s(large, many, kind="tpu"), alone, rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_passes_repeat_all_but_what_a_step_does_once(name):
+    model, n = model_of(name), 4
+    large = dataclasses.replace(ARCH, batch_size=n * ARCH.batch_size)
+    once = model.units(ARCH)
+    for feature, units, all_units in zip(
+        model.features, once, model.units(large, Execution(n_accumulation=n)), strict=True
+    ):
+        assert all_units == (1 if feature in ONCE_A_STEP else n) * units

@@ -7,6 +7,7 @@ import pytest
 
 from anybudget.objectives.cost.communication import sent
 from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step
+from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.cost.step_time import MODELS, StepTimeModel
 from anybudget.objectives.fit.step_time import (
     RIDGES,
@@ -151,15 +152,18 @@ def test_models_come_best_first_and_the_true_one_beats_what_lacks_its_features()
 
 def test_accumulated_passes_multiply_all_but_what_a_step_does_once():
     arch = some_models()
+    larger = dataclasses.replace(arch, batch_size=3 * arch.batch_size)
     once = Steps(arch=arch, measured_s=np.ones(40)).units("traffic", 0.0)
-    thrice = Steps(arch=arch, measured_s=np.ones(40), n_passes=3).units("traffic", 0.0)
+    passes = Execution(n_accumulation=3)
+    thrice = Steps(arch=larger, measured_s=np.ones(40), execution=passes).units("traffic", 0.0)
     factor = [1 if name in ("params", "steps") else 3 for name in MODELS["traffic"]]
     np.testing.assert_array_equal(thrice, once * factor)
 
 
 def test_steps_that_rematerialise_are_fitted_as_such():
     arch = some_models()
-    steps = Steps(arch=arch, measured_s=PAPER.step_time_s(arch, remat=True), remat=True)
+    again = Execution(remat="layer")
+    steps = Steps(arch=arch, measured_s=PAPER.step_time_s(arch, again), execution=again)
     fit = fit_step_time(steps, "paper")
     assert fit.model.seconds_per_unit == pytest.approx(PAPER.seconds_per_unit, rel=1e-6)
 
@@ -168,18 +172,20 @@ def test_a_fused_kernel_s_rate_comes_back_beside_the_matmuls():
     known = dataclasses.replace(
         PAPER, seconds_per_unit=PAPER.seconds_per_unit | {"attention": 7e-11}
     )
-    arch, full_head = some_models(), np.where(np.arange(40) % 2, 64, 0)
-    plain_s, fused_s = (known.step_time_s(arch, full_head=n) for n in (0, 64))
-    measured_s = np.where(full_head, fused_s, plain_s)
-    fit = fit_step_time(Steps(arch=arch, measured_s=measured_s, full_head=full_head), "paper")
+    arch, execution = some_models(), Execution(attention=np.arange(40) % 2)
+    measured_s = known.step_time_s(arch, execution, kind="gpu")
+    steps = Steps(arch=arch, measured_s=measured_s, execution=execution, kind="gpu")
+    fit = fit_step_time(steps, "paper")
     assert fit.model.seconds_per_unit == pytest.approx(known.seconds_per_unit, rel=1e-6)
     assert fit.mape < 1e-6
 
 
 def test_chips_that_share_the_state_update_a_share_of_it_each():
     arch, n_shares = some_models(), 1 + np.arange(40) % 4
+    larger = dataclasses.replace(arch, batch_size=n_shares * arch.batch_size)
+    execution = Execution(n_chips=n_shares, sharding="full")
     once = Steps(arch=arch, measured_s=np.ones(40)).units("traffic", 0.0)
-    shared = Steps(arch=arch, measured_s=np.ones(40), n_shares=n_shares).units("traffic", 0.0)
+    shared = Steps(arch=larger, measured_s=np.ones(40), execution=execution).units("traffic", 0.0)
     of_state = np.array([name in ("params", "lookup") for name in MODELS["traffic"]])
     np.testing.assert_allclose(shared[:, of_state], once[:, of_state] / n_shares[:, None])
     np.testing.assert_array_equal(shared[:, ~of_state], once[:, ~of_state])
@@ -189,22 +195,16 @@ def test_what_links_cost_comes_back_where_several_chips_were_timed():
     links = {"host_bytes": 3e-8, "network_bytes": 4e-7, "hops": 5e-4}
     known = dataclasses.replace(PAPER, seconds_per_unit=PAPER.seconds_per_unit | links)
     arch, n_chips = some_models(), 2 ** (np.arange(40) % 6)
-    exchanged = sent(
-        arch, bytes_per_element=4, n_chips=n_chips, chips_per_host=8, fully_sharded=True
-    )
-    measured_s = known.step_time_s(arch) + known.communication_s(exchanged)
-    steps = Steps(arch=arch, measured_s=measured_s, n_shares=n_chips, sent=exchanged)
+    arch = dataclasses.replace(arch, batch_size=n_chips * arch.batch_size)
+    execution = Execution(n_chips=n_chips, sharding="full")
+    exchanged = sent(arch, execution, bytes_per_element=4, chips_per_host=8)
+    measured_s = known.step_time_s(arch, execution) + known.communication_s(exchanged)
+    steps = Steps(arch=arch, measured_s=measured_s, execution=execution, sent=exchanged)
     fit = fit_step_time(steps, "paper")
     assert fit.model.seconds_per_unit == pytest.approx(known.seconds_per_unit, rel=1e-6)
     within = {name: np.where(n_chips <= 8, units, 0) for name, units in exchanged.items()}
     fit = fit_step_time(dataclasses.replace(steps, sent=within), "paper")
     assert "network_bytes" not in fit.model.seconds_per_unit
-
-
-def test_models_of_which_a_chip_has_a_part_are_held_out_whole():
-    arch = some_models()
-    whole = Steps(arch=arch, measured_s=np.ones(40), shape=(np.arange(40) % 3, 1))
-    assert whole.shape_index.tolist() == (np.arange(40) % 3).tolist()
 
 
 def test_draws_scatter_about_the_fit_as_fits_to_new_data_do():

@@ -89,10 +89,11 @@ def test_candidates_are_plain_numbers_and_equal_a_prediction_of_their_own(small_
     for candidate in scan(small_space, objective, top=5).candidates:
         assert all(type(value) in (int, bool) for value in candidate.arch.as_dict().values())
         alone = objective.predict(candidate.arch)
-        for field in dataclasses.fields(alone):
-            ours = getattr(candidate.prediction, field.name)
-            assert type(ours) in (int, float, bool)
-            assert ours == pytest.approx(getattr(alone, field.name), rel=1e-14)
+        assert candidate.prediction.execution == alone.execution
+        expected = alone.columns()
+        for name, ours in candidate.prediction.columns().items():
+            assert isinstance(ours, int | float)
+            assert ours == pytest.approx(expected[name], rel=1e-14)
 
 
 def test_top_beyond_the_space_returns_all_that_is_valid(small_space, objective):

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from anybudget.objectives.recipe import Recipe
+from anybudget.search.candidate import Candidate
 from anybudget.show.export.brief import commented, refuse
 from anybudget.show.export.hf import to_hf
 from anybudget.show.export.maxtext import to_maxtext
@@ -36,7 +37,8 @@ def test_each_chip_has_its_share_of_the_batch(brief_for, n_chips):
     brief = brief_for()
     device = dataclasses.replace(brief.objective.device, interconnect_bytes_per_s=1e9)
     many = dataclasses.replace(brief.objective, device=device, n_chips=n_chips)
-    brief = dataclasses.replace(brief, objective=many)
+    candidate = Candidate.of(brief.arch, many)
+    brief = dataclasses.replace(brief, candidate=candidate, objective=many)
     configs = [
         to_hf(brief).config["training_args.json"],
         to_maxtext(brief).config,

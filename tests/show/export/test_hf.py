@@ -8,7 +8,7 @@ import pytest
 
 from anybudget.objectives.recipe import Recipe
 from anybudget.show.export.hf import to_hf
-from anybudget.validation.training.model import Execution, logits
+from anybudget.validation.training.model import logits
 from anybudget.validation.training.recipe import init_params
 
 
@@ -92,6 +92,6 @@ def test_its_model_with_our_weights_gives_our_logits(brief_for, tmp_path, fields
     tokens = np.random.default_rng(0).integers(0, arch.vocab_size, (2, arch.seq_len))
     with torch.no_grad():
         theirs = model(torch.tensor(tokens)).logits.numpy().reshape(-1, arch.vocab_size)
-    ours = jax.jit(lambda p, x: logits(p, x, arch, Execution()))(params, tokens)
+    ours = jax.jit(lambda p, x: logits(p, x, arch))(params, tokens)
     # Both in float32, with sums in another order.
     np.testing.assert_allclose(theirs, ours, atol=1e-5 * np.abs(ours).max())

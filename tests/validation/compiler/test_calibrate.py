@@ -9,6 +9,7 @@ import pytest
 from anybudget import cli
 from anybudget.files.places import calibrated_device_path
 from anybudget.machines.engines import Engine
+from anybudget.objectives.cost.execution import PLAIN
 from anybudget.objectives.cost.step_time import MODELS, StepTimeModel
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.presets.devices import load_device
@@ -34,15 +35,14 @@ def compiler(monkeypatch):
     """A compiler that estimates what the paper's model says; returns what it was asked."""
     asked = []
 
-    def compile_for(arch, topology, *, execution, timeout_s):
-        asked.append((arch, topology.name, execution.dtype, timeout_s))
+    def compile_for(arch, topology, execution, *, timeout_s):
+        asked.append((arch, topology.name, execution, timeout_s))
         slow = asked_in_vain(arch)
         seconds = dict.fromkeys(TERMS, 0.0) | {"compute": float(PAPER.step_time_s(arch))}
         return Compiled(
             arch=arch,
             topology=topology,
             execution=execution,
-            fully_sharded=False,
             fits=True,
             memory_bytes=10**9,
             time=None if slow else ProgramTime(seconds=seconds),
@@ -77,7 +77,7 @@ def test_a_device_of_a_chip_that_is_not_here(compiler, tmp_path):
     assert device.step_time_model.step_time_s(arch) == pytest.approx(
         PAPER.step_time_s(arch), rel=1e-4
     )
-    assert compiler.asked[0][1:] == (CHIP, "bfloat16", 60)
+    assert compiler.asked[0][1:] == (CHIP, PLAIN, 60)
     assert "all times are the compiler's estimates: no chip has run these steps" in found.warnings
     shown = [line for line in show_calibration(found, path) if isinstance(line, str)]
     assert shown[0].startswith("v5e:1x1, bfloat16, its compiler's estimates: 1.97e+05 GFLOP/s")

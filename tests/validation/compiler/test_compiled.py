@@ -8,14 +8,14 @@ import subprocess
 import pytest
 
 from anybudget.objectives.cost.counts import flops_per_step, n_params
+from anybudget.objectives.cost.execution import Execution
 from anybudget.show.terminal.compiled import show_compiled
 from anybudget.space.architecture import Architecture
-from anybudget.validation.compiler import compiled
-from anybudget.validation.compiler.compiled import compile_all, compile_for, compiler_environment
+from anybudget.validation.compiler import compile as compile_module
+from anybudget.validation.compiler.compile import compile_all, compile_for, compiler_environment
 from anybudget.validation.compiler.plan import keep_plan
 from anybudget.validation.compiler.step import out_of_memory
 from anybudget.validation.compiler.topology import parse_topology
-from anybudget.validation.training.model import Execution
 
 ARCH = Architecture.from_shape(d_model=64, n_layers=1, vocab_size=256, seq_len=128, batch_size=4)
 CHIP, SLICE = parse_topology("v5e:1x1"), parse_topology("v5e:2x2")
@@ -51,7 +51,7 @@ def answer(monkeypatch):
 
         def run(command, *, env, timeout, **kwargs):
             calls.append((json.loads(command[-2]), env, timeout))
-            folder = compiled.Path(command[-1])
+            folder = compile_module.Path(command[-1])
             if data:
                 (folder / "answer.json").write_text(json.dumps(data))
                 with gzip.open(folder / "program.hlo.gz", "wt") as file:
@@ -67,7 +67,7 @@ def answer(monkeypatch):
 
 def test_one_chip_has_the_programs_numbers_beside_ours(answer):
     calls = answer(ANSWER)
-    step = compile_for(ARCH, CHIP, execution=Execution(dtype="bfloat16"), timeout_s=5)
+    step = compile_for(ARCH, CHIP, Execution(), timeout_s=5)
     assert step.fits
     assert step.compiler["flops_per_step"] == 4e7
     assert step.compiler["matmul_flops"] == 2 * 256**3
@@ -77,10 +77,10 @@ def test_one_chip_has_the_programs_numbers_beside_ours(answer):
     assert step.analytic["flops_per_step"] == flops_per_step(ARCH)
     request, environment, timeout = calls[0]
     assert request["architecture"] == ARCH.as_dict()
-    assert request["execution"]["dtype"] == "bfloat16"
+    assert request["execution"] == Execution().named()
     assert environment["TPU_SKIP_MDS_QUERY"] == "1"
     assert timeout == 5
-    compile_for(ARCH, CHIP, execution=Execution(dtype="bfloat16"))
+    compile_for(ARCH, CHIP, Execution())
     assert len(calls) == 1
 
 
@@ -93,7 +93,7 @@ def test_what_the_compiler_must_press_into_memory_is_said_to_run_again(
 ):
     answer(ANSWER)
     arch = Architecture.from_shape(d_model=1536, n_layers=4, seq_len=512, batch_size=batch_size)
-    step = compile_for(arch, CHIP, execution=Execution(scan_layers=scan_layers))
+    step = compile_for(arch, CHIP, Execution(scan_layers=scan_layers))
     assert step.analytic_fits == (predicted != "no")
     (table,) = (line for line in show_compiled([step]) if not isinstance(line, str))
     assert list(table.columns[2].cells)[-1] == predicted
@@ -101,7 +101,7 @@ def test_what_the_compiler_must_press_into_memory_is_said_to_run_again(
 
 def test_each_chip_of_a_slice_has_its_share_of_the_batch(answer):
     answer(ANSWER)
-    step = compile_for(ARCH, SLICE, execution=Execution())
+    step = compile_for(ARCH, SLICE, Execution())
     assert step.analytic["matmul_flops"] == flops_per_step(ARCH) / 4
     assert step.collective_bytes == {"all-reduce": 4 * 256**2}
     shown = [line for line in show_compiled([step]) if isinstance(line, str)]
@@ -110,7 +110,7 @@ def test_each_chip_of_a_slice_has_its_share_of_the_batch(answer):
     n_weights, n_embedding, n_norms = 12 * 64**2, 256 * 64, 3 * 64
     expected = 2 * (n_weights + n_embedding) + 4 * (n_embedding + n_norms)
     assert step.analytic["all_reduce_bytes"] == expected
-    shared = compile_for(ARCH, SLICE, execution=Execution(), fully_sharded=True)
+    shared = compile_for(ARCH, SLICE, Execution(sharding="full"))
     assert shared.analytic["all_reduce_bytes"] == 4 * (n_norms + n_embedding)
     assert shared.analytic["reduce_scatter_bytes"] == 2 * (n_weights + n_embedding)
     assert shared.analytic["memory_bytes"] < step.analytic["memory_bytes"]
@@ -119,7 +119,7 @@ def test_each_chip_of_a_slice_has_its_share_of_the_batch(answer):
 
 def test_a_loop_over_layers_leaves_out_what_the_compiler_counts_once(answer):
     answer(ANSWER)
-    step = compile_for(ARCH, CHIP, execution=Execution(scan_layers=True))
+    step = compile_for(ARCH, CHIP, Execution(scan_layers=True))
     assert step.compiler["flops_per_step"] is step.compiler["bytes_accessed"] is None
     assert step.compiler["matmul_flops"] == 2 * 256**3
 
@@ -139,21 +139,21 @@ def test_after_the_time_what_was_planned_is_the_answer(answer, monkeypatch):
     answer(ANSWER)
 
     def too_slow(command, **kwargs):
-        write_plan(compiled.Path(command[-1]))
+        write_plan(compile_module.Path(command[-1]))
         raise subprocess.TimeoutExpired(command, 2)
 
     monkeypatch.setattr(subprocess, "run", too_slow)
-    step = compile_for(ARCH, CHIP, execution=Execution(), timeout_s=2)
+    step = compile_for(ARCH, CHIP, Execution(), timeout_s=2)
     assert (step.memory_bytes, step.matmul_flops) == (77, 2 * 256**3)
     assert step.fits
     assert step.time is step.flops is None
     assert any("no step time" in line for line in show_compiled([step]) if isinstance(line, str))
     # The plan is kept as a plan: it is no answer to a question for the time.
     answer(None, returncode=1)
-    kept = compile_for(ARCH, CHIP, execution=Execution(), with_time=False)
+    kept = compile_for(ARCH, CHIP, Execution(), with_time=False)
     assert kept.memory_bytes == 77
     with pytest.raises(ValueError, match="failed"):
-        compile_for(ARCH, CHIP, execution=Execution())
+        compile_for(ARCH, CHIP, Execution())
 
 
 def test_a_plan_is_whole_once_its_program_is(tmp_path):
@@ -170,7 +170,7 @@ def test_a_plan_is_whole_once_its_program_is(tmp_path):
 
 def test_what_does_not_fit_is_an_answer(answer):
     answer(NEED)
-    step = compile_for(ARCH, CHIP, execution=Execution())
+    step = compile_for(ARCH, CHIP, Execution())
     assert not step.fits
     assert step.as_dict()["compiler"]["memory_bytes"] == 35 * 10**9
     assert step.as_dict()["compiler"]["step_time_s"] is None
@@ -195,20 +195,20 @@ def test_the_bytes_needed_stand_in_the_complaint():
 def test_without_the_compiler_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"not installed; pip install -e '\.\[tpu\]'"):
-        compile_for(ARCH, CHIP, execution=Execution())
+        compile_for(ARCH, CHIP, Execution())
 
 
 def test_a_compiler_that_fails_or_hangs_is_a_mistake_in_one_line(answer, monkeypatch):
     answer(None, returncode=1, stderr="Traceback\nRuntimeError: no such topology\n")
     with pytest.raises(ValueError, match=r"failed \(exit code 1\): RuntimeError: no such topology"):
-        compile_for(ARCH, CHIP, execution=Execution())
+        compile_for(ARCH, CHIP, Execution())
 
     def hang(command, **kwargs):
         raise subprocess.TimeoutExpired(command, 2)
 
     monkeypatch.setattr(subprocess, "run", hang)
     with pytest.raises(ValueError, match="not even planned memory in 2 s; give more with"):
-        compile_for(ARCH, CHIP, execution=Execution(), timeout_s=2)
+        compile_for(ARCH, CHIP, Execution(), timeout_s=2)
 
 
 def test_the_compilers_environment_has_no_flags_of_the_users(monkeypatch):
@@ -225,11 +225,23 @@ def test_the_compilers_environment_has_no_flags_of_the_users(monkeypatch):
     ("options", "complaint"),
     [
         ({"fields": {"d_model": 64}}, "`n_layers` is missing; give --n-layers, or --result DIR"),
-        ({"fields": {"d_model": 64, "n_layers": 1}, "sharding": "all"}, "`sharding` must be one"),
-        ({"fields": {"d_model": 64, "n_layers": 1}, "remat": "all"}, "`remat` must be one of"),
+        (
+            {"fields": {"d_model": 64, "n_layers": 1}, "how": {"sharding": "all"}},
+            "`sharding` must be data or",
+        ),
+        (
+            {"fields": {"d_model": 64, "n_layers": 1}, "how": {"remat": "all"}},
+            "`remat` must be none,",
+        ),
         ({"fields": {"d_model": 64, "n_layers": 1, "batch_size": 3}}, "multiple of the 4 chips"),
-        ({"fields": {"d_model": 64, "n_layers": 1}, "attention": "x"}, "must be plain or fused"),
-        ({"fields": {"d_model": 64, "n_layers": 1}, "attention": "fused"}, "compiled for one chip"),
+        (
+            {"fields": {"d_model": 64, "n_layers": 1}, "how": {"attention": "x"}},
+            "must be plain or fused",
+        ),
+        (
+            {"fields": {"d_model": 64, "n_layers": 1}, "how": {"attention": "fused"}},
+            "compiled for one chip",
+        ),
     ],
 )
 def test_mistakes_are_said_before_anything_is_compiled(answer, options, complaint):
@@ -248,11 +260,11 @@ def test_of_fused_attention_memory_alone_is_told(answer):
     calls = answer(ANSWER)
     fields = {"d_model": 256, "n_layers": 2, "seq_len": 2048, "batch_size": 1}
     plain, fused = (
-        compile_all("v5e:1x1", fields=fields, attention=attention)[0]
+        compile_all("v5e:1x1", fields=fields, how={"attention": attention})[0]
         for attention in ("plain", "fused")
     )
     asked = [(call[0]["execution"]["attention"], call[0]["stage"]) for call in calls]
-    assert asked == [("einsum", "program"), ("splash", "plan")]
+    assert asked == [("plain", "program"), ("fused", "plan")]
     known = {name for name, value in fused.compiler.items() if value is not None}
     assert known == {"memory_bytes"}
     for name in ("matmul_flops", "traffic_bytes", "memory_bytes", "step_time_s"):
@@ -266,15 +278,14 @@ def test_the_real_compiler_takes_fused_attention():
     arch = Architecture.from_shape(
         d_model=512, n_layers=2, vocab_size=8192, seq_len=1024, batch_size=16
     )
-    execution = Execution(dtype="bfloat16", attention="splash")
-    step = compile_for(arch, CHIP, execution=execution, with_time=False)
+    step = compile_for(arch, CHIP, Execution(attention="fused"), with_time=False)
     assert step.memory_bytes == pytest.approx(step.analytic["memory_bytes"], rel=0.1)
 
 
 @pytest.mark.extra
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra `tpu`")
 def test_the_real_compiler_plans_a_step_with_exactly_the_matmuls_that_we_count():
-    step = compile_for(ARCH, CHIP, execution=Execution(dtype="bfloat16"), with_time=False)
+    step = compile_for(ARCH, CHIP, Execution(), with_time=False)
     assert step.matmul_flops == flops_per_step(ARCH)
     # At least the state: weights and two moments in float32.
     assert 12 * n_params(ARCH) < step.memory_bytes < 100 * n_params(ARCH)

@@ -2,13 +2,13 @@ import datetime
 
 import pytest
 
+from anybudget.objectives.cost.execution import Execution, Remat
 from anybudget.space.architecture import Architecture
 from anybudget.validation.compiler.compiled import Compiled
 from anybudget.validation.compiler.hlo.time import ProgramTime
 from anybudget.validation.compiler.rows import CompileRow, row_of, steps_of
 from anybudget.validation.compiler.topology import parse_topology
 from anybudget.validation.runs import append_row, read_rows
-from anybudget.validation.training.model import Execution
 
 NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
 SECONDS = {"compute": 0.5, "copies": 0.25, "collectives": 0.0, "gathers": 0.125, "others": 0.0}
@@ -17,9 +17,8 @@ SECONDS = {"compute": 0.5, "copies": 0.25, "collectives": 0.0, "gathers": 0.125,
 def step(d_model=64, topology="v5e:1x1", **known):
     return Compiled(
         arch=Architecture.from_shape(d_model=d_model, n_layers=2, vocab_size=256, batch_size=4),
-        execution=Execution(dtype="bfloat16", remat="layer"),
+        execution=Execution(remat="layer", n_chips=parse_topology(topology).n_chips),
         topology=parse_topology(topology),
-        fully_sharded=False,
         fits=True,
         memory_bytes=1000,
         versions={"jax": "1", "libtpu": "2"},
@@ -50,7 +49,7 @@ def test_steps_of_one_chip_go_to_a_fit():
     steps = steps_of([timed(64), timed(128), timed(192)])
     assert steps.measured_s.tolist() == [0.875] * 3
     assert steps.arch.d_model.tolist() == [64, 128, 192]
-    assert steps.remat.all()
+    assert (steps.execution.remat == Remat.LAYER).all()
 
 
 @pytest.mark.parametrize("row", [row_of(step(), NOW), timed(topology="v5e:2x2")])

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from anybudget.objectives.cost.counts import n_params, n_params_non_embedding
-from anybudget.objectives.cost.remat import FULL_HEADS, PADDED_HEADS
+from anybudget.objectives.cost.execution import Attention
+from anybudget.objectives.cost.kernel import KERNELS, Kernel
 from anybudget.presets.devices import KnownDevice
 from anybudget.search.candidate import Candidate
 from anybudget.search.explore.study import Exploring
@@ -22,7 +23,6 @@ from anybudget.validation.confirm.choose import MIN_CONTRAST_STEPS, choose
 from anybudget.validation.confirm.confirm import confirm
 from anybudget.validation.confirm.confirmed import load_confirmed
 from anybudget.validation.runs import Run, read_rows
-from anybudget.validation.training.model import FUSED_KERNELS
 
 
 @pytest.fixture
@@ -129,11 +129,9 @@ def test_chips_that_are_not_here_are_refused_before_anything_is_read(result, tex
 def test_fused_attention_trains_with_a_kernel_and_is_another_run(
     result, text, tmp_path, monkeypatch
 ):
-    monkeypatch.setitem(FUSED_KERNELS, "cpu", "xla")
-    monkeypatch.setitem(FULL_HEADS, "cpu", 128)
-    monkeypatch.setitem(PADDED_HEADS, "cpu", 1)
+    monkeypatch.setitem(KERNELS, "cpu", Kernel(full_head=128, padded_head=1))
     fused = dataclasses.replace(result.objective, attention="fused")
-    for objective, attention in ((result.objective, "einsum"), (fused, "xla")):
+    for objective, attention in ((result.objective, Attention.PLAIN), (fused, Attention.FUSED)):
         trainer = Trainer(objective)
         asked = dataclasses.replace(result, objective=objective)
         run(asked, text, tmp_path, trainer, top=1, contrast=0)

@@ -9,14 +9,13 @@ from anybudget.validation.timing.step_clock import (
     clock_name,
     copy_bytes_per_s,
 )
-from anybudget.validation.training.model import Execution
 
 
 def test_the_step_is_timed_many_times_and_its_compilation_never():
     arch = Architecture.from_shape(
         d_model=32, n_layers=1, d_head=16, vocab_size=64, seq_len=16, batch_size=2
     )
-    step = CompiledStep(arch, Execution())
+    step = CompiledStep(arch)
     start = time.perf_counter()
     timing = step.time(0.05)
     elapsed_s = time.perf_counter() - start

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from anybudget.objectives.cost.communication import sent
+from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.cost.step_time import MODELS, StepTimeModel
 from anybudget.objectives.device import Device
 from anybudget.presets.devices import load_device
@@ -70,17 +71,13 @@ def timed_rows(n=24, seed=0):
             **{name: row[name] for name in ("d_model", "n_layers", "n_heads", "d_ff")},
             vocab_size=row["vocab_size"],
             seq_len=row["seq_len"],
-            batch_size=row["batch_size"] // n_devices // 2,
+            batch_size=row["batch_size"],
         )
-        full = row["sharding"] == "full"
-        once = dataclasses.replace(
-            KNOWN, seconds_per_unit=dict.fromkeys(KNOWN.seconds_per_unit, 0.0) | {"steps": 1e-3}
-        ).step_time_s(arch)
-        compute_s = 2 * KNOWN.step_time_s(arch, full_head=64) - once
-        exchanged = sent(
-            arch, bytes_per_element=2, n_chips=n_devices, chips_per_host=8, fully_sharded=full,
-            n_passes=2,
-        )  # fmt: skip
+        execution = Execution(
+            attention="fused", n_accumulation=2, sharding=row["sharding"], n_chips=n_devices
+        )
+        compute_s = KNOWN.step_time_s(arch, execution, kind="gpu")
+        exchanged = sent(arch, execution, bytes_per_element=2, chips_per_host=8)
         yield row | {"step_time_s": float(compute_s + KNOWN.communication_s(exchanged))}
 
 
@@ -101,9 +98,11 @@ def test_a_row_is_read_by_the_names_of_its_columns(table):
     read = read_step_table(table("\ufeff# of mine\n" + as_csv(shuffled)), HARDWARE)
     (row,) = read.rows
     assert read.unused == ("mfu",)
-    assert row.whole == row.part
-    assert (row.whole.d_head, row.whole.n_kv_heads, row.whole.batch_size) == (64, 8, 4)
-    assert (row.seconds, row.n_tokens, row.n_passes) == (0.25, 16 * 256, 2)
+    arch, execution = row.architecture, row.execution
+    assert (arch.d_head, arch.n_kv_heads, arch.batch_size) == (64, 8, 16)
+    assert execution == Execution(attention="fused", n_accumulation=2, n_chips=2)
+    assert execution.part(arch) == dataclasses.replace(arch, batch_size=4)
+    assert row.seconds == 0.25
     by_rate = {name: ROW[name] for name in ROW if name != "step_time_s"} | {"tokens_per_s": 8192}
     (row,) = read_step_table(table(as_csv(by_rate)), HARDWARE).rows
     assert row.seconds == 0.5
@@ -115,10 +114,11 @@ def test_what_one_device_computes_of_a_model_that_is_split(table):
         "n_accumulations": 4,
     }  # fmt: skip
     (row,) = read_step_table(table(as_csv(split)), HARDWARE).rows
-    assert (row.n_split, row.micro_batch, row.n_passes) == (2, 2, 5)
-    part = row.part
+    arch, execution = row.architecture, row.execution
+    assert (execution.n_split, execution.micro_batch_size(arch), execution.n_passes) == (2, 2, 5)
+    part = execution.part(arch)
     assert (part.n_layers, part.n_heads, part.d_ff, part.vocab_size) == (2, 4, 1024, 4096)
-    assert (part.d_model, part.d_head, row.whole.n_layers) == (512, 64, 4)
+    assert (part.d_model, part.d_head, arch.n_layers) == (512, 64, 4)
 
 
 MISTAKES = {

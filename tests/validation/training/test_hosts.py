@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.device import Device
 from anybudget.objectives.law.loss_law import LossLaw
 from anybudget.objectives.loss_at_time import LossAtTime
@@ -77,9 +78,9 @@ def one_of_two(folder):
     train_module.compile_training = functools.cache(train_module.compile_training)
     checkpoint = {"checkpoint_dir": folder / "kept", "checkpoint_every_s": 0.0}
     answer = {
-        "data": losses(n_devices=2, **checkpoint),
-        "resumed": losses(n_devices=2, **checkpoint),
-        "full": losses(n_devices=2, fully_sharded=True),
+        "data": losses(execution=Execution(n_chips=2), **checkpoint),
+        "resumed": losses(execution=Execution(n_chips=2), **checkpoint),
+        "full": losses(execution=Execution(n_chips=2, sharding="full")),
         "row": confirmed(folder),
     }
     print(json.dumps(answer))
@@ -150,8 +151,8 @@ def test_without_the_others_it_says_what_it_needs(monkeypatch):
 def test_every_process_must_have_a_part(monkeypatch):
     monkeypatch.setattr("jax.process_count", lambda: 2)
     monkeypatch.setattr("jax.device_count", lambda: 4)
-    with pytest.raises(ValueError, match="`n_devices` must be all 4 and divide the batch"):
-        train(ARCH, made_up(), seed=0, n_steps=1, n_devices=2)
+    with pytest.raises(ValueError, match="`n_chips` must be all 4 and divide the batch"):
+        train(ARCH, made_up(), seed=0, n_steps=1, execution=Execution(n_chips=2))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.recipe import Recipe
 from anybudget.space.architecture import Architecture
-from anybudget.validation.training.model import Execution
 from anybudget.validation.training.step import compile_training
 
 ARCH = Architecture.from_shape(
@@ -19,20 +19,22 @@ ARCH = Architecture.from_shape(
 )
 SPREAD = dataclasses.replace(ARCH, n_layers=2, batch_size=8)
 MESHES = {
-    "one": {"n_devices": 1},
-    "data": {"n_devices": 8},
-    "full": {"n_devices": 8, "fully_sharded": True},
+    "one": {},
+    "passes": {"n_accumulation": 4},
+    "data": {"n_chips": 8},
+    "full": {"n_chips": 4, "sharding": "full"},
+    "full in passes": {"n_chips": 4, "sharding": "full", "n_accumulation": 2},
 }
 
 
 @pytest.fixture(scope="module")
 def program():
-    return compile_training(ARCH, recipe=Recipe(), execution=Execution())
+    return compile_training(ARCH, recipe=Recipe())
 
 
 def three_steps(**options):
     """The losses of three steps, the embedding after them, and how the weights are shared."""
-    program = compile_training(SPREAD, recipe=Recipe(), execution=Execution(), **options)
+    program = compile_training(SPREAD, recipe=Recipe(), execution=Execution(**options))
     rng = np.random.default_rng(0)
     state, losses = program.init(3), []
     for progress in (0.2, 0.5, 0.8):
@@ -46,20 +48,20 @@ def three_steps(**options):
     return {"losses": losses, "embedding": state.params["embedding"].tolist(), "kept": kept}
 
 
-def test_eight_devices_equal_one():
+def test_devices_and_passes_equal_one():
     # The number of a CPU's devices is fixed once jax has started, hence another process.
     flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
     variables = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     run = [sys.executable, "-W", "error", __file__]
     printed = subprocess.run(run, env=os.environ | variables, capture_output=True, text=True)
     assert printed.returncode == 0, printed.stderr
-    one, data, full = json.loads(printed.stdout).values()
-    for other in (data, full):
+    one, *others = json.loads(printed.stdout).values()
+    for other in others:
         # Sums in another order, in float32.
         np.testing.assert_allclose(other["losses"], one["losses"], 1e-5)
         np.testing.assert_allclose(other["embedding"], one["embedding"], 1e-3, 1e-5)
-    assert set(one["kept"]) == set(data["kept"]) == {1.0}
-    assert set(full["kept"]) == {0.125}
+    kept = [set(each["kept"]) for each in (one, *others)]
+    assert kept == [{1.0}, {1.0}, {1.0}, {0.25}, {0.25}]
 
 
 def test_a_step_consumes_its_state_and_lowers_the_loss_on_its_batch(program):
@@ -85,10 +87,10 @@ def test_memory_holds_the_state_at_least(program):
     assert state_bytes < program.memory_bytes < 100 * state_bytes
 
 
-@pytest.mark.parametrize("n_devices", [0, 3, 99])
-def test_devices_must_exist_and_divide_the_batch(n_devices):
-    with pytest.raises(ValueError, match=rf"but got n_devices={n_devices}, batch_size=4"):
-        compile_training(ARCH, recipe=Recipe(), execution=Execution(), n_devices=n_devices)
+@pytest.mark.parametrize("n_chips", [3, 99])
+def test_devices_must_exist_and_divide_the_batch(n_chips):
+    with pytest.raises(ValueError, match=rf"but got n_chips={n_chips}, batch_size=4"):
+        compile_training(ARCH, recipe=Recipe(), execution=Execution(n_chips=n_chips))
 
 
 if __name__ == "__main__":

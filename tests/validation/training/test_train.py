@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from anybudget.objectives.cost import counts
+from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.recipe import Recipe
 from anybudget.space.architecture import Architecture
 from anybudget.validation.training import train as module
-from anybudget.validation.training.model import Execution
 from anybudget.validation.training.step import compile_training
 from anybudget.validation.training.tokens import Tokens
-from anybudget.validation.training.train import default_execution, train
+from anybudget.validation.training.train import check_kernel, train
 
 ARCH = Architecture.from_shape(
     d_model=16, n_layers=1, d_head=8, vocab_size=32, seq_len=8, batch_size=4
@@ -135,4 +135,4 @@ def test_what_cannot_be_trained_is_refused(tokens, changes, options, message):
 
 def test_a_machine_without_such_a_kernel_has_no_fused_attention():
     with pytest.raises(ValueError, match="needs one of tpu, gpu, but JAX finds a cpu"):
-        default_execution(fused=True)
+        check_kernel(Execution(attention="fused"))
