@@ -75,8 +75,8 @@ def _measured(confirmed: Confirmed) -> Section:
     level = f"Predicted less measured loss is {error:+.2f} nats on average. " if error else ""
     return Section(
         finding=_finding(confirmed),
-        text="Where there is a dashed line, predictions on it came true. Orange: the best of the "
-        f"search; blue: contrast, spread over predicted loss. {level}{noise}",
+        text="Where there is a dashed line, predictions on it came true. The best of the search "
+        f"is set beside contrast, models spread over predicted loss. {level}{noise}",
         pictures=[losses(confirmed), step_times(confirmed)],
         table=_table(confirmed),
     )

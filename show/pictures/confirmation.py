@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from ...validation.confirm.confirmed import Confirmed, ConfirmedModel
+from .labels import free_sides
 from .picture import Axis, Intervals, Label, Layer, Line, Picture, Points, Sheet
 from .style import ACCENT, FAINT, SECOND, SOFT
 from .ticks import Span, log_span_of, number_ticks, span_of
 
 # Room for the names beside the dots.
 MARGIN = 0.15
-COLOURS = {"contrast": SECOND}
+COLOURS = {False: ACCENT, True: SECOND}
+ROLES = {False: "the best of the search", True: "contrast, spread over predicted loss"}
 Point = tuple[ConfirmedModel, float, float]
 
 
@@ -28,11 +32,13 @@ def step_times(confirmed: Confirmed) -> Picture:
         if m.step_time_s is not None
     ]
     x_span, y_span = _spans(points, log=True)
+    x = Axis(title="predicted, ms a step", span=x_span, log=True, ticks=number_ticks(x_span))
+    y = Axis(title="measured, ms a step", span=y_span, log=True, ticks=number_ticks(y_span))
     return Picture(
         title=_title("Step time", confirmed.log_step_time.r_squared, "R² of logarithms"),
-        x=Axis(title="predicted, ms a step", span=x_span, log=True, ticks=number_ticks(x_span)),
-        y=Axis(title="measured, ms a step", span=y_span, log=True, ticks=number_ticks(y_span)),
-        layers=[*_truth(x_span, y_span), *_models(points)],
+        x=x,
+        y=y,
+        layers=[*_truth(x_span, y_span), *_models(points, x, y)],
     )
 
 
@@ -45,20 +51,20 @@ def losses(confirmed: Confirmed) -> Picture:
     ]
     seeds = [(x, m.measured_losses) for m, x, _ in points if len(m.measured_losses) > 1]
     x_span, y_span = _spans(points, [loss for _, some in seeds for loss in some])
+    x = Axis(title="predicted loss, nats per token", span=x_span)
+    y = Axis(title="measured loss, nats per token", span=y_span)
+    ranges = Intervals(
+        x=[x for x, _ in seeds],
+        low=[min(some) for _, some in seeds],
+        high=[max(some) for _, some in seeds],
+        colour=FAINT,
+        name="lowest to highest seed",
+    )
     return Picture(
         title=_title("Loss", confirmed.loss.spearman, "Spearman"),
-        x=Axis(title="predicted loss, nats per token", span=x_span),
-        y=Axis(title="measured loss, nats per token", span=y_span),
-        layers=[
-            *_truth(x_span, y_span),
-            Intervals(
-                x=[x for x, _ in seeds],
-                low=[min(some) for _, some in seeds],
-                high=[max(some) for _, some in seeds],
-                colour=FAINT,
-            ),
-            *_models(points),
-        ],
+        x=x,
+        y=y,
+        layers=[*_truth(x_span, y_span), *[ranges] * bool(seeds), *_models(points, x, y)],
     )
 
 
@@ -76,29 +82,33 @@ def _spans(
 def _truth(x_span: Span, y_span: Span) -> list[Layer]:
     """The line where measured equals predicted, as far as there is any of it to see."""
     low, high = max(x_span[0], y_span[0]), min(x_span[1], y_span[1])
-    return [Line(x=[low, high], y=[low, high], colour=SOFT, width=1, dash="dash")] * (low < high)
+    if low >= high:
+        return []
+    ends, name = [low, high], "measured as predicted"
+    return [Line(x=ends, y=ends, name=name, colour=SOFT, width=1, dash="dash")]
 
 
-def _models(points: Sequence[Point]) -> list[Layer]:
-    """Dots with their names, to the right and left by turns, so that neighbours keep apart."""
+def _models(points: Sequence[Point], x: Axis, y: Axis) -> Iterator[Layer]:
+    """Dots with their names."""
     ordered = sorted(points, key=lambda point: point[2])
-    dots = Points(
-        x=[x for _, x, _ in ordered],
-        y=[y for _, _, y in ordered],
-        colours=[COLOURS.get(model.role, ACCENT) for model, _, _ in ordered],
+    roles = {model.role == "contrast" for model, _, _ in ordered}
+    for is_contrast, name in ROLES.items():
+        if is_contrast in roles:
+            yield Line(x=(), y=(), name=name, colour=COLOURS[is_contrast], width=0, dot=9)
+    yield Points(
+        x=[predicted for _, predicted, _ in ordered],
+        y=[measured for _, _, measured in ordered],
+        colours=[COLOURS[model.role == "contrast"] for model, _, _ in ordered],
         size=9,
         hover=[_describe(model) for model, _, _ in ordered],
     )
-    return [
-        dots,
-        *(
-            Label(
-                x=x, y=y, text=model.label.split(" ")[0], side="left" if turn % 2 else "right",
-                gap=8, colour=SOFT,
-            )
-            for turn, (model, x, y) in enumerate(ordered)
-        ),
-    ]  # fmt: skip
+    names = [model.label.split(" ")[0] for model, _, _ in ordered]
+    places = [(predicted, measured) for _, predicted, measured in ordered]
+    low, high = max(x.span[0], y.span[0]), min(x.span[1], y.span[1])
+    truth = [(value, value) for value in np.geomspace(low, high, 60)] if low < high else []
+    sides = free_sides(x, y, places, names, truth)
+    for place, name, side in zip(places, names, sides, strict=True):
+        yield Label(x=place[0], y=place[1], text=name, side=side, gap=8, colour=SOFT)
 
 
 def _describe(model: ConfirmedModel) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from ...objectives.step_cost import step_time_s
 from ...search.candidate import Candidate
 from ...space.architecture import Architecture
 from ..words import describe, shape_of
+from .labels import Box
 from .picture import Axis, Cells, Label, Layer, Line, Picture, Points, Side
 from .style import ACCENT, ON_CELLS, SECOND, SOFT
 from .ticks import Span, span_of
@@ -148,7 +149,7 @@ def _step_times(
     """Lines of equal step time, each with its milliseconds where there is room for them."""
     (left, right), (bottom, top) = spans
     contours = contourpy.contour_generator(*_mesh(right, top, best.arch, objective))
-    taken = [(*_share((best.arch.d_model, best.arch.n_layers), spans), *STAR_SHARE)]
+    taken = [Box(*_share(best.shape, spans), *STAR_SHARE)]
     labels = []
     for level in LEVELS_MS:
         for line in map(np.asarray, contours.lines(level)):
@@ -194,21 +195,13 @@ def _mesh(
     return tuple(np.broadcast_arrays(widths, depths, times_ms))
 
 
-def _free_place(
-    points: list[Point], taken: list[tuple[float, ...]], spans: tuple[Span, Span]
-) -> Point | None:
+def _free_place(points: list[Point], taken: list[Box], spans: tuple[Span, Span]) -> Point | None:
     """The point nearest a line's wide end where a label covers nothing; it is taken then."""
-    width, height = LABEL_SHARE
     for point in sorted(points, reverse=True):
         x, y = _share(point, spans)
-        x -= width / 2
-        if x < width / 2 or not height / 2 < y < 1 - height / 2:
-            continue
-        if all(
-            abs(x - x2) > (width + width2) / 2 or abs(y - y2) > (height + height2) / 2
-            for x2, y2, width2, height2 in taken
-        ):
-            taken.append((x, y, width, height))
+        box = Box(x - LABEL_SHARE[0] / 2, y, *LABEL_SHARE)
+        if not box.outside and not any(map(box.overlap, taken)):
+            taken.append(box)
             return point
     return None
 
