@@ -17,10 +17,10 @@ from ...objectives.step_cost import step_time_s
 from ...search.candidate import Candidate
 from ...space.architecture import Architecture
 from ..words import describe, shape_of
-from .labels import Box
-from .picture import Axis, Cells, Label, Layer, Line, Picture, Points, Side
+from .labels import Box, share
+from .picture import Axis, Cells, Label, Layer, Line, Picture, Points
 from .style import ACCENT, ON_CELLS, SECOND, SOFT
-from .ticks import Span, span_of
+from .ticks import Span, log_span_of, number_ticks, width_ticks
 
 # Step times that have a line, ms.
 LEVELS_MS = [m * 10.0**e for e in range(-3, 6) for m in (1, 2, 5)]
@@ -49,22 +49,24 @@ def landscape(
     """
     best = shapes[0]
     cells = _cells(shapes)
-    spans = span_of(cells.x_edges, 0.02), span_of(cells.y_edges, 0.02)
+    widths, depths = (_axis_span(edges) for edges in (cells.x_edges, cells.y_edges))
+    x = Axis(title="width, d_model", span=widths, log=True, ticks=width_ticks(widths))
+    y = Axis(title="depth, n_layers", span=depths, log=True, ticks=number_ticks(depths))
     others = sorted({tuple(shape) for shape in tied} - {best.shape})
     return Picture(
         title=(
             f"Best of each shape in {format_budget(objective.time_budget_s)} on {objective.machine}"
         ),
-        x=Axis(title="width, d_model", span=spans[0]),
-        y=Axis(title="depth, n_layers", span=spans[1]),
+        x=x,
+        y=y,
         layers=[
             cells,
-            *_step_times(spans, best, objective),
+            *_step_times(x, y, best, objective),
             Points(
-                x=[x for x, _ in others],
-                y=[y for _, y in others],
+                x=[width for width, _ in others],
+                y=[depth for _, depth in others],
                 colours="white",
-                size=_dot(cells, spans),
+                size=_dot(cells, x, y, best),
                 edge="",
             ),
             *_keys(best, others),
@@ -78,21 +80,26 @@ def landscape(
             ),
             Label(
                 x=best.arch.d_model, y=best.arch.n_layers, text=shape_of(best), gap=13,
-                colour=ACCENT, size=14, bold=True, boxed=True, side=_open_side(best, spans[0]),
+                colour=ACCENT, size=14, bold=True, boxed=True,
+                side="left" if share(x, best.arch.d_model) > 0.8 else "right",
             ),
         ],
         height=480,
     )  # fmt: skip
 
 
-def _dot(cells: Cells, spans: tuple[Span, Span]) -> float:
-    """The diameter of a dot that leaves most of a cell to be seen, px."""
-    sizes = (
-        share * float(np.diff(edges).min()) / (high - low)
-        for share, edges, (low, high) in zip(
-            SIZE, (cells.x_edges, cells.y_edges), spans, strict=True
-        )
-    )
+def _axis_span(edges: Sequence[float]) -> Span:
+    return log_span_of((edges[0], edges[-1]), 0.02)
+
+
+def _dot(cells: Cells, x: Axis, y: Axis, best: Candidate) -> float:
+    """The diameter of a dot that leaves most of a cell near the best to be seen, px."""
+    sizes = []
+    for size, axis, edges, at in zip(
+        SIZE, (x, y), (cells.x_edges, cells.y_edges), best.shape, strict=True
+    ):
+        above = int(np.searchsorted(edges, at))
+        sizes.append(size * (share(axis, edges[above]) - share(axis, edges[above - 1])))
     return min(3.0, max(1.0, 0.4 * min(sizes)))
 
 
@@ -102,10 +109,6 @@ def _keys(best: Candidate, tied: Sequence[Any]) -> Iterator[Layer]:
     if tied:
         name = f"statistically tied with {shape_of(best)}"
         yield Line(x=(), y=(), name=name, colour=SECOND, width=0, dot=6, hollow=[True])
-
-
-def _open_side(best: Candidate, span: Span) -> Side:
-    return "left" if best.arch.d_model > span[0] + 0.8 * (span[1] - span[0]) else "right"
 
 
 def _cells(shapes: Sequence[Candidate]) -> Cells:
@@ -129,11 +132,11 @@ def _cells(shapes: Sequence[Candidate]) -> Cells:
 def _edges(values: Sequence[int]) -> tuple[list[float], dict[int, int]]:
     """Edges of cells around ascending values, and which cell is whose.
 
-    A cell reaches half way to its neighbours, but no further than most do.
+    A cell reaches half way to its neighbours, but no further than most do, and not to zero.
     """
     gaps = np.diff(values) if len(values) > 1 else np.array([1.0])
     most = float(np.median(gaps)) / 2
-    edges, cells = [values[0] - most], {values[0]: 0}
+    edges, cells = [values[0] - min(most, values[0] / 2)], {values[0]: 0}
     for before, value in itertools.pairwise(values):
         half = min((value - before) / 2, most)
         edges.append(before + half)
@@ -143,22 +146,29 @@ def _edges(values: Sequence[int]) -> tuple[list[float], dict[int, int]]:
     return [*edges, values[-1] + most], cells
 
 
-def _step_times(
-    spans: tuple[Span, Span], best: Candidate, objective: LossAtTime
-) -> Iterator[Layer]:
+def _step_times(x: Axis, y: Axis, best: Candidate, objective: LossAtTime) -> Iterator[Layer]:
     """Lines of equal step time, each with its milliseconds where there is room for them."""
-    (left, right), (bottom, top) = spans
-    contours = contourpy.contour_generator(*_mesh(right, top, best.arch, objective))
-    taken = [Box(*_share(best.shape, spans), *STAR_SHARE)]
+    mesh = _mesh(x.span[1], y.span[1], best.arch, objective)
+    # Powers of width and depth are straight lines among logarithms.
+    contours = contourpy.contour_generator(*map(np.log, mesh))
+    taken = [Box(share(x, best.arch.d_model), share(y, best.arch.n_layers), *STAR_SHARE)]
     labels = []
     for level in LEVELS_MS:
-        for line in map(np.asarray, contours.lines(level)):
-            inside = (line > (left, bottom)).all(1) & (line < (right, top)).all(1)
-            points = [(float(x), float(y)) for x, y in line[inside]]
-            if not points or max(points)[0] < left + LEAST_REACH * (right - left):
+        for line in contours.lines(math.log(level)):
+            points = [
+                (width, depth)
+                for width, depth in np.exp(np.asarray(line)).tolist()
+                if x.span[0] < width < x.span[1] and y.span[0] < depth < y.span[1]
+            ]
+            if not points or share(x, max(points)[0]) < LEAST_REACH:
                 continue
-            yield Line(x=[x for x, _ in points], y=[y for _, y in points], colour=ON_CELLS, width=1)
-            if place := _free_place(points, taken, spans):
+            yield Line(
+                x=[width for width, _ in points],
+                y=[depth for _, depth in points],
+                colour=ON_CELLS,
+                width=1,
+            )
+            if place := _free_place(x, y, points, taken):
                 labels.append(
                     Label(
                         x=place[0], y=place[1], text=_time(level), gap=0, side="left",
@@ -195,18 +205,11 @@ def _mesh(
     return tuple(np.broadcast_arrays(widths, depths, times_ms))
 
 
-def _free_place(points: list[Point], taken: list[Box], spans: tuple[Span, Span]) -> Point | None:
+def _free_place(x: Axis, y: Axis, points: list[Point], taken: list[Box]) -> Point | None:
     """The point nearest a line's wide end where a label covers nothing; it is taken then."""
-    for point in sorted(points, reverse=True):
-        x, y = _share(point, spans)
-        box = Box(x - LABEL_SHARE[0] / 2, y, *LABEL_SHARE)
+    for width, depth in sorted(points, reverse=True):
+        box = Box(share(x, width) - LABEL_SHARE[0] / 2, share(y, depth), *LABEL_SHARE)
         if not box.outside and not any(map(box.overlap, taken)):
             taken.append(box)
-            return point
+            return width, depth
     return None
-
-
-def _share(point: Point, spans: tuple[Span, Span]) -> Point:
-    """A point in shares of a picture's width and height."""
-    (left, right), (bottom, top) = spans
-    return (point[0] - left) / (right - left), (point[1] - bottom) / (top - bottom)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from anybudget.search.certify.scan import scan
+from anybudget.show.pictures.labels import share
 from anybudget.show.pictures.landscape import (
     LABEL_SHARE,
     STAR_SHARE,
     _edges,
-    _share,
     landscape,
 )
 from anybudget.show.pictures.picture import Cells, Label, Line, Points
@@ -71,11 +71,11 @@ def test_labels_cover_neither_the_star_nor_each_other(shapes, objective, factor)
         objective.device, peak_flops_per_s=objective.device.peak_flops_per_s * factor
     )
     picture = landscape(shapes, [], dataclasses.replace(objective, device=device))
-    spans = picture.x.span, picture.y.span
     *times, name = layers(picture, Label)
-    boxes = [(*_share(shapes[0].shape, spans), *STAR_SHARE)]
+    star_x, star_y = shapes[0].shape
+    boxes = [(share(picture.x, star_x), share(picture.y, star_y), *STAR_SHARE)]
     for label in times:
-        x, y = _share((label.x, label.y), spans)
+        x, y = share(picture.x, label.x), share(picture.y, label.y)
         boxes.append((x - LABEL_SHARE[0] / 2, y, *LABEL_SHARE))
     for (x, y, w, h), (x2, y2, w2, h2) in itertools.combinations(boxes, 2):
         assert abs(x - x2) >= (w + w2) / 2 or abs(y - y2) >= (h + h2) / 2
