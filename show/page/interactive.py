@@ -99,8 +99,6 @@ def _(layer: Cells, figure: go.Figure, picture: Picture) -> None:
         text=[[_hovered(lines) for lines in row] for row in layer.hover],
         hovertemplate="%{text}<extra></extra>",
         hoverongaps=False,
-        xgap=0.5,
-        ygap=0.5,
         colorscale=[list(stop) for stop in CELLS],
         zmin=low,
         zmax=high,

@@ -20,7 +20,7 @@ from ..words import describe, shape_of
 from .labels import Box, share
 from .picture import Axis, Cells, Label, Layer, Line, Picture, Points
 from .style import ACCENT, ON_CELLS, SECOND, SOFT
-from .ticks import Span, log_span_of, number_ticks, width_ticks
+from .ticks import Span, Ticks, log_span_of, number_ticks, width_ticks
 
 # Step times that have a line, ms.
 LEVELS_MS = [m * 10.0**e for e in range(-3, 6) for m in (1, 2, 5)]
@@ -51,7 +51,7 @@ def landscape(
     cells = _cells(shapes)
     widths, depths = (_axis_span(edges) for edges in (cells.x_edges, cells.y_edges))
     x = Axis(title="width, d_model", span=widths, log=True, ticks=width_ticks(widths))
-    y = Axis(title="depth, n_layers", span=depths, log=True, ticks=number_ticks(depths))
+    y = Axis(title="depth, n_layers", span=depths, log=True, ticks=_whole(depths))
     others = sorted({tuple(shape) for shape in tied} - {best.shape})
     return Picture(
         title=(
@@ -86,6 +86,10 @@ def landscape(
         ],
         height=480,
     )  # fmt: skip
+
+
+def _whole(span: Span) -> Ticks:
+    return [(value, text) for value, text in number_ticks(span) if value == round(value)]
 
 
 def _axis_span(edges: Sequence[float]) -> Span:
@@ -136,7 +140,7 @@ def _edges(values: Sequence[int]) -> tuple[list[float], dict[int, int]]:
     """
     gaps = np.diff(values) if len(values) > 1 else np.array([1.0])
     most = float(np.median(gaps)) / 2
-    edges, cells = [values[0] - min(most, values[0] / 2)], {values[0]: 0}
+    edges, cells = [values[0] - min(most, values[0] / 3)], {values[0]: 0}
     for before, value in itertools.pairwise(values):
         half = min((value - before) / 2, most)
         edges.append(before + half)

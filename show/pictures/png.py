@@ -129,8 +129,7 @@ def _(layer: Cells, axes: Axes, zorder: float) -> None:
     low, high = layer.bar.span
     cells = axes.pcolormesh(
         layer.x_edges, layer.y_edges, layer.values, vmin=low, vmax=high,
-        cmap=LinearSegmentedColormap.from_list("cells", CELLS), edgecolors="white", linewidth=0.3,
-        zorder=zorder,
+        cmap=LinearSegmentedColormap.from_list("cells", CELLS), zorder=zorder,
     )  # fmt: skip
     figure = axes.get_figure()
     assert isinstance(figure, Figure)

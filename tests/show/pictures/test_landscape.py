@@ -46,9 +46,11 @@ def test_every_shape_has_its_cell(picture, shapes):
     ("values", "edges"),
     [
         ([64], [63.5, 64.5]),
-        ([1, 2, 3], [0.5, 1.5, 2.5, 3.5]),
-        # A gap stays white: the cell of 8 is no wider than the others.
-        ([1, 2, 3, 8], [0.5, 1.5, 2.5, 3.5, 7.5, 8.5]),
+        ([2, 3, 4], [1.5, 2.5, 3.5, 4.5]),
+        # A logarithmic axis has no zero.
+        ([3, 9, 15], [2, 6, 12, 18]),
+        # A gap stays white: the cell of 9 is no wider than the others.
+        ([2, 3, 4, 9], [1.5, 2.5, 3.5, 4.5, 8.5, 9.5]),
     ],
 )
 def test_cells_are_as_wide_as_most_gaps(values, edges):
