@@ -45,7 +45,10 @@ def find(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Find the architecture with the lowest predicted loss for a time budget."""
+    """Find the architecture with the lowest predicted loss for a time budget.
+
+    Example: `anybudget find 3h --device h100-sxm --out found`
+    """
     from ..presets.spaces import default_space
     from ..search.explore.study import Exploring
     from ..search.find import find
@@ -90,9 +93,12 @@ def front(
     space: Space = Space(),
     trials: Whole = 2000,
     seed: Seed = 0,
+    out: Annotated[Path | None, Parameter(help="Folder for front.csv.")] = None,
     as_json: Json = False,
 ) -> None:
     """Trade predicted loss against training time or memory: a Pareto front.
+
+    Example: `anybudget front 3h memory --device h100-sxm`
 
     Args:
         trials: Architectures to try.
@@ -101,11 +107,16 @@ def front(
     from ..show.terminal.found import show_front
 
     question = put(budget, chain, space, seed)
+    folder = writable(out) if out else None
     frame = front(question, against=against, n_trials=trials)  # type: ignore[arg-type]
+    if folder:
+        frame.to_csv(folder / "front.csv", index=False)
     if as_json:
         print(frame.to_json(orient="records"))
-    else:
-        show(show_front(frame, question.objective))
+        return
+    show(show_front(frame, question.objective))
+    if folder:
+        show_written(folder, ["front.csv"])
 
 
 def batch(
@@ -117,6 +128,8 @@ def batch(
     as_json: Json = False,
 ) -> None:
     """Make many searches, those on one space at the price of a few; take up where stopped.
+
+    Example: `anybudget batch plan.toml`
 
     Args:
         plan: A TOML file of searches; see docs/batch.md.

@@ -17,6 +17,8 @@ from .output import progress, show, show_json
 if TYPE_CHECKING:
     from ..validation.timing.calibrate import Calibration
 
+Sources = Annotated[Flag, Parameter(help="And where the numbers of each come from.")]
+
 
 def calibrate(
     *,
@@ -33,6 +35,8 @@ def calibrate(
     as_json: Json = False,
 ) -> None:
     """Time unlike architectures on this machine and fit its step-time model.
+
+    Example: `anybudget calibrate --quick`
 
     Args:
         quick: A minute instead of ten.
@@ -91,6 +95,8 @@ def fit(
 ) -> None:
     """Fit a loss law to training runs, with its uncertainty and its held-out error.
 
+    Example: `anybudget fit runs.csv --out mine.toml`
+
     Args:
         runs: A CSV with n_params, n_tokens, measured_loss; rows of one run share `run` or `Name`.
         method: varpro, linear or multi_start.
@@ -141,8 +147,11 @@ def _renamed(columns: list[str]) -> dict[str, str]:
     return pairs
 
 
-def devices(*, as_json: Json = False) -> None:
-    """List the devices, each with where its numbers come from."""
+def devices(*, sources: Sources = False, as_json: Json = False) -> None:
+    """List the devices, each in a line.
+
+    Example: `anybudget devices --sources`
+    """
     from ..presets.devices import device_names, load_device
     from ..show.terminal.found import show_devices
 
@@ -150,11 +159,14 @@ def devices(*, as_json: Json = False) -> None:
     if as_json:
         show_json([dataclasses.asdict(row) for row in rows])
     else:
-        show(show_devices(rows))
+        show(show_devices(rows, sources=sources))
 
 
-def laws(*, as_json: Json = False) -> None:
-    """List the loss laws, each with its convention, range and source."""
+def laws(*, sources: Sources = False, as_json: Json = False) -> None:
+    """List the loss laws, each with its convention and range.
+
+    Example: `anybudget laws --json`
+    """
     from ..presets.laws import law_names, load_law
     from ..show.terminal.found import show_laws
 
@@ -162,7 +174,7 @@ def laws(*, as_json: Json = False) -> None:
     if as_json:
         show_json([dataclasses.asdict(row) for row in rows])
     else:
-        show(show_laws(rows))
+        show(show_laws(rows, sources=sources))
 
 
 def _calibrate_table(

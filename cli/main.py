@@ -9,31 +9,43 @@ import cyclopts
 from .output import mistake
 
 FAULT, INTERRUPTED = 1, 130
+HELP = """The best decoder-only transformer for a time budget on a given machine.
+
+Example: `anybudget find 3h`. `anybudget COMMAND --help` has one of each command.
+"""
 # Each is imported when it is run, from the module that is named.
 COMMANDS = {
     "Ask": {"find": "ask", "predict": "one", "front": "ask", "batch": "ask"},
     "Learn": {"calibrate": "learn", "fit": "learn", "devices": "learn", "laws": "learn"},
     "Train": {"confirm": "train", "refine": "train", "compile": "one"},
     "Show": {"report": "show", "export": "show"},
-    "Serve": {"proxy": "serve"},
+    "Serve": {"proxy": "serve", "completion": "serve"},
 }
 
 
-def build() -> cyclopts.App:
-    """The parser, its commands not imported yet."""
+def build(*, described: bool = False) -> cyclopts.App:
+    """The parser; its commands are imported only where all of them are to be described."""
     app = cyclopts.App(
         name="anybudget",
-        help="The best decoder-only transformer for a time budget on a given machine.",
+        help=HELP,
         default_parameter=cyclopts.Parameter(negative_iterable=(), allow_repeating=True),
         suppress_keyboard_interrupt=False,
-        version_flags=(),
+        version=_version,
     )
     for at, (title, commands) in enumerate(COMMANDS.items()):
         group = cyclopts.Group(title, sort_key=at)
         for place, (name, module) in enumerate(commands.items()):
             path = f"{__package__}.{module}:{name}"
             app.command(path, name=name, group=group, sort_key=place)
+            if described:
+                app[name]
     return app
+
+
+def _version() -> str:
+    from .. import __version__
+
+    return __version__
 
 
 def main() -> None:
@@ -44,10 +56,7 @@ def main() -> None:
 
 
 def _run(words: list[str]) -> int:
-    app = build()
-    if not words or words[0] in app.help_flags:
-        for command in app:
-            app[command]  # imported, so that the list can say what it does
+    app = build(described=words[:1] in ([], ["--help"], ["-h"]))
     try:
         app(words, exit_on_error=False, print_error=False, result_action="return_none")
         sys.stdout.flush()

@@ -56,6 +56,8 @@ def predict(
 ) -> None:
     """Predict step time, tokens and loss of one architecture, part by part.
 
+    Example: `anybudget predict 3h --d-model 768 --n-layers 12`
+
     Args:
         config: A Hugging Face config.json.
     """
@@ -86,6 +88,8 @@ def compile(  # noqa: A001 - the command's name
     as_json: Json = False,
 ) -> None:
     """Let a TPU's compiler judge a training step, without a TPU (extra `tpu`).
+
+    Example: `anybudget compile v5e:2x2 --d-model 768 --n-layers 12`
 
     Args:
         topology: TPU and its chips: v5e:1x1, v5p:2x2x1, v6e:4x4.

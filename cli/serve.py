@@ -1,8 +1,8 @@
-"""A study's database for others."""
+"""For other programs: proxy, completion."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -19,6 +19,8 @@ def proxy(
 ) -> None:
     """Serve a database's studies to `find --storage grpc://HOST:PORT`, until interrupted.
 
+    Example: `anybudget proxy postgresql://localhost/studies`
+
     Args:
         storage: URL of the database behind it.
         host: Address to listen on.
@@ -27,3 +29,16 @@ def proxy(
     from ..search.explore.storage import serve
 
     serve(storage, host, port, on_ready=tell)
+
+
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+    """Print what makes a shell complete commands and options.
+
+    Example: `anybudget completion bash >> ~/.bashrc`
+
+    Args:
+        shell: The shell that reads it.
+    """
+    from .main import build
+
+    print(build(described=True).generate_completion(shell=shell))

@@ -14,6 +14,8 @@ from .output import show, show_json, show_written, writable
 def report(folder: Path, /, *, out: Path | None = None) -> None:
     """Write a search, and its confirmation, as one HTML page that needs no network.
 
+    Example: `anybudget report found`
+
     Args:
         folder: DIR of `find --out DIR`, confirmed or not.
         out: HTML file; default: report.html in the folder.
@@ -36,6 +38,8 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a candidate of a result as a config for another trainer.
+
+    Example: `anybudget export found --to hf`
 
     Args:
         candidate: Which of the result; the best is 1.

@@ -26,6 +26,8 @@ def confirm(
 ) -> None:
     """Train the best of a result, and contrast, and set measured beside predicted.
 
+    Example: `anybudget confirm found --top 1 --contrast 2`
+
     Args:
         scale: Share of the result's time budget.
         distributed: One of several processes; see docs/chips.md.
@@ -84,6 +86,8 @@ def refine(
     as_json: Json = False,
 ) -> None:
     """Confirm a result, refit the law on all runs, search again; until nothing changes.
+
+    Example: `anybudget refine found --rounds 2`
 
     Args:
         runs: CSV of earlier runs. Repeatable.

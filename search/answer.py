@@ -19,6 +19,8 @@ from .candidate import Candidate, to_frame
 from .explore.polish import polish
 from .question import Question
 
+AT_THE_EDGE = "the winner lies at an edge of the space, and beyond it nothing was tried"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Made:
@@ -133,7 +135,7 @@ def answer_warnings(question: Question, best: Candidate, *, certified: bool) -> 
     space, objective = question.space, question.objective
     warnings = flags(objective, best.arch, best.prediction)
     bounds = space.bounds(best.arch)
-    warnings += [f"on a bound: {bound}" for bound in bounds]
+    warnings += [f"{AT_THE_EDGE}: {bound}" for bound in bounds]
     if bounds:
         warnings.append(
             f"{objective.law.name} sees only {_seen(objective)}: it cannot say whether the winner "

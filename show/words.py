@@ -23,6 +23,12 @@ def short_count(count: float) -> str:
     return f"{count:g}"
 
 
+def gigabytes(n_bytes: float) -> str:
+    """Bytes in 10^9, one decimal, or two digits of what is less than one; never 0.0."""
+    found = n_bytes / 1e9
+    return f"{found:,.1f}" if found >= 1 else f"{found:.2g}"
+
+
 def time_text(seconds: float) -> str:
     """A time budget, of three digits where it is less than a minute."""
     return format_budget(float(f"{seconds:.3g}") if seconds < 60 else seconds)

@@ -215,14 +215,14 @@ class SearchSpace:
                 side = "lower" if value == values[0] else "upper"
                 sentences.append(f"{name} = {value} is the {side} end of its range")
         # The entry of each list that lies at its rule's lower and upper limit.
-        for rule, ratio, field, entries in (
-            ("aspect_ratio", arch.aspect_ratio, "n_layers", (-1, 0)),
-            ("ff_ratio", arch.d_ff / arch.d_model, "d_ff", (0, -1)),
+        for rule, of, ratio, field, entries in (
+            ("aspect_ratio", "d_model / n_layers", arch.aspect_ratio, "n_layers", (-1, 0)),
+            ("ff_ratio", "d_ff / d_model", arch.d_ff / arch.d_model, "d_ff", (0, -1)),
         ):
             ends = zip(entries, ("lower", "upper"), getattr(self, rule), strict=True)
             for entry, side, limit in ends if len(axes[field]) > 1 else ():
                 if getattr(arch, field) == axes[field][entry] != getattr(self, field)[entry]:
-                    sentences.append(f"{rule} = {ratio:.4g} is at its {side} limit, {limit:g}")
+                    sentences.append(f"{rule} ({of}) = {ratio:.4g}, its {side} limit is {limit:g}")
         return sentences
 
     def _axes(self, d_model: int) -> Axes:

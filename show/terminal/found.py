@@ -17,7 +17,7 @@ from ...objectives.law.loss_law import LossLaw
 from ...objectives.loss_at_time import FUSED_MARK, LossAtTime
 from ...search.answer import Answer
 from ...space.architecture import marks, marks_mean
-from ..words import REMAT_MARKS, remat_means, short_count
+from ..words import REMAT_MARKS, gigabytes, remat_means, short_count
 
 Lines = Iterator[str | Table]
 
@@ -72,7 +72,7 @@ def show_prediction(answer: dict[str, Any], objective: LossAtTime) -> Lines:
         yield f"\n{sharing}All but parameters, steps and tokens is per chip."
     yield (
         f"\n{answer['n_params']:,} parameters ({answer['n_params_non_embedding']:,} outside the "
-        f"vocabulary), {answer['memory_bytes'] / 1e9:.2f} GB, remat {answer['remat']}\n"
+        f"vocabulary), {gigabytes(answer['memory_bytes'])} GB, remat {answer['remat']}\n"
         f"{answer['step_time_s'] * 1e3:.2f} ms a step × {answer['n_steps']:,} steps = "
         f"{answer['n_tokens']:,} tokens ({answer['tokens_per_param']:.1f} per parameter)\n"
     )
@@ -92,7 +92,7 @@ def show_front(frame: pd.DataFrame, objective: LossAtTime, most: int = 20) -> Li
     for row in frame.iloc[kept].to_dict(orient="records"):
         table.add_row(
             format_budget(row["time_budget_s"]),
-            f"{row['memory_bytes'] / 1e9:.2f}",
+            gigabytes(row["memory_bytes"]),
             f"{row['d_model']}×{row['n_layers']}",
             f"{row['n_heads']}×{row['d_head']}",
             f"{row['d_ff']}{marks(row)}",
@@ -110,8 +110,8 @@ def show_warnings(warnings: list[str]) -> Lines:
         yield f"[yellow]![/] {escape(warning)}"
 
 
-def show_devices(devices: list[Device]) -> Lines:
-    """A table of devices and where their numbers come from."""
+def show_devices(devices: list[Device], *, sources: bool) -> Lines:
+    """A table of devices, and where their numbers come from."""
     table = plain_table("device", "kind", "peak TFLOP/s", "GB/s", "memory GB", "step time")
     for device in devices:
         table.add_row(
@@ -123,11 +123,11 @@ def show_devices(devices: list[Device]) -> Lines:
             device.basis,
         )
     yield table
-    yield from _sources(devices)
+    yield from _sources(devices) if sources else ()
 
 
-def show_laws(laws: list[LossLaw]) -> Lines:
-    """A table of laws and where their numbers come from."""
+def show_laws(laws: list[LossLaw], *, sources: bool) -> Lines:
+    """A table of laws, and where their numbers come from."""
     table = plain_table("law", "E", "A", "alpha", "B", "beta", "kappa", "N counts", "N", "D")
     for law in laws:
         table.add_row(
@@ -140,7 +140,7 @@ def show_laws(laws: list[LossLaw]) -> Lines:
     yield table
     copying = [f"{law.name}: {law.copying.sentence}" for law in laws if law.copying]
     yield from map(escape, ["\nCopying", *copying] if copying else [])
-    yield from _sources(laws)
+    yield from _sources(laws) if sources else ()
 
 
 def plain_table(*columns: str) -> Table:
@@ -201,7 +201,7 @@ def _candidates(rows: list[dict[str, Any]]) -> Table:
             short_count(row["n_params"]),
             f"{row['step_time_s'] * 1e3:,.3g}",
             short_count(row["n_tokens"]),
-            f"{row['memory_bytes'] / 1e9:.1f}"
+            gigabytes(row["memory_bytes"])
             + REMAT_MARKS[row["remat"]]
             + ("s" if row["sharding"] == "full" else ""),
             f"{row['predicted_loss']:.4f}",

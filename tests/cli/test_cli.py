@@ -1,6 +1,6 @@
 """The face: one clear line for every mistake, one JSON document for `--json`."""
 
-import importlib
+import csv
 import itertools
 import json
 import os
@@ -9,7 +9,6 @@ import sys
 
 import pytest
 
-from anybudget.cli.main import COMMANDS
 from anybudget.files.places import calibrated_device_path
 from anybudget.space.architecture import FIELDS
 
@@ -268,8 +267,9 @@ def test_lists_name_every_source(run, command):
     rows = json.loads(out)
     assert (code, err) == (0, "")
     assert len(rows) >= 3
-    text = run(command)[1]
-    assert all(row["name"] in text and row["source"][:40] in text for row in rows)
+    text, sources = run(command)[1], run(command, "--sources")[1]
+    assert sources.startswith(text)
+    assert all(row["name"] in text and row["source"][:40] in sources for row in rows)
 
 
 def test_front_json_is_a_front(run):
@@ -280,6 +280,23 @@ def test_front_json_is_a_front(run):
     for cheaper, dearer in itertools.pairwise(rows):
         assert cheaper["memory_bytes"] <= dearer["memory_bytes"]
         assert cheaper["predicted_loss"] >= dearer["predicted_loss"]
+
+
+def test_a_front_takes_the_options_of_find(run, files):
+    how = ("--attention", "fused", "--chips", "4", "--remat", "layer", "--out", "new")
+    code, out, err = run("front", "1h", "memory", *SMALL, *how)
+    assert (code, err) == (0, "")
+    assert out.startswith("Device 4 × tpu-v5e (compiled), fused")
+    assert "Written to new: front.csv" in out
+    with (files / "new/front.csv").open() as file:
+        assert {row["sharding"] for row in csv.DictReader(file)} <= {"data", "full"}
+
+
+def test_little_memory_is_told(run):
+    small = ("--set", "d_model=16", "--set", "batch_size=1", "--space", "cpu")
+    out = run("find", "1m", "--device", "cpu-core", *small)[1]
+    (row,) = [line for line in out.splitlines() if line.startswith("16×1 ")]
+    assert 0 < float(row.split()[7]) < 0.05
 
 
 def test_the_calibrated_device_is_the_default(run):
@@ -329,19 +346,6 @@ def test_interrupted(run, monkeypatch):
     assert err == "anybudget: interrupted; finished work is kept\n"
 
 
-def test_help_lists_every_command_with_all_that_it_says(run, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    for words in ((), ("--help",)):
-        code, out, err = run(*words)
-        assert (code, err) == (0, "")
-        said = " ".join(out.replace("│", " ").split())
-        for commands in COMMANDS.values():
-            for name, module in commands.items():
-                command = getattr(importlib.import_module(f"anybudget.cli.{module}"), name)
-                summary = command.__doc__.splitlines()[0].replace("`", "")
-                assert f"{name} {summary}" in said
-
-
 def test_whoever_reads_may_have_enough():
     program = (
         "import sys; from anybudget.cli import main; sys.argv[1:] = ['laws', '--json']; main()"
@@ -351,12 +355,6 @@ def test_whoever_reads_may_have_enough():
     done = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
-
-
-def test_help_is_no_mistake(run):
-    code, out, err = run("find", "--help")
-    assert (code, err) == (0, "")
-    assert "--data-limit-tokens" in out
 
 
 def test_find_does_not_import_jax():

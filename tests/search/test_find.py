@@ -7,6 +7,7 @@ import pytest
 
 from anybudget.objectives.flags import flags
 from anybudget.search import find as find_module
+from anybudget.search.answer import AT_THE_EDGE
 from anybudget.search.certify.scan import scan
 from anybudget.search.explore import study
 from anybudget.search.explore.study import Exploring
@@ -96,7 +97,7 @@ def test_the_warnings_are_flags_and_bounds_of_the_winner(small_space, objective)
     bounds = small_space.bounds(found.best.arch)
     assert bounds
     assert found.warnings[: len(told)] == told
-    assert found.warnings[len(told) : -1] == [f"on a bound: {bound}" for bound in bounds]
+    assert found.warnings[len(told) : -1] == [f"{AT_THE_EDGE}: {bound}" for bound in bounds]
     assert "toy-law sees only parameters and tokens" in found.warnings[-1]
 
 

@@ -87,9 +87,9 @@ def test_another_candidate_is_another_model(run, result):
         (("--to", "hf", "--candidate", "0"), "`candidate` must be from 1 to 3, the number in"),
         (("--to", "hf", "--candidate", "4"), "in the result, but got 4; `find --top` keeps more"),
         (("--to", "nanogpt"), "nanogpt cannot have gated_mlp=true"),
-        (("--to", "hf", "--seed", "-1"), "Invalid value for '--seed'"),
+        (("--to", "hf", "--seed", "-1"), 'Invalid value "-1" for --seed'),
         (("--to", "hf", "--out", "/dev/null/x"), "cannot be written: Not a directory"),
-        ((), "Missing option '--to'"),
+        ((), "--to requires an argument"),
     ],
 )
 def test_a_mistake_is_one_clear_line_and_exit_code_2(run, result, words, message):
