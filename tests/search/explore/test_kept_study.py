@@ -1,7 +1,6 @@
 """Many processes on one study: over every kind of storage, killed, paused, and racing."""
 
 import collections
-import functools
 import os
 import signal
 import socket
@@ -80,16 +79,23 @@ def shapes(trials):
     return [tuple(sorted(trial.params.items())) for trial in trials]
 
 
+# What a shell starts in the background ignores Ctrl-C, and hands that on; this server does not.
+LISTENING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from anybudget.cli import main
+main()
+"""
+
+
 @pytest.fixture
 def proxy(database):
     """The URL of a proxy in front of an empty PostgreSQL database."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
-    command = [sys.executable, "-m", "anybudget", "proxy", database, "--port", str(port)]
-    # What a shell starts in the background ignores Ctrl-C, and hands that on.
-    listening = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=listening)
+    command = [sys.executable, "-c", LISTENING, "proxy", database, "--port", str(port)]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert server.stderr
         assert f"at grpc://127.0.0.1:{port}" in server.stderr.readline()

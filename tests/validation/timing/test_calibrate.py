@@ -81,7 +81,7 @@ def test_a_device_is_fitted_written_and_found(fake):
     )
     rows = read_rows(path.with_suffix(".csv"), StepRow)
     assert len(rows) == 2 * 12 == found.n_new
-    draws = np.genfromtxt(path.with_suffix(".draws.csv"), delimiter=",", names=True)
+    draws = np.genfromtxt(path.with_suffix(".draws.csv"), delimiter=",", names=True, skip_header=1)
     assert draws.dtype.names == MODELS[found.fits[0].model.name]
     assert found.warnings == []
 

@@ -193,7 +193,7 @@ def test_a_device_comes_back_from_its_steps(run, table, tmp_path):
     assert found.fits[0].mape < 1e-6
     paper = next(fit.model for fit in found.fits if fit.model.name == "paper")
     assert paper.seconds_per_unit == pytest.approx(KNOWN.seconds_per_unit, rel=1e-4)
-    draws = np.genfromtxt(tmp_path / "mine.draws.csv", delimiter=",", names=True)
+    draws = np.genfromtxt(tmp_path / "mine.draws.csv", delimiter=",", names=True, skip_header=1)
     assert draws.dtype.names == found.fits[0].model.features
     # It answers like any device.
     code, printed, _ = run(
