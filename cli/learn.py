@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -87,6 +87,7 @@ def fit(
     copying: bool = True,
     n_convention: str | None = None,
     column: list[str] | None = None,
+    prior: str | None = None,
     huber_delta: float = 0.001,
     draws: Annotated[int, Parameter(validator=Number(gte=100))] = 1000,
     seed: Seed = 0,
@@ -104,6 +105,7 @@ def fit(
         kappa: Power in the law; default: kept below 1 if it pays.
         copying: Whether auto may find that runs learn to copy, where that pays.
         n_convention: N counts `total` or `non_embedding` parameters.
+        prior: Another data's law, by name or file, that runs of yours move, as few as there are.
         column: A column under another name, as n_params=params; repeatable.
         huber_delta: Threshold on the log residual; 0: from the residuals' spread.
         draws: Bootstrap draws.
@@ -114,11 +116,14 @@ def fit(
     from ..presets.laws import KnownLaw, save_law
     from ..show.terminal.law import show_law
 
-    if out and (out.suffix != ".toml" or not out.parent.is_dir()):
-        raise ValueError(f"--out must be a .toml file in an existing folder, but got {str(out)!r}")
+    _require_law_file(out)
+    table = read_runs(runs, _renamed(column or []))
+    if prior:
+        _anchor(table, prior, runs, out, seed=seed, as_json=as_json)
+        return
     with progress() as on_progress:
         report = report_law(
-            read_runs(runs, _renamed(column or [])),
+            table,
             name=out.stem if out else runs.stem,
             source=f"fitted to {runs.name} by anybudget fit",
             method=method,  # type: ignore[arg-type]
@@ -133,10 +138,40 @@ def fit(
         )
     if out:
         save_law(out, KnownLaw.of(report))
+    show_json(report.as_dict()) if as_json else show(show_law(report))
+
+
+def _require_law_file(out: Path | None) -> None:
+    if out and (out.suffix != ".toml" or not out.parent.is_dir()):
+        raise ValueError(f"--out must be a .toml file in an existing folder, but got {str(out)!r}")
+
+
+def _anchor(
+    table: dict[str, Any], prior: str, runs: Path, out: Path | None, *, seed: int, as_json: bool
+) -> None:
+    """Move a law by a table of runs, save it and show it."""
+    from ..objectives.fit.prior import anchor
+    from ..objectives.fit.report import corpus_of
+    from ..objectives.fit.runs import law_runs
+    from ..presets.laws import KnownLaw, known_law, save_law
+    from ..show.terminal.law import show_anchored
+
+    known = known_law(prior)
+    few = law_runs(table, n_convention=known.law.n_convention, few=True)
+    anchored = anchor(known.law, known.draws, few, seed=seed)
+    law = dataclasses.replace(
+        anchored.law,
+        name=out.stem if out else runs.stem,
+        corpus=corpus_of(table),
+        source=f"{known.law.name} moved by {few.n_runs} runs of {runs.name}, by anybudget fit",
+    )
+    anchored = dataclasses.replace(anchored, law=law)
+    if out:
+        save_law(out, KnownLaw(law=law, draws=anchored.draws))
     if as_json:
-        show_json(report.as_dict())
+        show_json(anchored.as_dict())
     else:
-        show(show_law(report))
+        show(show_anchored(anchored, known.law, few.warnings))
 
 
 def _renamed(columns: list[str]) -> dict[str, str]:

@@ -1,18 +1,23 @@
-"""What published runs know of a law before a user's runs do.
+"""What other runs know of a law before a user's do: published ones, or those of another corpus.
 
 Runs of one size after another determine a law; runs of small models alone hardly do, for a loss
 that no size removes and a slow power law look alike there. What such runs leave open, and only
 that, is drawn towards what larger public tables gave.
+
+Between corpora and tokenizers a law's level moves, its scales less, its exponents and what it says
+of shape hardly. So one run tells the level of another corpus (`anchor`), three the scales beside
+it, and more the rest; what the runs do not tell stays as uncertain as it is between corpora.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
-from ..law.loss_law import PARAMETERS
+from ..law.loss_law import PARAMETERS, LossLaw
 from .data import LawData, Prior
 from .law import LawFit, law_data
 from .runs import LawRuns
@@ -30,6 +35,14 @@ UNCOUPLED_BETA = (0.29, 0.07)
 MIN_VOCAB_SIZE = 16_000
 # An unknown is left alone where the runs tell it this many times better than the prior.
 TOLD_BETTER = 3
+# Relative standard deviations between corpora: of the loss as a whole, of each of its parts at the
+# middle of the law's runs, of exponents, and of further terms.
+LEVEL, PARTS, POWERS, TERMS = 0.2, 0.1, 0.1, 0.2
+# The least that a run's loss is off a law of another corpus, relative.
+MIN_NOISE = 0.01
+# Standard deviations from which on a run pulls no harder.
+HUBER_OF_FEW = 2.0
+N_DRAWS = 1000
 
 
 def shrunk(runs: LawRuns, fit: LawFit) -> LawFit:
@@ -109,3 +122,112 @@ def _published(runs: LawRuns, fit: LawFit) -> dict[int, tuple[float, float]]:
     if np.min(runs.columns.get("vocab_size", MIN_VOCAB_SIZE)) >= MIN_VOCAB_SIZE:
         known[0] = LOG_E
     return known
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Anchored:
+    """A law moved to other data.
+
+    Attributes:
+        law: with the ranges of the one that it came from.
+        draws: of its numbers, (draws, numbers).
+        level: by how much the loss of the runs is above the law's as it was, relative.
+        n_runs: that moved it.
+    """
+
+    law: LossLaw
+    draws: np.ndarray
+    level: float
+    n_runs: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers with their errors and intervals, and how far the level moved."""
+        ends = np.quantile(self.draws, [0.025, 0.975], axis=0).T.tolist()
+        errors = self.draws.std(axis=0, ddof=1).tolist()
+        rows = zip(self.law.numbers.items(), errors, ends, strict=True)
+        numbers = {
+            name: {"value": value, "standard_error": error, "interval_95": interval}
+            for (name, value), error, interval in rows
+        }
+        return numbers | {"level": self.level, "n_runs": self.n_runs, "kappa": self.law.kappa}
+
+
+def between_corpora(law: LossLaw, draws: np.ndarray | None, *, seed: int = 0) -> np.ndarray:
+    """What the law may be on a text and a vocabulary of which nothing is known, as draws.
+
+    Args:
+        law: of its own corpus.
+        draws: of its numbers, (draws, numbers); None: it is taken as it stands.
+        seed: of the draws.
+
+    Returns:
+        Numbers of laws, (N_DRAWS, numbers), copying's not among them.
+    """
+    rng = np.random.default_rng(seed)
+    n_numbers = len(PARAMETERS) + len(law.terms)
+    own = np.array([list(law.numbers.values())]) if draws is None else draws
+    own = own[rng.integers(len(own), size=N_DRAWS), :n_numbers]
+    normal = rng.standard_normal((N_DRAWS, n_numbers + 1))
+    e, a, b, alpha, beta = own.T[:5]
+    # The level is of the loss, and the parts are inside the law's power.
+    level = LEVEL / law.kappa * normal[:, -1]
+    parts = np.exp(level[:, None] + PARTS / law.kappa * normal[:, [0, 1, 2]])
+    exponents = np.stack([alpha, beta], axis=1) * np.exp(POWERS * normal[:, [3, 4]])
+    middle = [np.log(law.n_params_range).mean(), np.log(law.n_tokens_range).mean()]
+    # Another exponent leaves its part as it was at the middle of the runs.
+    kept = np.exp((exponents - np.stack([alpha, beta], axis=1)) * middle)
+    terms = own[:, 5:] * (1 + TERMS * normal[:, 5:-1])
+    return np.column_stack(
+        [e * parts[:, 0], a * parts[:, 1] * kept[:, 0], b * parts[:, 2] * kept[:, 1], exponents,
+         terms]
+    )  # fmt: skip
+
+
+def anchor(law: LossLaw, draws: np.ndarray | None, runs: LawRuns, *, seed: int = 0) -> Anchored:
+    """The law of the runs' data, the law of other data being the prior.
+
+    Args:
+        law: of other data, counting parameters as the runs do.
+        draws: of its numbers, (draws, numbers).
+        runs: any number of them, one at least.
+        seed: of the draws.
+
+    Raises:
+        ValueError: the runs lack a column that a term needs.
+    """
+    data = law_data(runs, tuple(law.terms), law.kappa, law.copying, check=False)
+    known = data.theta(between_corpora(law, draws, seed=seed))
+    mean = known.mean(axis=0)
+    variance = max(law.residual_std, MIN_NOISE) ** 2 * len(data.x) / runs.n_runs
+    covariance = np.atleast_2d(np.cov(known.T)) + 1e-9 * np.eye(len(mean))
+    prior = Prior(mean, variance * np.linalg.inv(covariance), variance)
+    weights = np.ones((1, len(data.x)))
+    delta = HUBER_OF_FEW * math.sqrt(variance)
+    theta = minimise(mean[None], data, weights, delta=delta, prior=prior).theta[0]
+    values = data.natural(_posterior(theta, data, prior, seed))
+    if law.copying:
+        of_copying = list(law.copying.numbers.values())
+        values = np.column_stack([values, np.tile(of_copying, (len(values), 1))])
+    numbers = dict(zip(law.numbers, data.natural(theta[None])[0].tolist(), strict=False))
+    was = law.loss(runs.n_params, runs.n_tokens, runs.columns)
+    return Anchored(
+        law=dataclasses.replace(
+            law,
+            **{name: numbers[name] for name in PARAMETERS},
+            terms={name: numbers[name] for name in law.terms},
+            pure=None,
+            residual_std=max(law.residual_std, MIN_NOISE),
+        ),
+        draws=values,
+        level=float(np.mean(runs.measured_loss / was)) - 1,
+        n_runs=runs.n_runs,
+    )
+
+
+def _posterior(theta: np.ndarray, data: LawData, prior: Prior, seed: int) -> np.ndarray:
+    """Draws about the best unknowns, by the curvature there (Laplace), (N_DRAWS, 5 + K)."""
+    first = slopes(theta, data)
+    precision = (first @ first.T + prior.precision) / prior.variance
+    root = np.linalg.cholesky(np.linalg.inv(precision))
+    normal = np.random.default_rng(seed + 1).standard_normal((N_DRAWS, len(theta)))
+    return theta + normal @ root.T

@@ -146,7 +146,7 @@ def report_law(
         only = fitters[method](runs)
         chosen = _Chosen(fit=only, pure=only, form="none")
     fit = chosen.fit
-    law = as_loss_law(fit, runs, name=name, corpus=_corpus(table), source=source)
+    law = as_loss_law(fit, runs, name=name, corpus=corpus_of(table), source=source)
     if fit.copying:
         law = dataclasses.replace(law, residual_std=std_beyond_luck(runs, fit))
     if fit.terms:
@@ -239,6 +239,7 @@ def _without_errors(form: FormScore) -> dict[str, Any]:
     return row
 
 
-def _corpus(table: Mapping[str, Any]) -> str:
+def corpus_of(table: Mapping[str, Any]) -> str:
+    """The one text of a table's runs, as far as it says."""
     names = {str(name) for name in table.get("corpus", ())}
     return names.pop() if len(names) == 1 else "not stated"

@@ -64,7 +64,9 @@ class LawRuns:
         return np.unique(keys, axis=0, return_inverse=True)[1].ravel()
 
 
-def law_runs(table: Mapping[str, Any], *, n_convention: Convention | None = None) -> LawRuns:
+def law_runs(
+    table: Mapping[str, Any], *, n_convention: Convention | None = None, few: bool = False
+) -> LawRuns:
     """Check a table of runs and keep what the fit of a law needs.
 
     What the table says beside what it means is set right with a warning (`table`). Rows with the
@@ -73,6 +75,7 @@ def law_runs(table: Mapping[str, Any], *, n_convention: Convention | None = None
     Args:
         table: columns by name, lists or arrays of one length.
         n_convention: which parameters the law shall count; None: all, where the table has them.
+        few: whether any number of runs will do, for another law tells the rest.
 
     Raises:
         ValueError: a column is missing, a number is not positive and finite, the runs differ in
@@ -86,7 +89,7 @@ def law_runs(table: Mapping[str, Any], *, n_convention: Convention | None = None
     columns, warnings = looked_through({n: np.asarray(table[n]) for n in table}, names)
     n_params, n_tokens, measured_loss = (positive(name, columns[name]) for name in names)
     run = run_of_rows(columns, len(n_params))
-    warnings += _require_spread(n_params, n_tokens, run)
+    warnings += [] if few and len(run) else _require_spread(n_params, n_tokens, run)
     return LawRuns(
         n_params=n_params,
         n_tokens=n_tokens,

@@ -31,7 +31,7 @@ SWEPT = (
 # No model has fewer parameters and no run fewer tokens: such numbers are in other units.
 FEWEST = 1e4
 # Nats per token that no trained model has, and models from this size on do not.
-MOST_NATS, LARGE_PARAMS, MOST_NATS_OF_LARGE = 15.0, 1e8, 5.0
+MOST_NATS, LARGE_PARAMS, MOST_NATS_OF_LARGE = 15.0, 1e8, 6.5
 
 
 def looked_through(columns: Columns, names: tuple[str, str, str]) -> tuple[Columns, list[str]]:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
+from ...objectives.fit.prior import Anchored
 from ...objectives.fit.report import LawReport
+from ...objectives.law.loss_law import LossLaw
 from .found import plain_table, show_warnings
 
 
@@ -29,6 +31,28 @@ def show_law(report: LawReport) -> Iterator[str | Table]:
         yield _forms(report)
     yield ""
     yield from show_warnings(report.warnings)
+
+
+def show_anchored(
+    anchored: Anchored, before: LossLaw, warnings: tuple[str, ...]
+) -> Iterator[str | Table]:
+    """A law that runs of other data moved: how far, and its numbers before and after."""
+    law = anchored.law
+    yield (
+        f"{escape(law.name)}: {escape(before.name)} moved by {anchored.n_runs} runs, whose loss is "
+        f"{anchored.level:+.1%} from that of its own data ({escape(before.corpus)}).\n"
+        f"L(N, D) = {law.formula}\n"
+    )
+    table = plain_table("", "before", "after", "std. error", "95% interval")
+    rows = anchored.as_dict()
+    for name, value in before.numbers.items():
+        after = rows[name]
+        interval = "{:.5g} .. {:.5g}".format(*after["interval_95"])
+        error = f"{after['standard_error']:.2g}"
+        table.add_row(name, f"{value:.5g}", f"{after['value']:.5g}", error, interval)
+    yield table
+    yield ""
+    yield from show_warnings(list(warnings))
 
 
 def _numbers(report: LawReport) -> Table:

@@ -1,0 +1,96 @@
+"""A law of other data moved by few runs: level first, then scales, and as unsure as it is."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from anybudget.objectives.fit.prior import MIN_NOISE, anchor, between_corpora
+from anybudget.objectives.fit.runs import LawRuns, law_runs
+from anybudget.objectives.law.loss_law import LossLaw
+from anybudget.presets.laws import known_law
+
+KNOWN = known_law("gemstones-2025")
+SHAPES = np.array([[256, 12], [512, 8], [512, 16], [768, 12], [1024, 24], [2048, 16]])
+
+
+def counts(shapes: np.ndarray) -> dict[str, np.ndarray]:
+    d_model, n_layers = shapes.T
+    inside = 14.0 * n_layers * d_model**2
+    return {
+        "d_model": d_model,
+        "n_layers": n_layers,
+        "n_params": inside + 2 * 50304 * d_model,
+        "n_params_non_embedding": inside,
+        "n_tokens": 30 * inside + 5e9,
+    }
+
+
+def runs_under(law: LossLaw, n_runs: int, noise: float = 0.0, seed: int = 0) -> LawRuns:
+    """The cheapest runs of another corpus, of which a law tells."""
+    table = counts(SHAPES[:n_runs])
+    loss = law.loss(table["n_params"], table["n_tokens"], table)
+    noisy = loss * np.exp(noise * np.random.default_rng(seed).standard_normal(n_runs))
+    return law_runs(table | {"measured_loss": noisy}, few=True)
+
+
+def loss_of_largest(law: LossLaw, draws: np.ndarray | None = None) -> np.ndarray:
+    table = counts(SHAPES[-1:])
+    numbers = law.numbers.values() if draws is None else draws.T
+    return law.loss_under(numbers, table["n_params"], table["n_tokens"], table)
+
+
+def drawn(row: np.ndarray) -> LossLaw:
+    numbers = dict(zip(KNOWN.law.numbers, row.tolist(), strict=True))
+    pure = {name: numbers.pop(name) for name in ("E", "A", "B", "alpha", "beta")}
+    return dataclasses.replace(KNOWN.law, **pure, terms=numbers)
+
+
+def test_one_run_tells_the_level():
+    other = dataclasses.replace(
+        KNOWN.law, E=1.2 * KNOWN.law.E, A=1.2 * KNOWN.law.A, B=1.2 * KNOWN.law.B
+    )
+    moved = anchor(KNOWN.law, KNOWN.draws, runs_under(other, 1))
+    assert moved.level == pytest.approx(0.2)
+    assert loss_of_largest(moved.law) == pytest.approx(loss_of_largest(other), rel=0.02)
+    assert loss_of_largest(KNOWN.law) < 0.9 * loss_of_largest(other)
+
+
+def test_more_runs_tell_more_and_the_interval_says_so():
+    others = [drawn(row) for row in between_corpora(KNOWN.law, KNOWN.draws, seed=5)[:40]]
+    errors, widths = [], []
+    for n_runs in (1, 3, 6):
+        moved = [anchor(KNOWN.law, KNOWN.draws, runs_under(one, n_runs)) for one in others]
+        off = [loss_of_largest(m.law) / loss_of_largest(o) - 1 for m, o in zip(
+            moved, others, strict=True)]  # fmt: skip
+        errors.append(np.abs(off).mean())
+        widths.append(np.mean([np.log(loss_of_largest(m.law, m.draws)).std() for m in moved]))
+    assert errors[0] > errors[1] > errors[2]
+    assert widths[0] > widths[1] > widths[2]
+    assert errors[2] < 0.01
+
+
+def test_intervals_of_an_anchored_law_hold_as_often_as_they_say():
+    """Of another corpus as unlike this one as it is said to be, with noise in its three runs."""
+    others = between_corpora(KNOWN.law, KNOWN.draws, seed=7)[:200]
+    held = []
+    for seed, row in enumerate(others):
+        other = drawn(row)
+        moved = anchor(KNOWN.law, KNOWN.draws, runs_under(other, 3, MIN_NOISE, seed))
+        low, high = np.quantile(loss_of_largest(moved.law, moved.draws), [0.025, 0.975])
+        held.append(low < loss_of_largest(other)[0] < high)
+    # Two standard errors of 200 at 95%, and the Laplace approximation's slack.
+    assert 0.90 <= np.mean(held) <= 0.99
+
+
+def test_unanchored_a_level_is_as_unsure_as_it_is_between_corpora():
+    spread = np.log(loss_of_largest(KNOWN.law, between_corpora(KNOWN.law, KNOWN.draws))).std()
+    own = np.log(loss_of_largest(KNOWN.law, KNOWN.draws)).std()
+    assert own < 0.02
+    assert 0.15 < spread < 0.3
+
+
+def test_what_a_term_needs_must_be_there():
+    table = {"n_params": [1e8], "n_tokens": [1e10], "measured_loss": [3.0]}
+    with pytest.raises(ValueError, match="needs the columns d_model, n_layers"):
+        anchor(KNOWN.law, KNOWN.draws, law_runs(table, few=True))
