@@ -99,7 +99,7 @@ def _amounts(requests: dict[str, str]) -> dict[str, Any]:
     try:
         resources = {name: float(amount) for name, amount in requests.items()}
     except ValueError:
-        raise ValueError(f"--request of ray takes amounts, as TPU=4, but got {requests}") from None
+        raise ValueError(f"`request` of ray takes amounts, as TPU=4, but got {requests}") from None
     gpus = resources.pop("GPU", None)
     options = {"resources": resources} if resources else {}
     return options if gpus is None else options | {"num_gpus": gpus}

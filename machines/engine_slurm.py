@@ -102,7 +102,7 @@ class _Queue:
             self._executor = submitit.AutoExecutor(folder / "submitit", cluster=cluster)
             self._executor.update_parameters(name="anybudget", **common | asked)
         except (RuntimeError, NameError, ValueError, TypeError, AssertionError) as error:
-            raise ValueError(f"--engine slurm: {error}") from None
+            raise ValueError(f"engine slurm: {error}") from None
         self._folder, self._is_slurm = folder, cluster == "slurm"
         self._handles: dict[str, submitit.Job] = {}
         self.n_at_once = sys.maxsize if self._is_slurm else engine.n_workers or 1

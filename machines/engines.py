@@ -53,19 +53,19 @@ class Engine:
     def __post_init__(self) -> None:
         if self.name not in PACKAGES:
             hint = did_you_mean(self.name, PACKAGES)
-            raise ValueError(f"--engine must be local, ray or slurm, but got {self.name!r}{hint}")
+            raise ValueError(f"`engine` must be local, ray or slurm, but got {self.name!r}{hint}")
         package = PACKAGES[self.name]
         if package and importlib.util.find_spec(package) is None:
             raise ValueError(
-                f"--engine {self.name} needs the package {package}: "
+                f"engine {self.name} needs the package {package}: "
                 f"pip install 'anybudget[{self.name}]'"
             )
         if self.n_workers is not None and self.n_workers < 1:
-            raise ValueError(f"--workers must be at least 1, but got {self.n_workers}")
+            raise ValueError(f"`workers` must be at least 1, but got {self.n_workers}")
         if self.address and self.name != "ray":
-            raise ValueError(f"--address is of a Ray cluster, but the engine is {self.name}")
+            raise ValueError(f"`address` is of a Ray cluster, but the engine is {self.name}")
         if self.requests and self.name == "local":
-            raise ValueError("--request is for ray and slurm, but the engine is local")
+            raise ValueError("`request` is for ray and slurm, but the engine is local")
 
     def job(self, label: str, function: Callable[..., Any], **arguments: Any) -> Job:
         """A call of a top-level function, with plain data, in a process of this engine's size."""
@@ -147,14 +147,14 @@ def slots(engine: Engine, visible: list[dict[str, str]]) -> list[dict[str, str]]
         if n_workers > len(visible):
             raise ValueError(
                 f"a worker needs an accelerator of its own, but there are {len(visible)} "
-                f"for --workers {n_workers}"
+                f"for {n_workers} workers"
             )
         return visible[:n_workers]
     n_workers, n_cores = engine.n_workers or 1, engine.n_cores or default_n_cores()
     if n_cores and n_workers * n_cores > count_cores():
         raise ValueError(
             f"a worker needs {n_cores} cores of its own, but there are {count_cores()} "
-            f"for --workers {n_workers}"
+            f"for {n_workers} workers"
         )
     return [{}] * n_workers
 

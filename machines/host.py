@@ -83,7 +83,7 @@ def lease_cores(n_cores: int | None) -> Iterator[None]:
             if time.monotonic() > deadline:
                 raise ValueError(
                     f"a job needs {n_cores} cores of its own, but other jobs hold all but "
-                    f"{len(held)} of {len(cores)}; wait for them, or take fewer --workers"
+                    f"{len(held)} of {len(cores)}; wait for them, or take fewer workers"
                 )
             time.sleep(0.05)
         os.sched_setaffinity(0, held)

@@ -97,7 +97,7 @@ def _of_attention(
     if saved >= MUCH_SAVED:
         yield (
             f"plain attention: a kernel that never writes its scores would take {saved:.0%} "
-            "off each step; --attention fused predicts for trainers that have one"
+            "off each step; `attention` fused predicts for trainers that have one"
         )
 
 

@@ -134,7 +134,7 @@ class LossAtTime:
             fits = -(-int(wrong) // self.n_chips) * self.n_chips
             raise ValueError(
                 f"`batch_size` must be a multiple of the {self.n_chips} chips, but got {wrong:g}; "
-                f"take {fits} (`find --set batch_size={fits}`, `predict --batch-size {fits}`)"
+                f"take batch_size={fits}"
             )
 
     def cost(self, arch: Architecture) -> Cost:

@@ -98,7 +98,7 @@ def hf_from_architecture(arch: Architecture) -> dict[str, Any]:
         raise ValueError(
             "`n_heads` must divide `d_model` for a plain MLP in transformers, "
             f"but got n_heads={arch.n_heads}, d_model={arch.d_model}; "
-            "take another --candidate, or search with --set heads_fill_width=true"
+            "take another candidate, or search with heads_fill_width=true"
         )
     family = ("llama" if heads_divide else "mistral") if arch.gated_mlp else "arcee"
     config = {

@@ -170,7 +170,7 @@ def test_an_engine_starts_no_part_of_a_distributed_training(run, result):
 
 
 def test_an_engine_that_cannot_be(run, result, monkeypatch):
-    mistake(run("confirm", result, "--engine", "rya"), "--engine must be local, ray or slurm")
+    mistake(run("confirm", result, "--engine", "rya"), "`engine` must be local, ray or slurm")
     mistake(
         run("confirm", result, "--workers", 2), "--workers, --address and --request need --engi"
     )

@@ -171,7 +171,7 @@ def test_a_worker_has_a_device_of_its_own(tmp_path):
     assert accelerators(tmp_path) == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
     assert slots(Engine(), accelerators(tmp_path)) == accelerators(tmp_path)
     assert slots(Engine(n_workers=1), accelerators(tmp_path)) == accelerators(tmp_path)[:1]
-    with pytest.raises(ValueError, match="but there are 2 for --workers 3"):
+    with pytest.raises(ValueError, match="but there are 2 for 3 workers"):
         slots(Engine(n_workers=3), accelerators(tmp_path))
 
 
@@ -184,10 +184,10 @@ def test_a_worker_has_cores_of_its_own():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "rya"}, "--engine must be local, ray or slurm, but got 'rya'; did you mean ray"),
-        ({"n_workers": 0}, "--workers must be at least 1, but got 0"),
-        ({"address": "head:6379"}, "--address is of a Ray cluster, but the engine is local"),
-        ({"requests": {"TPU": "4"}}, "--request is for ray and slurm, but the engine is local"),
+        ({"name": "rya"}, "`engine` must be local, ray or slurm, but got 'rya'; did you mean ray"),
+        ({"n_workers": 0}, "`workers` must be at least 1, but got 0"),
+        ({"address": "head:6379"}, "`address` is of a Ray cluster, but the engine is local"),
+        ({"requests": {"TPU": "4"}}, "`request` is for ray and slurm, but the engine is local"),
     ],
 )
 def test_an_engine_that_cannot_be(options, message):
@@ -198,6 +198,6 @@ def test_an_engine_that_cannot_be(options, message):
 @pytest.mark.parametrize(("name", "package"), [("ray", "ray"), ("slurm", "submitit")])
 def test_a_missing_extra_says_what_to_install(monkeypatch, name, package):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    message = rf"--engine {name} needs the package {package}: pip install 'anybudget\[{name}\]'"
+    message = rf"engine {name} needs the package {package}: pip install 'anybudget\[{name}\]'"
     with pytest.raises(ValueError, match=message):
         Engine(name=name)
