@@ -1,1 +1,1 @@
-"""Answers as figures."""
+"""Answers as pictures: each described once as data, and drawn into PNG files."""

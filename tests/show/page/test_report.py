@@ -1,6 +1,6 @@
 """The report of a folder: what it says, that it is escaped, and folders that are none.
 
-`test_report_browser.py` opens it in Chromium.
+`test_browser.py` opens it in Chromium.
 """
 
 import html
