@@ -125,16 +125,17 @@ def _better_shapes(
 ) -> dict[tuple[int, int], Candidate]:
     """The best of each depth in a mesh of one width, where it beats what is known."""
     losses = feasible_losses(predicted)
+    # Depth first, whichever axis it has; where there is one depth only, it has none.
     axis = int(np.argmax(np.shape(mesh.n_layers)))
-    lowest = losses.min(axis=tuple(i for i in range(losses.ndim) if i != axis))
+    depth_first = np.moveaxis(losses, axis, 0)
+    by_depth = depth_first.reshape(np.size(mesh.n_layers), -1)
     better = {}
-    for place, n_layers in enumerate(np.ravel(mesh.n_layers)):
-        shape = (int(mesh.d_model), int(n_layers))
-        if lowest[place] < (known[shape].loss if shape in known else np.inf):
-            at = np.unravel_index(
-                np.take(losses, place, axis).argmin(), np.delete(losses.shape, axis)
-            )
-            index = (*at[:axis], place, *at[axis:])
+    for place, at in enumerate(by_depth.argmin(axis=1)):
+        shape = (int(mesh.d_model), int(np.ravel(mesh.n_layers)[place]))
+        if by_depth[place, at] < (known[shape].loss if shape in known else np.inf):
+            flat = place * by_depth.shape[1] + int(at)
+            first, *rest = np.unravel_index(flat, depth_first.shape)
+            index = (*rest[:axis], first, *rest[axis:])
             better[shape] = Candidate.at(mesh, predicted, index)
     return better
 

@@ -137,6 +137,17 @@ def columns(mesh, predicted):
     return [column.ravel().tolist() for column in values]
 
 
+@pytest.mark.parametrize("n_layers", [(3,), (2, 3)])
+def test_the_best_of_a_shape_is_the_best_over_all_other_fields(small_space, roomy, n_layers):
+    space = dataclasses.replace(small_space, n_layers=n_layers, aspect_ratio=(1.0, 1000.0))
+    expected: dict[tuple[int, int], float] = {}
+    for loss, arch in ranked(space, roomy)[0]:
+        expected.setdefault((arch.d_model, arch.n_layers), loss)
+    found = scan(space, roomy, top=1)
+    assert {c.shape: pytest.approx(c.loss, rel=1e-14) for c in found.shapes} == expected
+    assert found.shapes[0].loss == found.candidates[0].loss
+
+
 def test_nothing_feasible(small_space, objective):
     hopeless = dataclasses.replace(objective, time_budget_s=1e-6)
     found = scan(small_space, hopeless)
