@@ -111,7 +111,7 @@ class Engine:
             else:
                 yield job, document["value"]
                 job.file(folder, "log").unlink(missing_ok=True)
-            for kind in ("job.json", "result.json"):
+            for kind in ("job.json", "result.json", "lock"):
                 job.file(folder, kind).unlink(missing_ok=True)
         if failed:
             raise ValueError(

@@ -9,16 +9,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import re
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+
+import psutil
 
 # Options of glibc's mallopt, from malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
-MEMINFO = Path("/proc/meminfo")
 # How long a core may take to become free.
 PATIENCE_S = 60.0
 
@@ -90,14 +89,11 @@ def lease_cores(n_cores: int | None) -> Iterator[None]:
         yield
 
 
-def available_memory_bytes() -> int | None:
-    """Memory that this process could still get, None where the host does not tell."""
-    if not MEMINFO.exists():
-        return None
+def available_memory_bytes() -> int:
+    """Memory that this process could still get."""
     if malloc_trim := _c_function("malloc_trim"):
         malloc_trim(0)  # what malloc keeps is available too
-    found = re.search(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(), re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
+    return psutil.virtual_memory().available
 
 
 def _name_core(core: int) -> socket.socket | None:

@@ -9,7 +9,6 @@ side is `perform`, which starts that command and starts it again when it is kill
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import importlib
 import importlib.util
@@ -27,6 +26,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from ..files.write import write_whole
 from . import machine
@@ -170,9 +171,8 @@ def main() -> None:
     job_path, result_path = map(Path, sys.argv[1:])
     if stat.S_ISFIFO(os.fstat(0).st_mode):
         threading.Thread(target=_end_with_the_driver, daemon=True).start()
-    with job_path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        job = Job(**json.load(file))
+    with FileLock(job_path.with_name(job_path.name.replace(".job.json", ".lock"))):
+        job = Job(**json.loads(job_path.read_text(encoding="utf-8")))
         if not result_path.exists():
             _write(result_path, _answer(job))
         if job.scratch:

@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 from optuna.storages import BaseStorage
 
 Key = tuple[Any, ...]
@@ -97,10 +98,4 @@ def _has_died_here(worker: str, claim: dict[str, Any]) -> bool:
         return False
     if claim["pid"] == os.getpid():
         return worker not in HELD_HERE
-    try:
-        os.kill(claim["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass  # it is there, and another user's
-    return False
+    return not psutil.pid_exists(claim["pid"])

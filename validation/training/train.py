@@ -187,7 +187,7 @@ def _run(
     on_step: Callable[[StepReport], None] | None,
 ) -> Loop:
     """Measure the step, take up the run where it stands, and end it."""
-    available_bytes = agreed(available_memory_bytes() or math.inf)
+    available_bytes = agreed(available_memory_bytes())
     if jax.default_backend() == "cpu" and compiled.memory_bytes > available_bytes:
         raise MemoryError(f"{compiled.memory_bytes} bytes are needed of {available_bytes:.0f}")
     step_time_s = measured_step_time_s(compiled, load(0))
