@@ -52,16 +52,9 @@ def show_written(folder: Path, names: Iterable[str]) -> None:
 
 def writable(folder: Path) -> Path:
     """The folder, made where it is missing, or a refusal before any work is done."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(
-            f"--out {folder} cannot be written: {error.strerror}; name another folder"
-        ) from None
-    return folder
+    from ..files.write import check_writable
+
+    return check_writable(folder)
 
 
 @contextmanager

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import os
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
+
+from . import disk
+from .write import refusing
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +41,12 @@ def append_row(path: Path, row: Row) -> None:
         ValueError: the file has other columns, or a text has a line break in it.
     """
     line = _csv_line(row.model_dump(mode="json").values())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        lines, n_bytes = _whole_lines(path, type(row))
-        file.truncate(n_bytes)
-        file.write((line if lines else _csv_line(type(row).model_fields) + line).encode())
-        file.flush()
-        os.fsync(file.fileno())
+    with refusing(path):
+        disk.make_folder(path.parent)
+        lines, n_bytes = _whole_lines(path, type(row)) if path.exists() else ([], 0)
+        text = line if lines else _csv_line(type(row).model_fields) + line
+        disk.extend(path, n_bytes, text.encode())
+        disk.sync(path)
 
 
 def read_rows(path: Path, row_type: type[AnyRow]) -> list[AnyRow]:

@@ -8,116 +8,125 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
-import shutil
+import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import psutil
+
+from . import disk
+
+PROBE_BYTES = 1 << 16
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 # What a disk or a folder refuses, and no fault of ours.
-REFUSALS = {
+REFUSALS = FULL | {
     getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "EISDIR",
-                 "ENOTDIR", "ENOENT", "ENAMETOOLONG", "ELOOP")
+    for name in ("EACCES", "EPERM", "EISDIR", "ENOTDIR", "ENOENT", "EEXIST", "ENAMETOOLONG",
+                 "ELOOP", "ENOTEMPTY")
 }  # fmt: skip
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file, UTF-8, so that a kill leaves the old one or the new one.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that a kill leaves the old one or the new one; text as UTF-8.
 
     Raises:
         ValueError: the disk is full, or the folder does not take the file.
     """
-    write_together({path: text})
+    write_together({path: content})
 
 
-def write_together(files: Mapping[Path, str | None]) -> None:
-    """Write text files that belong together: none is named before all are on disk.
+def write_together(files: Mapping[Path, str | bytes | None]) -> None:
+    """Write files that belong together: none is named before all are on disk.
 
     A kill between two names leaves some old and some new, so that whoever reads files of which one
     must fit the other lets them name each other, as laws and their draws do.
 
     Args:
-        files: the text of each, named in this order; None: such a file is removed.
+        files: the content of each, named in this order; None: such a file is removed.
 
     Raises:
         ValueError: the disk is full, or a folder does not take a file.
     """
     with contextlib.ExitStack() as stack:
-        places = []
-        for path, text in files.items():
-            place = stack.enter_context(_beside(path))
-            places.append((path, place, text))
-            if text is not None:
+        places = {path: stack.enter_context(_beside(path)) for path in files}
+        for path, content in files.items():
+            if content is not None:
+                raw = content.encode() if isinstance(content, str) else content
                 with refusing(path):
-                    place.write_text(text, encoding="utf-8", newline="")
-                    _sync(place)
-        for path, place, text in places:
+                    disk.put(places[path], raw)
+                    disk.sync(places[path])
+        for path, content in files.items():
             with refusing(path):
-                if text is None:
-                    path.unlink(missing_ok=True)
+                if content is None:
+                    disk.remove(path)
                 else:
-                    os.replace(place, path)
+                    disk.name(places[path], path)
 
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` for a file or folder that appears at `path` once it is whole.
 
-    After an error nothing is left; after a kill, at most a hidden `.partial` that nothing reads.
+    After an error nothing is left; after a kill, at most a hidden `.partial` that the next writer
+    removes.
 
     Raises:
         ValueError: the disk is full, or the folder does not take the file.
     """
     with refusing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(path.parent)
     with _beside(path) as place:
-        with refusing(path):
+        with refusing(path, FULL):
             yield place
         with refusing(path):
             for file in [place, *place.rglob("*")]:
-                _sync(file)
+                disk.sync(file)
             try:
-                os.replace(place, path)
+                disk.name(place, path)
             except OSError:
                 # A folder cannot replace a folder, but whoever was first has written the same.
                 if not (place.is_dir() and path.is_dir()):
                     raise
 
 
+def check_writable(folder: Path) -> Path:
+    """The folder, made where it is missing, or a refusal before any work is done.
+
+    Raises:
+        ValueError: the disk is full, or the folder cannot be made or does not take files.
+    """
+    with refusing(folder):
+        disk.make_folder(folder)
+        with _beside(folder / "probe") as probe:
+            disk.put(probe, bytes(PROBE_BYTES))
+    return folder
+
+
 @contextlib.contextmanager
-def refusing(path: Path) -> Iterator[None]:
+def refusing(path: Path, refusals: set[int] = REFUSALS) -> Iterator[None]:
     """What a disk refuses while a file is written is one line that names the file."""
     try:
         yield
     except OSError as error:
-        if error.errno not in REFUSALS:
+        if error.errno not in refusals:
             raise
-        remedy = (
-            "free some space"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT)
-            else "name another place"
-        )
-        raise ValueError(f"cannot write {path}: {error.strerror}; {remedy}") from error
+        remedy = "free some space" if error.errno in FULL else "name another place"
+        raise ValueError(f"{path} cannot be written: {error.strerror}; {remedy}") from error
 
 
 @contextlib.contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A hidden name in the same folder, of which nothing is left at the end."""
-    place = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    start = f".{path.name}.{platform.node()}."
+    for other in path.parent.glob(f"{glob.escape(start)}*.partial"):
+        pid = other.name.removeprefix(start).removesuffix(".partial")
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            disk.remove(other)  # of a writer that was killed
+    place = path.with_name(f"{start}{os.getpid()}.partial")
     try:
         yield place
     finally:
-        if place.is_dir():
-            shutil.rmtree(place)
-        else:
-            with contextlib.suppress(OSError):
-                place.unlink()
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        with contextlib.suppress(OSError):
+            disk.remove(place)

@@ -17,7 +17,9 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import disk
 from ..files.read import did_you_mean
+from ..files.write import refusing
 from .job import Job, reference
 from .machine import count_cores, default_n_cores
 
@@ -92,7 +94,8 @@ class Engine:
             ValueError: at the end, if jobs failed, with what they said.
         """
         folder = folder.absolute()
-        folder.mkdir(parents=True, exist_ok=True)
+        with refusing(folder):
+            disk.make_folder(folder)
         kept, left, failed = [], [], []
         for job in jobs:
             document = job.result(folder)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import datetime
 import io
 import json
-import os
 from pathlib import Path
 
 import pandas as pd
 
 from .. import __version__
-from ..files.write import write_whole
+from ..files.write import write_together
 from ..search.question import Question
 
 
@@ -43,14 +42,16 @@ def save_batch(
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "plan": plan.read_text(encoding="utf-8"),
     }
-    write_whole(folder / "batch.csv", table.to_csv(index=False))
-    write_whole(folder / "curves.csv", curves.to_csv(index=False))
-    write_whole(folder / "batch.json", json.dumps(provenance, indent=2) + "\n")
     parquet = io.BytesIO()
     table.to_parquet(parquet, index=False)
-    beside = folder / "batch.parquet.part"
-    beside.write_bytes(parquet.getvalue())
-    os.replace(beside, folder / "batch.parquet")
+    write_together(
+        {
+            folder / "batch.csv": table.to_csv(index=False),
+            folder / "curves.csv": curves.to_csv(index=False),
+            folder / "batch.json": json.dumps(provenance, indent=2) + "\n",
+            folder / "batch.parquet": parquet.getvalue(),
+        }
+    )
     from .pictures.batch import batch_sheets
     from .pictures.png import save_png
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...files.read import did_you_mean
-from ...files.write import write_whole
+from ...files.write import write_together
 from ...search.answer import Answer
 from .brief import Brief, Export
 from .hf import to_hf
@@ -50,8 +50,7 @@ def export(result: Answer, trainer: str, *, candidate: int = 1, seed: int = 0) -
 
 def save_export(exported: Export, folder: Path) -> None:
     """Write the files of an export into an existing folder."""
-    for name, text in exported.files.items():
-        write_whole(folder / name, text)
+    write_together({folder / name: text for name, text in exported.files.items()})
 
 
 def export_as_dict(exported: Export, folder: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from ...files.write import write_whole
 from .picture import (
     Axis,
     Band,
@@ -51,8 +53,10 @@ DASHES: dict[str, Any] = {
 
 def save_png(drawn: Picture | Sheet, path: Path) -> None:
     """Draw a picture, or several on a sheet, into a file."""
+    png = io.BytesIO()
     with matplotlib.rc_context(STYLE):
-        figure_of(drawn).savefig(path)
+        figure_of(drawn).savefig(png, format="png")
+    write_whole(path, png.getvalue())
 
 
 def figure_of(drawn: Picture | Sheet) -> Figure:

@@ -106,7 +106,7 @@ class UnfinishedError(Exception):
         """The plan as the compiler's process would have written it."""
         answer = {"status": "planned", "memory_bytes": self.memory_bytes}
         write_whole(folder / ANSWER, json.dumps(answer))
-        (folder / PROGRAM).write_bytes(self.program)
+        write_whole(folder / PROGRAM, self.program)
 
 
 def compile_all(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...files.write import write_whole
+from ...files.write import write_together
 from ...machines.engines import Engine
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.uncertainty import Draws, rank
@@ -112,8 +112,8 @@ class Confirmation:
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         document = json.dumps(provenance | self.as_dict(), indent=2)
-        write_whole(folder / "confirm.json", document + "\n")
-        write_whole(folder / "models.csv", self.comparison.frame.to_csv(index=False))
+        table = self.comparison.frame.to_csv(index=False)
+        write_together({folder / "models.csv": table, folder / "confirm.json": document + "\n"})
 
 
 def confirm(

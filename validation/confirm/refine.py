@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...files import disk
 from ...files.table import read_runs
 from ...files.write import write_whole
 from ...objectives.fit.report import report_law
@@ -103,7 +104,7 @@ def refine(
     device = device or result.known.device
     for number in range(1, rounds + 1):
         here = folder / f"round-{number}"
-        (here / CONFIRM_FOLDER).mkdir(parents=True, exist_ok=True)
+        disk.make_folder(here / CONFIRM_FOLDER)
         on_progress(f"round {number}: training")
         confirmation = confirm(
             result,

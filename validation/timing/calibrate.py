@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ...files.write import check_writable
 from ...machines.engines import Engine
 from ...objectives.device import Device
 from ...objectives.fit.step_time import (
@@ -218,13 +219,7 @@ def rows_path_of(path: Path) -> Path:
     if path.is_dir():
         raise ValueError(f"--out {path} cannot be written: it is a folder")
     rows_path = path.with_suffix(".csv")
-    probe = path.with_suffix(".writable")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(f"--out {path} cannot be written: {error.strerror}") from None
+    check_writable(path.parent)
     return rows_path
 
 

@@ -156,7 +156,7 @@ def test_rows_of_another_machine_are_refused(fake, tmp_path):
     ("name", "message"),
     [
         ("d.csv", r"--out must end in \.toml"),
-        ("file/d.toml", r"--out .*file/d\.toml cannot be written"),
+        ("file/d.toml", r"file cannot be written"),
         ("folder.toml", "cannot be written: it is a folder"),
         ("other.toml", r"other\.csv must have the columns d_model,"),
     ],
