@@ -89,7 +89,7 @@ def fit(
     column: list[str] | None = None,
     prior: str | None = None,
     huber_delta: float = 0.001,
-    draws: Annotated[int, Parameter(validator=Number(gte=100))] = 1000,
+    draws: Annotated[int, Parameter(validator=Number(gte=100), help="Bootstrap draws.")] = 1000,
     seed: Seed = 0,
     out: Path | None = None,
     as_json: Json = False,
@@ -108,7 +108,6 @@ def fit(
         prior: Another data's law, by name or file, that runs of yours move, as few as there are.
         column: A column under another name, as n_params=params; repeatable.
         huber_delta: Threshold on the log residual; 0: from the residuals' spread.
-        draws: Bootstrap draws.
         out: Law file, .toml, as `find --law` takes it.
     """
     from ..files.table import read_runs
@@ -119,8 +118,7 @@ def fit(
     _require_law_file(out)
     table = read_runs(runs, _renamed(column or []))
     if prior:
-        _anchor(table, prior, runs, out, seed=seed, as_json=as_json)
-        return
+        return _anchor(table, prior, runs, out, seed=seed, as_json=as_json)
     with progress() as on_progress:
         report = report_law(
             table,
@@ -138,7 +136,7 @@ def fit(
         )
     if out:
         save_law(out, KnownLaw.of(report))
-    show_json(report.as_dict()) if as_json else show(show_law(report))
+    return show_json(report.as_dict()) if as_json else show(show_law(report))
 
 
 def _require_law_file(out: Path | None) -> None:

@@ -26,7 +26,7 @@ from .solver import ALPHA, BETA, log_residuals, minimise, slopes
 # Mean and standard deviation, to foretell a fifth, over fits of this form to four public tables: of
 # Hoffmann et al. 2022 (as Besiroglu et al. 2024 extracted it) and of C4, RedPajama and RefinedWeb,
 # each on text of its own kind, of Gadre et al. 2024, arXiv:2403.08540. Of E it is the log.
-# experiments/published_prior.py makes them.
+# experiments/openlm/openlm.py makes them.
 LOG_E = (0.45, 0.15)
 EXPONENTS = {"alpha": (0.285, 0.06), "beta": (0.44, 0.06), "tokens_log_size": (0.19, 0.13)}
 # Without a coupling of size and tokens the tokens' exponent is lower.

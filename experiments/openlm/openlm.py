@@ -1,0 +1,165 @@
+"""How a law moves between corpora: one of three, anchored with a few runs of another.
+
+Command: python experiments/openlm/openlm.py DATA            # scores, 20 s
+         python experiments/openlm/openlm.py DATA --presets  # and the shipped laws
+DATA is a table of the 104 runs of Gadre et al. 2024, arXiv:2403.08540 (github.com/mlfoundations/
+scaling, MIT): corpus, d_model, n_layers, n_params, n_params_non_embedding, n_tokens, vocab_size,
+and losses on several texts, of which `loss_c4_val` (C4, foreign to two of the corpora) and
+`measured_loss` (OpenLM's own validation text) are judged.
+Expected: on C4's text laws of three corpora lie within 4% of each other, and three cheap runs bring
+another's within 2.5%, in four of six pairs within 1.6%; on OpenLM's text they lie up to a third
+apart, and three bring them within 3 to 9%.
+
+For each of the six pairs: the law of one corpus as it is, moved by the one, three and six cheapest
+runs of the other (by n_params n_tokens), and the other's own law, each judged by its mean error on
+the other's runs but its six cheapest. The first three have 10 million parameters. Copying is off.
+Writes openlm.csv, and published_prior.csv: the numbers of `objectives/fit/prior.py`, each table's
+law on a text of its own kind, with and without a coupling of size and tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from anybudget.objectives.fit.as_law import as_loss_law
+from anybudget.objectives.fit.bootstrap import bootstrap_law
+from anybudget.objectives.fit.law import LawFit, fit_varpro
+from anybudget.objectives.fit.prior import anchor
+from anybudget.objectives.fit.runs import LawRuns, law_runs
+from anybudget.objectives.law.loss_law import LossLaw
+from anybudget.objectives.law.terms import FORMS
+from anybudget.presets.laws import KnownLaw, save_law
+
+HERE = Path(__file__).parent
+LAWS = HERE.parents[1] / "presets" / "laws"
+CHINCHILLA = HERE.parent / "chinchilla" / "chinchilla_extracted.csv"
+COLUMNS = ("n_params", "n_tokens", "d_model", "n_layers", "n_params_non_embedding", "vocab_size")
+TEXTS = ("loss_c4_val", "measured_loss")
+# Of each corpus: the preset's name, its words, and the losses on a text of its own kind.
+CORPORA = {
+    "c4_original": ("openlm-c4-2024", "C4", "loss_c4_val"),
+    "rpj": ("openlm-redpajama-2024", "RedPajama", "loss_paloma_redpajama"),
+    "rw_original": ("openlm-refinedweb-2024", "RefinedWeb", "loss_paloma_falcon-refinedweb"),
+}
+FORM = "size in tokens"
+ANCHORS = (0, 1, 3, 6)
+N_ANCHORS = max(ANCHORS)
+SOURCE = (
+    "Gadre et al. 2024, 'Language models scale reliably with over-training', arXiv:2403.08540, "
+    "{} runs on {}, losses in the column {}, fitted by experiments/openlm/openlm.py; size and "
+    "tokens rise together in most of them"
+)
+
+
+def main() -> None:
+    """Judge all pairs, print and write the scores, and write the presets if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--presets", action="store_true", help="write the shipped laws too")
+    options = parser.parse_args()
+    table = pd.read_csv(options.data)
+    scores = pd.DataFrame([row for text in TEXTS for row in judged(table, text)])
+    print(scores.to_string(index=False, float_format=lambda value: f"{value:.2%}"))
+    scores.to_csv(HERE / "openlm.csv", index=False, float_format="%.4g")
+    published = pd.DataFrame(published_numbers(table))
+    print(published.to_string(index=False))
+    published.to_csv(HERE / "published_prior.csv", index=False, float_format="%.4g")
+    if options.presets:
+        for corpus in CORPORA:
+            write_preset(table, corpus)
+
+
+def runs_of(rows: pd.DataFrame, text: str, *, few: bool = False) -> LawRuns:
+    """Runs with their losses on a text."""
+    columns = {name: rows[name].to_numpy() for name in COLUMNS}
+    return law_runs(columns | {"measured_loss": rows[text].to_numpy()}, few=few)
+
+
+def fitted(runs: LawRuns, name: str, form: str = FORM) -> tuple[LawFit, LossLaw]:
+    """The law of one corpus."""
+    fit = fit_varpro(runs, terms=FORMS[form])
+    return fit, as_loss_law(fit, runs, name=name, corpus=name, source="")
+
+
+def error(law: LossLaw, runs: LawRuns) -> float:
+    """Mean relative error on some runs."""
+    predicted = law.loss(runs.n_params, runs.n_tokens, runs.columns)
+    return float(np.abs(predicted / runs.measured_loss - 1).mean())
+
+
+def judged(table: pd.DataFrame, text: str) -> list[dict]:
+    """A row for each pair of corpora."""
+    rows, laws = {}, {}
+    for corpus in CORPORA:
+        own = table[table.corpus == corpus]
+        rows[corpus] = own.iloc[np.argsort((own.n_params * own.n_tokens).to_numpy())]
+        runs = runs_of(own, text)
+        fit, law = fitted(runs, corpus)
+        laws[corpus] = law, bootstrap_law(runs, fit).values
+    return [
+        {"text": text, "law_of": one, "judged_on": other}
+        | _row(*laws[one], rows[other], text)
+        | {"own_law": error(laws[other][0], runs_of(rows[other].iloc[N_ANCHORS:], text))}
+        for one in CORPORA
+        for other in CORPORA
+        if one != other
+    ]
+
+
+def _row(law: LossLaw, draws: np.ndarray, rows: pd.DataFrame, text: str) -> dict[str, float]:
+    rest, found = runs_of(rows.iloc[N_ANCHORS:], text), {}
+    for n in ANCHORS:
+        moved = anchor(law, draws, runs_of(rows.iloc[:n], text, few=True)).law if n else law
+        found["unanchored" if not n else f"anchored_{n}"] = error(moved, rest)
+    return found
+
+
+def published_numbers(table: pd.DataFrame) -> list[dict]:
+    """E, alpha, beta and the coupling of four tables, and the spread that foretells a fifth."""
+    points = pd.read_csv(CHINCHILLA, comment="#")
+    runs = {"Hoffmann et al. 2022": law_runs({name: points[name].to_numpy() for name in points})}
+    for corpus, (_, words, text) in CORPORA.items():
+        runs[words] = runs_of(table[table.corpus == corpus], text)
+    rows = []
+    for form in ("none", FORM):
+        found = [
+            {"form": form, "table": name}
+            | {
+                "log_E": np.log(fit.values["E"]),
+                "alpha": fit.values["alpha"],
+                "beta": fit.values["beta"],
+                "tokens_log_size": fit.values.get("tokens_log_size", np.nan),
+            }
+            for name, own in runs.items()
+            for fit, _ in [fitted(own, name, form)]
+        ]
+        numbers = pd.DataFrame(found).drop(columns=["form", "table"])
+        spread = numbers.std(ddof=1) * np.sqrt(1 + 1 / len(numbers))
+        rows += [*found, {"form": form, "table": "mean"} | numbers.mean().to_dict()]
+        rows += [{"form": form, "table": "to foretell a fifth, ±"} | spread.to_dict()]
+    return rows
+
+
+def write_preset(table: pd.DataFrame, corpus: str) -> None:
+    """A shipped law of a corpus, on a text of its own kind, and its draws."""
+    name, words, text = CORPORA[corpus]
+    runs = runs_of(table[table.corpus == corpus], text)
+    fit, law = fitted(runs, name)
+    pure = fitted(runs, name, "none")[0].values
+    law = dataclasses.replace(
+        law,
+        corpus=words,
+        schedule="cosine",
+        source=SOURCE.format(runs.n_runs, words, text),
+        pure=tuple(pure[number] for number in ("E", "A", "B", "alpha", "beta")),
+    )
+    save_law(LAWS / f"{name}.toml", KnownLaw(law=law, draws=bootstrap_law(runs, fit).values))
+
+
+if __name__ == "__main__":
+    main()
