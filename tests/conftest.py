@@ -205,6 +205,7 @@ def _run(candidate, seed, *, diverged):
     predicted = candidate.prediction
     return Run(
         **candidate.arch.as_dict(),
+        **predicted.execution.columns(candidate.arch),
         corpus="words.txt",
         corpus_fingerprint="0123456789abcdef",
         seed=seed,

@@ -8,9 +8,11 @@ import pydantic
 from pydantic import AwareDatetime, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from ..files.rows import Row, append_row, finished, read_rows
+from ..objectives.cost.execution import COUNTS, KINDS, Execution
+from ..objectives.cost.execution import FIELDS as EXECUTION_FIELDS
 from ..space.architecture import ABOUT, ADDED, FIELDS, Architecture
 
-__all__ = ["ArchitectureRow", "Row", "Run", "append_row", "finished", "read_rows"]
+__all__ = ["ArchitectureRow", "ExecutedRow", "Row", "Run", "append_row", "finished", "read_rows"]
 
 
 # A column for each field; one that came later may be missing from a file.
@@ -35,8 +37,39 @@ class ArchitectureRow(_Columns):
         return self
 
 
-class Run(ArchitectureRow):
-    """One training run: build with `Run(**arch.as_dict(), seed=..., ...)`.
+# A column for each field of an execution, and what of a batch a chip takes in one pass.
+EXECUTION_COLUMNS: dict[str, Any] = {
+    **{name: (Literal[tuple(map(str, kind))], ...) for name, kind in KINDS.items()},
+    **dict.fromkeys(("micro_batch_size", *COUNTS), (PositiveInt, ...)),
+    "scan_layers": (bool, ...),
+}
+_Executed = pydantic.create_model("_Executed", __base__=ArchitectureRow, **EXECUTION_COLUMNS)
+
+
+class ExecutedRow(_Executed):
+    """An architecture, and how its step was run: `Execution.columns`."""
+
+    @property
+    def execution(self) -> Execution:
+        """How the step was run."""
+        return Execution(**{name: getattr(self, name) for name in EXECUTION_FIELDS})
+
+    @pydantic.model_validator(mode="after")
+    def _the_execution_can_be(self) -> ExecutedRow:
+        arch, columns = self.architecture, self.execution.columns(self.architecture)
+        if not self.execution.divides(arch.batch_size):
+            raise ValueError("`n_accumulation` passes on the chips must divide `batch_size`")
+        micro = getattr(self, "micro_batch_size")  # noqa: B009
+        if micro != columns["micro_batch_size"]:
+            raise ValueError(
+                "`micro_batch_size` must be the batch over passes and chips that split it, "
+                f"{columns['micro_batch_size']}, but got {micro}"
+            )
+        return self
+
+
+class Run(ExecutedRow):
+    """One training run: build with `Run(**arch.as_dict(), **execution.columns(arch), seed=...)`.
 
     Attributes:
         step_time_s: median seconds of an optimizer step.

@@ -25,7 +25,7 @@ from anybudget.space.architecture import Architecture
 from anybudget.validation.compiler.compile import compile_for
 from anybudget.validation.compiler.compiled import COLLECTIVES, Compiled
 from anybudget.validation.compiler.topology import parse_topology
-from anybudget.validation.runs import ArchitectureRow, append_row, read_rows
+from anybudget.validation.runs import ExecutedRow, append_row, read_rows
 
 ROWS = Path(__file__).with_suffix(".csv")
 TIMEOUT_S = 1800.0
@@ -37,7 +37,7 @@ class Job(NamedTuple):
     topology: str
     shape: tuple[int, int]
     batch_size: int
-    fully_sharded: bool
+    sharding: str
     tied_embeddings: bool = True
 
     @property
@@ -53,17 +53,17 @@ class Job(NamedTuple):
 
 
 JOBS = [
-    Job(topology, shape, batch_size, fully_sharded)
+    Job(topology, shape, batch_size, sharding)
     for topology, shape, batch_size in (
         ("v5e:2x2", (2048, 2), 8),
         ("v5e:4x4", (2048, 2), 64),
         ("v5e:2x2", (512, 8), 8),
     )
-    for fully_sharded in (False, True)
-] + [Job("v5e:4x4", (2048, 2), 64, fully_sharded=True, tied_embeddings=False)]
+    for sharding in ("data", "full")
+] + [Job("v5e:4x4", (2048, 2), 64, "full", tied_embeddings=False)]
 
 
-class ChipsRow(ArchitectureRow):
+class ChipsRow(ExecutedRow):
     """Whole arrays that collectives of each kind take, bytes, as counted and as compiled.
 
     Attributes:
@@ -74,7 +74,6 @@ class ChipsRow(ArchitectureRow):
     """
 
     topology: str
-    fully_sharded: bool
     counted_all_reduce: NonNegativeInt
     compiled_all_reduce: NonNegativeInt
     counted_all_gather: NonNegativeInt
@@ -105,11 +104,10 @@ def row_of(step: Compiled) -> ChipsRow:
     columns: dict[str, Any] = {
         f"{side}_{kind}": n for side, one in sides.items() for kind, n in one.items()
     }
-    columns |= step.arch.as_dict()
+    columns |= step.arch.as_dict() | step.execution.columns(step.arch)
     return ChipsRow(
         **columns,
         topology=step.topology.name,
-        fully_sharded=step.execution.fully_sharded,
         compiled_permute=permuted,
         sent_ratio=counted / (compiled + permuted),
         memory_bytes=step.memory_bytes,
@@ -122,14 +120,14 @@ def row_of(step: Compiled) -> ChipsRow:
 def main() -> None:
     """Compile what is missing, then print the ratios."""
     rows = read_rows(ROWS, ChipsRow)
-    done = {(row.architecture, row.topology, row.fully_sharded) for row in rows}
+    done = {(row.architecture, row.topology, str(row.execution.sharding)) for row in rows}
     for job in JOBS:
-        if (job.arch, job.topology, job.fully_sharded) not in done:
+        if (job.arch, job.topology, job.sharding) not in done:
             print(job, flush=True)
             step = compile_for(
                 job.arch,
                 parse_topology(job.topology),
-                Execution(sharding="full" if job.fully_sharded else "data"),
+                Execution(sharding=job.sharding),
                 with_time=False,
                 timeout_s=TIMEOUT_S,
             )
@@ -143,7 +141,7 @@ def main() -> None:
         arch = row.architecture
         untied = "" if arch.tied_embeddings else " untied"
         print(
-            f"{row.topology} {'full' if row.fully_sharded else 'data'}, "
+            f"{row.topology} {row.execution.sharding}, "
             f"{arch.d_model}×{arch.n_layers}{untied}, batch {arch.batch_size}: {kinds}, "
             f"permuted {row.compiled_permute / 1e6:,.1f} MB; "
             f"sent {row.sent_ratio:.3f}, memory {row.memory_ratio:.2f}"

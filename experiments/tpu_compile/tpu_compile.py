@@ -102,7 +102,6 @@ def compile_missing(
     *,
     with_time: bool,
     most: int,
-    attention: str = "plain",
 ) -> None:
     """Compile of a design what a file does not hold, at most so many, a row each."""
     done = {row.key for row in read_rows(path, CompileRow)}
@@ -113,7 +112,7 @@ def compile_missing(
         step = compile_for(
             job.arch,
             parse_topology(CHIP),
-            dataclasses.replace(job.execution, attention=attention),
+            job.execution,
             with_time=with_time,
             timeout_s=TIMEOUT_S,
         )
@@ -168,7 +167,7 @@ def report_traffic(rows: list[CompileRow]) -> None:
         for count in (memcpys_per_step, flops_per_step)
     )
     moved = np.array([row.traffic_bytes for row in rows])
-    unrolled = np.array([not row.scan_layers for row in rows])
+    unrolled = np.array([not row.execution.scan_layers for row in rows])
     for kind, chosen in (("unrolled", unrolled), ("a loop", ~unrolled)):
         low, middle, high = np.quantile((moved / (2 * copied))[chosen], (0.1, 0.5, 0.9))
         alone = [np.corrcoef(count[chosen], moved[chosen])[0, 1] ** 2 for count in (copied, flops)]
@@ -186,8 +185,8 @@ def _in_figures(row: CompileRow) -> dict[str, object]:
     return {
         "shape": f"{arch.d_model}×{arch.n_layers}",
         "batch": arch.batch_size,
-        "loop": row.scan_layers,
-        "remat": row.remat,
+        "loop": execution.scan_layers,
+        "remat": str(execution.remat),
         "matmul_gflop": (row.matmul_flops or math.nan) / 1e9,
         "moved_gb": (row.traffic_bytes or math.nan) / 1e9,
         "accessed_gb": (row.bytes_accessed or math.nan) / 1e9,

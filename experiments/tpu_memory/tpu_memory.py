@@ -157,7 +157,11 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="compile nothing")
     options = parser.parse_args()
     if options.fused:
-        designs = {FUSED: jobs()[: N_FUSED * len(Remat)]}
+        plain = jobs()[: N_FUSED * len(Remat)]
+        fused = [
+            Job(job.arch, dataclasses.replace(job.execution, attention="fused")) for job in plain
+        ]
+        designs = {FUSED: fused}
     elif options.near:
         designs = {NEAR: near_limit(1), FRESH: near_limit(3)}
     else:
@@ -168,7 +172,6 @@ def main() -> None:
             path,
             with_time=False,
             most=0 if options.report else len(design),
-            attention="fused" if options.fused else "plain",
         )
     report_plans(read_rows(PLANS, CompileRow))
     print("\nwith fused attention")
@@ -179,7 +182,7 @@ def main() -> None:
 
 def report_plans(rows: list[CompileRow], *, fused: bool = False) -> None:
     """The compiler's plan over the model's, for each rematerialisation."""
-    table = _table(rows, fused=fused)
+    table = _table(rows)
     if table.empty:
         return
     if fused:  # what the kernel does is not in the program's text
@@ -192,7 +195,7 @@ def report_plans(rows: list[CompileRow], *, fused: bool = False) -> None:
     print(f"all: {_within(table, np.full(len(table), True))}")
     near: dict[Architecture, bool] = {}
     for row, ratio in zip(rows, table["ratio"], strict=True):
-        if not row.scan_layers:
+        if not row.execution.scan_layers:
             near[row.architecture] = near.get(row.architecture, True) and abs(ratio - 1) <= 0.1
     print(f"unrolled, shapes under all three: {sum(near.values())} of {len(near)}")
 
@@ -218,25 +221,24 @@ def report_near(name: str, rows: list[CompileRow]) -> None:
         print(f"fits or not, {question}: right {right} times of {len(table)}")
 
 
-def _table(rows: list[CompileRow], *, fused: bool = False) -> pd.DataFrame:
+def _table(rows: list[CompileRow]) -> pd.DataFrame:
     """Each row beside what the model says of it."""
     limit = parse_topology(CHIP).device.memory_bytes
     lines = []
     for row in rows:
-        arch, plain = row.architecture, row.execution
-        execution = dataclasses.replace(plain, attention="fused") if fused else plain
+        arch, execution = row.architecture, row.execution
         needed, least = (
-            count(arch, one, bytes_per_element=2, kind="tpu")
-            for count, one in ((memory_bytes, execution), (squeezed_bytes, plain))
+            count(arch, execution, bytes_per_element=2, kind="tpu")
+            for count in (memory_bytes, squeezed_bytes)
         )
-        flops = (row.matmul_flops or np.nan) / flops_per_step(arch, plain)
+        flops = (row.matmul_flops or np.nan) / flops_per_step(arch, execution)
         lines.append(
             {
                 "shape": f"{arch.d_model}×{arch.n_layers}",
                 "vocab": arch.vocab_size,
                 "tokens": f"{arch.batch_size}×{arch.seq_len}",
-                "loop": row.scan_layers,
-                "remat": row.remat,
+                "loop": execution.scan_layers,
+                "remat": str(execution.remat),
                 "model_gb": needed / 1e9,
                 "plan_gb": row.memory_bytes / 1e9,
                 "ratio": row.memory_bytes / needed,

@@ -176,6 +176,10 @@ class Execution:
         """The fields by name, as numbers; see `named`."""
         return {name: getattr(self, name) for name in FIELDS}
 
+    def columns(self, arch: Architecture) -> dict[str, Any]:
+        """How one model's step was run, as a table of runs has it."""
+        return self.named() | {"micro_batch_size": self.micro_batch_size(arch)}
+
     def named(self) -> dict[str, Any]:
         """The fields of one execution as tables and JSON have them, choices by their names."""
         return {n: str(v) if isinstance(v, Choice) else v for n, v in self.as_dict().items()}

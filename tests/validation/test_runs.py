@@ -6,8 +6,18 @@ import pandas as pd
 import pydantic
 import pytest
 
+from anybudget.objectives.cost.execution import FIELDS as EXECUTION_FIELDS
+from anybudget.objectives.cost.execution import Execution
 from anybudget.space.architecture import FIELDS, Architecture
-from anybudget.validation.runs import ArchitectureRow, Row, Run, append_row, finished, read_rows
+from anybudget.validation.runs import (
+    ArchitectureRow,
+    ExecutedRow,
+    Row,
+    Run,
+    append_row,
+    finished,
+    read_rows,
+)
 
 ARCH = Architecture.from_shape(d_model=64, n_layers=2, vocab_size=512, seq_len=32, batch_size=4)
 
@@ -18,6 +28,9 @@ class Timing(Row):
     name: str
     repeat: int
     seconds: float | None = None
+
+
+EXECUTION = Execution(remat="dots", sharding="full", n_chips=2)
 
 
 def make_run(**changes: Any) -> Run:
@@ -39,7 +52,7 @@ def make_run(**changes: Any) -> Run:
         "started": datetime.datetime(2025, 1, 2, 3, 4, 5, 678, tzinfo=datetime.UTC),
         "versions": "jax 0.7.0; numpy 2.0.0",
     }
-    return Run(**(ARCH.as_dict() | fields | changes))
+    return Run(**(ARCH.as_dict() | EXECUTION.columns(ARCH) | fields | changes))
 
 
 def test_what_is_appended_is_read_back_equal(tmp_path: Path):
@@ -54,6 +67,17 @@ def test_what_is_appended_is_read_back_equal(tmp_path: Path):
     assert list(frame.columns) == list(Run.model_fields)
     assert frame["measured_loss"].isna().tolist() == [False, True]
     assert frame["gated_mlp"].dtype == bool
+
+
+def test_how_a_step_was_run_is_read_back_and_must_fit_the_batch():
+    run = make_run()
+    assert run.execution == EXECUTION
+    added = [name for name in ExecutedRow.model_fields if name not in FIELDS]
+    assert set(added) == {*EXECUTION_FIELDS, "micro_batch_size"}
+    with pytest.raises(ValueError, match="`micro_batch_size` must be the batch over passes"):
+        make_run(micro_batch_size=7)
+    with pytest.raises(ValueError, match="must divide `batch_size`"):
+        make_run(n_chips=7)
 
 
 def test_the_columns_of_an_architecture_are_its_fields():

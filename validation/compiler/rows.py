@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import AwareDatetime, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from ...objectives.cost.execution import Execution, Remat, Sharding
+from ...objectives.cost.execution import Execution
 from ...objectives.fit.step_time import Steps
+from ...objectives.uncertainty import stacked
 from ...space.architecture import FIELDS, Architecture
-from ..runs import ArchitectureRow
+from ..runs import ExecutedRow
 from .compiled import Compiled
 from .topology import parse_topology
 
 
-class CompileRow(ArchitectureRow):
+class CompileRow(ExecutedRow):
     """What a TPU's compiler estimates of one training step, per chip; nothing was measured.
 
     Attributes:
         topology: as `v5e:1x1`.
-        scan_layers: whether the layers are a loop.
-        fully_sharded: whether the chips share the state.
         memory_bytes: of the chip's main memory, or needed where it does not fit.
         flops: of everything; None with a loop, whose body the compiler counts once.
         matmul_flops: of the matmuls, loops counted as often as they run.
@@ -34,9 +33,6 @@ class CompileRow(ArchitectureRow):
 
     topology: str
     dtype: str
-    scan_layers: bool
-    remat: Literal["none", "dots", "layer"]
-    fully_sharded: bool
     fits: bool
     memory_bytes: PositiveInt
     flops: PositiveFloat | None = None
@@ -61,16 +57,6 @@ class CompileRow(ArchitectureRow):
         """What a file holds once."""
         return (self.architecture, self.topology, self.execution)
 
-    @property
-    def execution(self) -> Execution:
-        """How the step is run."""
-        return Execution(
-            remat=self.remat,
-            sharding=Sharding.FULL if self.fully_sharded else Sharding.DATA,
-            n_chips=parse_topology(self.topology).n_chips,
-            scan_layers=self.scan_layers,
-        )
-
 
 def row_of(step: Compiled, compiled: AwareDatetime) -> CompileRow:
     """A compiled step as a row; `compiled` is when."""
@@ -83,12 +69,10 @@ def row_of(step: Compiled, compiled: AwareDatetime) -> CompileRow:
         estimates["step_time_s"] = step.time.step_time_s
     return CompileRow(
         **step.arch.as_dict(),
+        **step.execution.columns(step.arch),
         **estimates,
         topology=step.topology.name,
         dtype=step.topology.device.dtype,
-        scan_layers=step.execution.scan_layers,
-        remat=str(step.execution.remat),  # type: ignore[arg-type]
-        fully_sharded=step.execution.fully_sharded,
         fits=step.fits,
         memory_bytes=step.memory_bytes,
         flops=step.flops,
@@ -115,5 +99,5 @@ def steps_of(rows: list[CompileRow]) -> Steps:
     return Steps(
         arch=Architecture(**fields),
         measured_s=np.array([row.step_time_s for row in rows]),
-        execution=Execution(remat=np.array([Remat.of(row.remat) for row in rows])),
+        execution=stacked([row.execution for row in rows]),
     )

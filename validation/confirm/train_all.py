@@ -17,7 +17,7 @@ from ...machines.engines import Engine
 from ...machines.job import Job
 from ...objectives.budget import format_budget
 from ...objectives.cost.execution import Execution
-from ...objectives.loss_at_time import FUSED_MARK, LossAtTime
+from ...objectives.loss_at_time import LossAtTime
 from ...space.architecture import FIELDS
 from ..runs import Run, append_row, read_rows
 from ..training.hosts import is_first
@@ -74,7 +74,7 @@ class PlannedRun(NamedTuple):
         """What makes two runs the same one."""
         objective = self.listed.objective
         fixed = (objective.time_budget_s, self.listed.tokens.corpus_fingerprint)
-        return (*self.entry.candidate.key, self.seed, *fixed, *[FUSED_MARK] * objective.fused)
+        return (*self.entry.candidate.key, self.seed, *fixed, self.execution.attention)
 
     @property
     def checkpoint(self) -> Path:
@@ -129,7 +129,7 @@ def one_by_one(
     listed: TrainingList, train_one: Train, on_progress: Callable[[str], None]
 ) -> Trainer:
     """In this process, one after the other."""
-    time_budget_s, device = listed.objective.time_budget_s, listed.objective.machine
+    time_budget_s, device = listed.objective.time_budget_s, listed.objective.hardware
 
     def trainer(todo: list[PlannedRun]) -> Iterator[tuple[PlannedRun, Run]]:
         began = time.monotonic()
@@ -173,7 +173,7 @@ def fan_out(
             planned.entry.candidate.arch,
             listed.tokens,
             read=read,
-            device=dataclasses.replace(listed.objective.device, name=listed.objective.machine),
+            device=dataclasses.replace(listed.objective.device, name=listed.objective.hardware),
             checkpoint=checkpoint,
             execution=planned.execution.named(),
             **planned.settings,
@@ -213,5 +213,5 @@ def _heartbeat(
 def _key(run: Run) -> tuple:
     """What makes two runs the same one."""
     fields = (getattr(run, name) for name in FIELDS)
-    fused = [FUSED_MARK] * run.device.endswith(FUSED_MARK)
-    return (*fields, run.seed, run.time_budget_s, run.corpus_fingerprint, *fused)
+    how = (run.execution.attention,)
+    return (*fields, run.seed, run.time_budget_s, run.corpus_fingerprint, *how)

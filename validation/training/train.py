@@ -124,6 +124,7 @@ def train(
         outcome = Outcome(status="out_of_memory")
     return Run(
         **arch.as_dict(),
+        **execution.columns(arch),
         **_measures(arch, outcome, execution, backend),
         corpus=tokens.corpus,
         corpus_fingerprint=tokens.corpus_fingerprint,

@@ -5,6 +5,7 @@ import datetime
 import numpy as np
 import pytest
 
+from anybudget.objectives.cost.execution import PLAIN
 from anybudget.search.candidate import Candidate
 from anybudget.space.architecture import Architecture
 from anybudget.validation.confirm.compare import Trained, agreement, compare, labels, pooled_std
@@ -17,6 +18,7 @@ WIDTHS = (64, 128, 192, 256, 320)
 def make_run(arch, seed, loss):
     return Run(
         **arch.as_dict(),
+        **PLAIN.columns(arch),
         corpus="python",
         corpus_fingerprint="00ff",
         seed=seed,

@@ -14,6 +14,8 @@ from anybudget.objectives.cost.counts import n_params, n_params_non_embedding
 from anybudget.objectives.cost.execution import Attention
 from anybudget.objectives.cost.kernel import KERNELS, Kernel
 from anybudget.presets.devices import KnownDevice
+from anybudget.presets.known import Known
+from anybudget.presets.laws import KnownLaw
 from anybudget.search.candidate import Candidate
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
@@ -37,6 +39,12 @@ def result(found):
     return found
 
 
+def asked_under(objective, result):
+    """The same answer to another question."""
+    question = dataclasses.replace(result.question, objective=objective)
+    return dataclasses.replace(result, question=question)
+
+
 class Trainer:
     """Answers at once: a tenth slower than predicted, and a nat better; or is killed."""
 
@@ -53,6 +61,7 @@ class Trainer:
         predicted = Candidate.of(arch, at_time).prediction
         return Run(
             **arch.as_dict(),
+            **settings["execution"].columns(arch),
             corpus=tokens.corpus,
             corpus_fingerprint=tokens.corpus_fingerprint,
             seed=seed,
@@ -121,7 +130,7 @@ def test_a_choice_that_cannot_be(result, choice, message):
 def test_chips_that_are_not_here_are_refused_before_anything_is_read(result, text, tmp_path):
     device = dataclasses.replace(result.objective.device, interconnect_bytes_per_s=1e9)
     objective = dataclasses.replace(result.objective, device=device, n_chips=4)
-    many = dataclasses.replace(result, objective=objective)
+    many = asked_under(objective, result)
     with pytest.raises(ValueError, match="for 4 chips, but JAX finds 1 here; start the command on"):
         run(many, text, tmp_path, Trainer(objective), top=1, contrast=0)
 
@@ -133,7 +142,7 @@ def test_fused_attention_trains_with_a_kernel_and_is_another_run(
     fused = dataclasses.replace(result.objective, attention="fused")
     for objective, attention in ((result.objective, Attention.PLAIN), (fused, Attention.FUSED)):
         trainer = Trainer(objective)
-        asked = dataclasses.replace(result, objective=objective)
+        asked = asked_under(objective, result)
         run(asked, text, tmp_path, trainer, top=1, contrast=0)
         assert len(trainer.calls) == 1
         assert trainer.attention == attention
@@ -161,8 +170,7 @@ def test_what_a_fused_kernel_does_not_take(result, text, tmp_path, kind, n_chips
     )
     arch = dataclasses.replace(result.candidates[0].arch, n_heads=16, n_kv_heads=16, d_head=4)
     asked = dataclasses.replace(
-        result,
-        question=dataclasses.replace(result.question, objective=objective),
+        asked_under(objective, result),
         candidates=[Candidate.of(arch, objective)],
     )
     with pytest.raises(ValueError, match=message):
@@ -304,11 +312,13 @@ def test_the_chances_before_training(result, text, tmp_path):
     """Without uncertainty the predicted winner has all the chance."""
     law, device = result.objective.law, result.objective.device
     certain = dataclasses.replace(device, basis="measured", step_time=device.step_time_model)
-    result = dataclasses.replace(
-        result,
-        objective=dataclasses.replace(result.objective, device=certain),
-        law_draws=np.array([list(law.numbers.values())]),
+    objective = dataclasses.replace(result.objective, device=certain)
+    result = asked_under(objective, result)
+    known = Known(
+        law=KnownLaw(law=law, draws=np.array([list(law.numbers.values())])),
+        device=KnownDevice(device=certain),
     )
+    result = dataclasses.replace(result, question=dataclasses.replace(result.question, known=known))
     confirmation = confirm(
         result, tmp_path, corpus=str(text), cache_dir=tmp_path / "cache",
         train_one=Trainer(result.objective), top=2, contrast=1,

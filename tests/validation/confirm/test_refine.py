@@ -58,6 +58,7 @@ def trainer(objective, truth):
         predicted = Candidate.of(arch, at_time).prediction
         return Run(
             **arch.as_dict(),
+            **settings["execution"].columns(arch),
             corpus=tokens.corpus,
             corpus_fingerprint=tokens.corpus_fingerprint,
             seed=seed,
