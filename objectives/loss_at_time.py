@@ -17,8 +17,7 @@ from .cost.kernel import KERNELS
 from .device import Device
 from .law.batch_price import small_batch_tokens
 from .law.loss_law import LossLaw
-from .step_cost import Cost, chosen, compute_s, first_that_fits, of_places, step_memory_bytes
-from .step_cost import step_time_s as time_of_step
+from .step_cost import Cost, chosen, compute_s, fastest_that_fits, step_memory_bytes
 
 AUTO = "auto"
 # What a machine's name ends with where attention is fused, for people.
@@ -61,8 +60,8 @@ class LossAtTime:
             for less (Muennighoff et al. 2023, equation 5). None: without limit.
         critical_batch: whether tokens in large batches count for less (`small_batch_tokens`), so
             that the batch may be searched. A law fitted on large batches is then charged twice.
-        n_chips: devices among which every batch is split. They work data parallel where the model
-            fits so, or else fully sharded; only what fits neither way is rematerialised.
+        n_chips: devices among which every batch is split. They work data parallel or fully sharded,
+            whichever is faster of what fits.
         attention: `plain`, matmuls that write their scores to memory, as devices are calibrated;
             or `fused`, one kernel that does not, as most trainers have it on accelerators.
 
@@ -101,16 +100,20 @@ class LossAtTime:
             self.device.gather_s_per_byte(self.n_chips)
 
     @functools.cached_property
-    def executions(self) -> tuple[Execution, ...]:
-        """How a step may be run, in the order in which it is tried until one fits."""
+    def ways(self) -> tuple[tuple[Execution, ...], ...]:
+        """How a step may be run: for each sharding, what runs again, from nothing to most."""
         remats = tuple(Remat) if self.remat == AUTO else (self.remat,)
         shardings = tuple(Sharding) if self.n_chips > 1 else (Sharding.DATA,)
+        fixed = {"attention": self.attention, "n_chips": self.n_chips}
         return tuple(
-            Execution(
-                attention=self.attention, remat=remat, sharding=sharding, n_chips=self.n_chips
-            )
-            for remat, sharding in itertools.product(remats, shardings)
+            tuple(Execution(remat=remat, sharding=sharding, **fixed) for remat in remats)
+            for sharding in shardings
         )
+
+    @property
+    def executions(self) -> tuple[Execution, ...]:
+        """All of `ways`, one after the other."""
+        return tuple(itertools.chain.from_iterable(self.ways))
 
     @property
     def fused(self) -> bool:
@@ -140,13 +143,11 @@ class LossAtTime:
     def cost(self, arch: Architecture) -> Cost:
         """What one architecture or an array of them costs, in any time and under any law."""
         self.check_batch(arch.batch_size)
-        places, bytes_needed = first_that_fits(self.device, arch, self.executions)
+        places, bytes_needed, seconds = fastest_that_fits(self.device, arch, self.ways)
         return Cost(
             n_params=n_params(arch),
             n_params_non_embedding=n_params_non_embedding(arch),
-            step_time_s=of_places(
-                places, lambda at: time_of_step(self.device, arch, self.executions[at])
-            ),
+            step_time_s=seconds,
             memory_bytes=bytes_needed,
             execution=chosen(self.executions, places),
         )
@@ -154,8 +155,8 @@ class LossAtTime:
     def admits(self, arch: Architecture) -> bool:
         """Whether one architecture fits in some way, and makes a step were there no communication.
 
-        What is larger in every count is feasible only if this is: memory in each way and compute
-        grow with every count, which the time of the chosen way need not.
+        What is larger in every count is feasible only if this is: memory and time of each way grow
+        with every count.
         """
         fastest = dataclasses.replace(self.executions[0], sharding=self.executions[-1].sharding)
         fits = any(

@@ -120,6 +120,36 @@ def first_that_fits(
     return place, needed
 
 
+def fastest_that_fits(
+    device: Device, arch: Architecture, ways: Sequence[Sequence[Execution]]
+) -> tuple[Any, Any, Any]:
+    """The fastest execution in which each model fits, exactly.
+
+    Args:
+        device: each of the chips.
+        arch: the model or models, with the batch of the whole step.
+        ways: lists of executions of one length; in each, one needs less memory than the one before
+            and is not faster, so that of each list the first that fits is the fastest.
+
+    Returns:
+        The place among all of `ways`, one after the other, the bytes then needed and the seconds of
+        a step. Where nothing fits they are of the last.
+    """
+    best: tuple[Any, Any, Any] | None = None
+    for number, executions in enumerate(ways):
+        at, needed = first_that_fits(device, arch, executions)
+        seconds = of_places(at, lambda one: step_time_s(device, arch, executions[one]))  # noqa: B023
+        found = at + number * len(executions), needed, seconds
+        if best is None:
+            best = found
+            continue
+        fits, did_fit = (one <= device.memory_bytes for one in (needed, best[1]))
+        better = np.where(did_fit, fits & (seconds < best[2]), True)
+        best = tuple(np.where(better, new, old) for new, old in zip(found, best, strict=True))
+    assert best is not None
+    return best
+
+
 def of_places(places: Any, value: Callable[[int], Any]) -> Any:
     """The value of a place, or of each of an array of them.
 

@@ -95,8 +95,8 @@ def _chips(objective: LossAtTime) -> str:
     if device.step_time_model.times_links:
         waits = f"Steps of several chips were timed; none is faster than its links, {rates}."
     return (
-        f"{objective.n_chips} {hosts}split every batch, data parallel where a model fits so and "
-        f"else fully sharded; memory and FLOPs are of each. {waits}"
+        f"{objective.n_chips} {hosts}split every batch, data parallel or fully sharded, whichever "
+        f"is faster of what fits; memory and FLOPs are of each. {waits}"
     )
 
 

@@ -47,7 +47,8 @@ def test_each_chip_has_its_share_of_the_batch(brief_for, n_chips):
     found = [value for one in configs for name, value in one.items() if "batch_size" in name]
     assert found == [2 // n_chips] * 3
     assert configs[2]["gradient_accumulation_steps"] == n_chips
-    told = "for 2 devices, data parallel" if n_chips == 2 else "for one device; for n, divide"
+    kind = candidate.prediction.execution.sharding.phrase
+    told = f"for 2 devices, {kind}" if n_chips == 2 else "for one device; for n, divide"
     for export in (to_hf, to_maxtext, to_nanogpt):
         assert any(told in note for note in export(brief).notes)
 
