@@ -9,9 +9,10 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
 from ..objectives.budget import format_budget, parse_budget
@@ -93,10 +94,14 @@ class Question:
     def __post_init__(self) -> None:
         self.objective.check_batch(self.space.batch_size)
 
-    def under(self, known: Known) -> Question:
-        """The same question under another law, or on another device."""
-        law, device = known.law.law, known.device.device
-        objective = dataclasses.replace(self.objective, law=law, device=device)
+    def under(self, known: Known, *, time_share: float = 1.0) -> Question:
+        """The same question under another law or on another device, for a share of the time."""
+        objective = dataclasses.replace(
+            self.objective,
+            law=known.law.law,
+            device=known.device.device,
+            time_budget_s=self.objective.time_budget_s * time_share,
+        )
         draws = known.draws(objective)
         return dataclasses.replace(self, objective=objective, draws=draws, known=known)
 
@@ -129,6 +134,23 @@ class Question:
         """
         asked = [dataclasses.asdict(self.space), dataclasses.asdict(self.objective)]
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def settings_of(settings: Mapping[str, Any] | Iterable[str]) -> tuple[str, ...]:
+    """Settings of a space as `--set` has them, of a table or of such texts.
+
+    >>> settings_of({"d_model": "256:1024:128", "d_ff": [1024, 2048], "gated_mlp": True})
+    ('d_model=256:1024:128', 'd_ff=1024,2048', 'gated_mlp=true')
+    """
+    if isinstance(settings, Mapping):
+        return tuple(f"{key}={_text(value)}" for key, value in settings.items())
+    return tuple(settings)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(_text, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 # What a mistake in one of the words is told under.

@@ -65,7 +65,7 @@ from anybudget.search.candidate import Candidate
 from anybudget.search.find import find
 from anybudget.show.pictures.style import ACCENT, SECOND, STYLE
 from anybudget.space.architecture import Architecture
-from anybudget.validation.confirm.choose import Entry, choose
+from anybudget.validation.confirm.choose import Choice, Entry, choose
 from anybudget.validation.confirm.compare import Comparison, compare
 from anybudget.validation.confirm.train_all import RUNS_FILE
 from anybudget.validation.runs import Run, read_rows
@@ -111,7 +111,7 @@ def entries_for(
         if arch not in known:
             roles[Candidate.of(arch, objective)] = "earlier"
     n_contrast = max(N_CONTRAST - len(archs), 0)
-    _, chosen = choose(found, top=1, contrast=n_contrast)
+    _, chosen = choose(found, Choice(top=1, contrast=n_contrast))
     for entry in chosen[1:]:
         roles.setdefault(entry.candidate, "contrast")
     return entry_list(roles)

@@ -39,7 +39,9 @@ from anybudget.presets.spaces import load_space
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
 from anybudget.search.question import Question
+from anybudget.validation.confirm.choose import Choice
 from anybudget.validation.confirm.confirm import confirm
+from anybudget.validation.confirm.train_all import Training
 from anybudget.validation.runs import Row, Run, append_row, read_rows
 from anybudget.validation.timing import calibrate as calibration
 from anybudget.validation.timing.step_design import Effort
@@ -88,10 +90,14 @@ def drive(part: str, engine: Engine | None, folder: Path) -> None:
         found = find(
             Question(space=space, objective=objective), top=1, exploring=Exploring(n_trials=1)
         )
-        confirm(
-            found, folder, engine=engine, train_one=twenty_steps, corpus=str(CORPUS),
-            cache_dir=folder.parent / "cache", top=1, contrast=0, n_seeds=3,
-        )  # fmt: skip
+        training = Training(
+            n_seeds=3,
+            corpus=str(CORPUS),
+            cache_dir=folder.parent / "cache",
+            train_one=twenty_steps,
+            engine=engine,
+        )
+        confirm(found, folder, choice=Choice(top=1, contrast=0), training=training)
     else:
         assert engine is not None
         here = Survey(**engine.call(folder / "jobs", "survey", fixed_survey))

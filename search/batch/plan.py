@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...files.read import did_you_mean, read_text, read_toml
-from ..question import Question, QuestionMaker, Words
+from ..question import Question, QuestionMaker, Words, settings_of
 
 # A space is walked once for all of its searches, at some millions of architectures a second.
 MAX_ARCHITECTURES = 500_000_000
@@ -95,7 +95,7 @@ def _question(make: QuestionMaker, name: str, options: Table) -> Question:
             raise ValueError(f"{options[key].place}: {said}") from None
 
     values = {key: option.value for key, option in options.items()}
-    settings = tuple(f"{key}={_text(value)}" for key, value in values.pop("set").items())
+    settings = settings_of(values.pop("set"))
     if values["data_limit_tokens"] == math.inf:
         values["data_limit_tokens"] = None
     values["budget"] = str(values["budget"])
@@ -107,13 +107,6 @@ def _question(make: QuestionMaker, name: str, options: Table) -> Question:
                 f"but has {n_architectures:,}; give its ranges wider steps"
             )
     return question
-
-
-def _text(value: Any) -> str:
-    """A setting's value as `--set` has it."""
-    if isinstance(value, list):
-        return ",".join(map(_text, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _searches(path: Path, fallback: dict[str, Any]) -> Iterator[tuple[str, Table]]:

@@ -6,6 +6,7 @@ batch that was killed goes on where it was, and an edited plan searches only wha
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from ..certify.frontier import Frontier, Shapes, find_frontiers, serves
 from ..certify.scan import scan
 from ..find import MAX_RANKED
 from ..question import Question
+from .curves import fit_curves
 from .row import AnswerRow, row_of
 
 KEPT = "searches.csv"
@@ -28,6 +30,38 @@ KEPT = "searches.csv"
 DEVICES_AT_ONCE = 6
 
 Report = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batch:
+    """The answers of a plan.
+
+    Attributes:
+        questions: of the plan, in its order.
+        table: of `run_batch`, a row a question.
+        curves: of `fit_curves`, how the winners grow with time.
+        folder: where they are kept.
+        files: what was written there.
+    """
+
+    questions: list[Question]
+    table: pd.DataFrame
+    curves: pd.DataFrame
+    folder: Path
+    files: list[str] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def of(cls, questions: list[Question], table: pd.DataFrame, folder: Path) -> Batch:
+        """The batch with its curves fitted."""
+        return cls(
+            questions=questions, table=table, curves=fit_curves(questions, table), folder=folder
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Both tables, a list of rows each, for JSON."""
+        tables = {"searches": self.table, "curves": self.curves}
+        rows = {name: one.astype(object).where(one.notna(), None) for name, one in tables.items()}
+        return {name: one.to_dict(orient="records") for name, one in rows.items()}
 
 
 def run_batch(

@@ -7,11 +7,13 @@ import dataclasses
 import numpy as np
 
 from ...objectives.budget import format_budget
-from ...objectives.device import Device
 from ...objectives.loss_at_time import LossAtTime
+from ...presets.devices import KnownDevice
+from ...presets.known import Known
 from ...search.answer import Answer
 from ...search.candidate import Candidate
 from ...search.explore.polish import polish
+from ...search.question import Question
 from ...space.search_space import COORDINATES, SearchSpace
 from .compare import labels
 
@@ -32,57 +34,66 @@ class Entry:
     candidate: Candidate
 
 
-def choose(
-    result: Answer,
-    *,
-    top: int = 3,
-    contrast: int = 5,
-    scale: float = 1.0,
-    device: Device | None = None,
-    seed: int = 0,
-) -> tuple[LossAtTime, list[Entry]]:
-    """What to train: the best of a result, and models of its space spread over predicted loss.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What of an answer to train, and what beside it.
 
-    All have the winner's vocabulary, length and batch, for losses of others do not compare. When
-    the time or the device is another than the result's, every prediction is made anew and the
-    result's winner, moved to the best near it for that time, is trained too.
-
-    Args:
-        result: what `find` answered.
-        top: how many of its candidates to train.
+    Attributes:
+        top: how many of its candidates.
         contrast: how many others, at equal quantiles of predicted loss, no two of one shape.
-        scale: share of the result's time budget to train for.
-        device: the device to predict for; the result's when left out.
+        scale: share of the answer's time budget to train for.
+        device: to predict for; None: the answer's.
         seed: decides which shapes the contrast is chosen from.
 
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    top: int = 3
+    contrast: int = 5
+    scale: float = 1.0
+    device: KnownDevice | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("top", 1), ("contrast", 0)):
+            if (value := getattr(self, name)) < least:
+                raise ValueError(f"`{name}` must be at least {least}, but got {value}")
+        if not 0 < self.scale <= 1:
+            raise ValueError(f"`scale` must be above 0 and at most 1, but got {self.scale}")
+
+
+def choose(answer: Answer, choice: Choice) -> tuple[Question, list[Entry]]:
+    """What to train: the best of an answer, and models of its space spread over predicted loss.
+
+    All have the winner's vocabulary, length and batch, for losses of others do not compare. When
+    the time or the device is another than the answer's, every prediction is made anew and the
+    answer's winner, moved to the best near it for that time, is trained too.
+
     Returns:
-        The objective at that time, and the entries, the result's candidates first.
+        The question at that time and on that device, and the entries, the answer's candidates
+        first.
 
     Raises:
-        ValueError: a number is out of range, or a model would make fewer than `MIN_STEPS` steps.
+        ValueError: a model would make fewer than `MIN_STEPS` steps.
     """
-    for name, value, least in (("top", top, 1), ("contrast", contrast, 0)):
-        if value < least:
-            raise ValueError(f"`{name}` must be at least {least}, but got {value}")
-    if not 0 < scale <= 1:
-        raise ValueError(f"`scale` must be above 0 and at most 1, but got {scale}")
-    objective = dataclasses.replace(
-        result.objective,
-        time_budget_s=result.objective.time_budget_s * scale,
-        device=device or result.objective.device,
-    )
-    best = [Candidate.of(candidate.arch, objective) for candidate in result.candidates[:top]]
-    space = _same_text(result.space, best)
+    known = Known(law=answer.known.law, device=choice.device or answer.known.device)
+    question = answer.question.under(known, time_share=choice.scale)
+    objective = question.objective
+    best = [
+        Candidate.of(candidate.arch, objective) for candidate in answer.candidates[: choice.top]
+    ]
+    space = _same_text(answer.space, best)
     roles = dict.fromkeys(best, "top")
-    if objective != result.objective:
+    if objective != answer.objective:
         role = f"best in {format_budget(objective.time_budget_s)}"
         roles.setdefault(polish(best[0], space, objective), role)
     for candidate in roles:
         _check_steps(candidate, objective)
     taken = {candidate.shape for candidate in roles}
-    roles |= dict.fromkeys(_spread(space, objective, contrast, taken, seed), "contrast")
+    roles |= dict.fromkeys(_spread(space, objective, choice, taken), "contrast")
     names = labels([candidate.arch for candidate in roles])
-    return objective, [
+    return question, [
         Entry(label=label, role=role, candidate=candidate)
         for label, (candidate, role) in zip(names, roles.items(), strict=True)
     ]
@@ -115,11 +126,11 @@ def _check_steps(candidate: Candidate, objective: LossAtTime) -> None:
 def _spread(
     space: SearchSpace,
     objective: LossAtTime,
-    count: int,
+    choice: Choice,
     taken: set[tuple[int, int]],
-    seed: int,
 ) -> list[Candidate]:
-    """Feasible models at the middles of `count` equal shares of the shapes, by predicted loss."""
+    """Feasible models at the middles of equal shares of the shapes, by predicted loss."""
+    count, seed = choice.contrast, choice.seed
     positions = np.random.default_rng(seed).random((N_DRAWN if count else 0, len(COORDINATES)))
     of_shape: dict[tuple[int, int], Candidate] = {}
     for position in positions:

@@ -12,20 +12,16 @@ from typing import Any
 
 from ... import __version__
 from ...files.write import write_together
-from ...machines.engines import Engine
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.uncertainty import Draws, rank
-from ...presets.devices import KnownDevice
-from ...presets.known import Known
 from ...search.answer import Answer
 from ...validation.backend import check_chips, check_kind, machine_name, machine_warning
 from ..training.batches import batch, heldout_batches
 from ..training.corpus import load_corpus
 from ..training.tokens import Tokens, prepare_tokens
-from ..training.train import train
-from .choose import Entry, choose
+from .choose import Choice, Entry, choose
 from .compare import Comparison, compare
-from .train_all import Train, TrainingList, fan_out, one_by_one, train_all
+from .train_all import Training, TrainingList, fan_out, one_by_one, train_all
 from .verdict import verdict
 
 # The widest head that cuDNN's attention takes on every GPU that has it.
@@ -117,69 +113,66 @@ class Confirmation:
 
 
 def confirm(
-    result: Answer,
+    answer: Answer,
     folder: Path,
     *,
-    n_seeds: int = 1,
-    corpus: str = "python",
-    cache_dir: Path | None = None,
-    train_one: Train = train,
-    engine: Engine | None = None,
-    device: KnownDevice | None = None,
+    choice: Choice = Choice(),  # noqa: B008
+    training: Training = Training(),  # noqa: B008
     on_progress: Callable[[str], None] = lambda line: None,
-    **choice: Any,
 ) -> Confirmation:
     """Choose what to train, train it, and compare.
 
     Args:
-        result: what `find` answered.
+        answer: what `find` answered.
         folder: where `runs.csv` is, or will be; what it holds already is not trained again.
-        n_seeds: runs of each model, with seeds from 0 on.
-        corpus: see `load_corpus`.
-        cache_dir: where tokens are kept.
-        train_one: what trains; for an engine, at the top level of a file.
-        engine: where a fresh process trains each; in this process when left out.
-        device: to predict for; the result's when left out.
+        choice: what to train.
+        training: how.
         on_progress: called with a line before anything that takes time.
-        **choice: see `choose`.
 
     Raises:
         ValueError: see `choose` and `prepare`; or the device is of another kind than this machine,
             or has fewer chips.
     """
-    if n_seeds < 1:
-        raise ValueError(f"`seeds` must be at least 1, but got {n_seeds}")
-    known = Known(law=result.known.law, device=device or result.known.device)
-    objective, entries = choose(result, device=known.device.device, **choice)
-    draws = known.draws(objective)
+    question, entries = choose(answer, choice)
+    objective = question.objective
     if objective.fused:
         _check_kernel(objective, entries)
-    machine = objective.device
     machines = set()
-    if engine is None:
-        check_kind(machine.name, machine.kind)
-        check_chips(objective.n_chips)
-        machines.add(machine_name(machine.kind))
-        if warning := machine_warning(machine):
-            on_progress(f"warning: {warning}")
-    read = {"name_or_path": _absolute(corpus), "max_bytes": bytes_to_read(entries)}
-    on_progress(f"preparing {corpus}, at most {read['max_bytes'] / 1e6:,.0f} MB of it")
-    tokens = prepare(corpus, entries, max_bytes=read["max_bytes"], cache_dir=cache_dir)
+    if training.engine is None:
+        machines.add(_checked_machine(objective, on_progress))
+    corpus, max_bytes = training.corpus, bytes_to_read(entries)
+    on_progress(f"preparing {corpus}, at most {max_bytes / 1e6:,.0f} MB of it")
+    tokens = prepare(corpus, entries, max_bytes=max_bytes, cache_dir=training.cache_dir)
     listed = TrainingList(
-        entries=entries, tokens=tokens, folder=folder, objective=objective, n_seeds=n_seeds
+        entries=entries,
+        tokens=tokens,
+        folder=folder,
+        objective=objective,
+        n_seeds=training.n_seeds,
     )
-    if engine is None:
-        trainer = one_by_one(listed, train_one, on_progress)
+    if training.engine is None:
+        trainer = one_by_one(listed, training.train_one, on_progress)
     else:
-        trainer = fan_out(listed, train_one, engine, read, machines, on_progress)
+        read = {"name_or_path": _absolute(corpus), "max_bytes": max_bytes}
+        trainer = fan_out(listed, training.train_one, training.engine, read, machines, on_progress)
     return Confirmation(
         comparison=compare(train_all(listed, trainer)),
         objective=objective,
         tokens=tokens,
-        max_bytes=read["max_bytes"],
-        p_best=_chances(entries, objective, draws) if draws else {},
+        max_bytes=max_bytes,
+        p_best=_chances(entries, objective, question.draws) if question.draws else {},
         machines=frozenset(machines),
     )
+
+
+def _checked_machine(objective: LossAtTime, on_progress: Callable[[str], None]) -> str:
+    """This machine, which must be of the device's kind and have its chips."""
+    device = objective.device
+    check_kind(device.name, device.kind)
+    check_chips(objective.n_chips)
+    if warning := machine_warning(device):
+        on_progress(f"warning: {warning}")
+    return machine_name(device.kind)
 
 
 def _check_kernel(objective: LossAtTime, entries: list[Entry]) -> None:

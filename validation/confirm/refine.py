@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from ...presets.known import Known
 from ...presets.laws import KnownLaw, known_law, save_law
 from ...search.answer import Answer
 from ...search.find import find
+from ...search.question import Question
 from ...search.record import write_record
+from .choose import Choice
 from .confirm import Confirmation, confirm
-from .train_all import RUNS_FILE
+from .train_all import RUNS_FILE, Training
 
 LAW_FILE, CONFIRM_FOLDER, ROUND_FILE = "law.toml", "confirm", "round.json"
 
@@ -66,97 +68,87 @@ class Round:
 
 
 def refine(
-    result: Answer,
+    answer: Answer,
     folder: Path,
     *,
     runs: Iterable[Path] = (),
     rounds: int = 3,
-    device: KnownDevice | None = None,
-    seed: int = 0,
+    choice: Choice = Choice(),  # noqa: B008
+    training: Training = Training(),  # noqa: B008
     command: str = "",
     on_progress: Callable[[str], None] = lambda line: None,
-    on_round: Callable[[Round, Path], None] = lambda done, folder: None,
-    **training: Any,
-) -> list[Round]:
+) -> Iterator[Round]:
     """Confirm, refit, search again; until nothing changes or the rounds are over.
 
     Every round is kept in `folder/round-N`: what was trained, the law, the new answer. What is
-    trained there already is not trained again.
+    trained there already is not trained again. A round is yielded once it is kept.
 
     Args:
-        result: the answer to start from.
+        answer: the answer to start from.
         folder: where the rounds are, or will be.
         runs: CSVs of earlier runs to fit on besides, of the same text and vocabulary.
         rounds: the most to make.
-        device: to predict and search for; the result's when left out.
-        seed: of search, bootstrap and choice of contrast.
+        choice: what to train; its seed is that of search and bootstrap too.
+        training: how.
         command: the command line, for the records.
         on_progress: called with a line before anything that takes time.
-        on_round: called with each round once it is there, and its folder.
-        **training: see `confirm`.
 
     Raises:
         ValueError: `rounds` is not positive, or see `confirm` and `report_law`.
     """
     if rounds < 1:
         raise ValueError(f"`rounds` must be at least 1, but got {rounds}")
-    tables, done = [read_runs(path) for path in runs], []
-    device = device or result.known.device
+    tables = [read_runs(path) for path in runs]
+    choice = dataclasses.replace(choice, device=choice.device or answer.known.device)
     for number in range(1, rounds + 1):
         here = folder / f"round-{number}"
         disk.make_folder(here / CONFIRM_FOLDER)
         on_progress(f"round {number}: training")
         confirmation = confirm(
-            result,
+            answer,
             here / CONFIRM_FOLDER,
-            device=device,
-            seed=seed,
+            choice=choice,
+            training=training,
             on_progress=on_progress,
-            **training,
         )
         confirmation.save(here / CONFIRM_FOLDER, command=command)
         tables.append(read_runs(here / CONFIRM_FOLDER / RUNS_FILE))
         on_progress(f"round {number}: fitting the law to all runs, searching again")
-        found = _search_again(
-            result, merged(tables), here, device=device, seed=seed, command=command
-        )
-        trained = {m.candidate.shape for m in confirmation.comparison.models if m.measured_loss}
-        best_measured = confirmation.comparison.best.candidate.shape
-        done.append(
-            Round(
-                number=number,
-                confirmation=confirmation,
-                law_before=result.objective.law,
-                law_after=found.objective.law,
-                found=found,
-                settled=best_measured in found.tied_shapes and found.best.shape in trained,
-            )
-        )
-        write_whole(here / ROUND_FILE, json.dumps(done[-1].as_dict(), indent=2) + "\n")
-        on_round(done[-1], here)
-        if done[-1].settled:
-            break
-        result = found
-    return done
+        found = find(_refitted(answer.question, merged(tables), here, choice))
+        write_record(found, here, command=command)
+        done = _round(number, confirmation, before=answer, after=found)
+        write_whole(here / ROUND_FILE, json.dumps(done.as_dict(), indent=2) + "\n")
+        yield done
+        if done.settled:
+            return
+        answer = found
 
 
-def _search_again(
-    result: Answer,
-    runs: dict[str, np.ndarray],
-    folder: Path,
-    *,
-    device: KnownDevice,
-    seed: int,
-    command: str,
-) -> Answer:
-    """Refit the law, keep it in the folder, and answer the result's question under it."""
+def _refitted(
+    question: Question, runs: dict[str, np.ndarray], folder: Path, choice: Choice
+) -> Question:
+    """Refit the law, keep it in the folder, and ask the same under it."""
     report = report_law(runs, name=folder.name, source=f"anybudget refine, {folder.name}")
     path = folder / LAW_FILE
     save_law(path, KnownLaw.of(report))
+    device = choice.device or KnownDevice(device=question.objective.device)
     known = Known(law=known_law(str(path)), device=device)
-    found = find(dataclasses.replace(result.question.under(known), seed=seed))
-    write_record(found, folder, command=command)
-    return found
+    return dataclasses.replace(question.under(known), seed=choice.seed)
+
+
+def _round(number: int, confirmation: Confirmation, *, before: Answer, after: Answer) -> Round:
+    """What a round changed, and whether another would change more."""
+    comparison = confirmation.comparison
+    trained = {model.candidate.shape for model in comparison.models if model.measured_loss}
+    return Round(
+        number=number,
+        confirmation=confirmation,
+        law_before=before.objective.law,
+        law_after=after.objective.law,
+        found=after,
+        settled=comparison.best.candidate.shape in after.tied_shapes
+        and after.best.shape in trained,
+    )
 
 
 def merged(tables: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -23,6 +23,7 @@ from ..runs import Run, append_row, read_rows
 from ..training.hosts import is_first
 from ..training.loop import StepReport
 from ..training.tokens import Tokens
+from ..training.train import train
 from ..training.train_job import train_job, training
 from .choose import Entry
 from .compare import Trained
@@ -31,6 +32,32 @@ from .compare import Trained
 Train = Callable[..., Run]
 
 RUNS_FILE, JOBS_FOLDER = "runs.csv", "jobs"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """How what was chosen is trained.
+
+    Attributes:
+        n_seeds: runs of each model, with seeds from 0 on.
+        corpus: see `load_corpus`.
+        cache_dir: where tokens are kept.
+        train_one: what trains; for an engine, at the top level of a file.
+        engine: where a fresh process trains each; None: in this process.
+
+    Raises:
+        ValueError: there are no runs to make.
+    """
+
+    n_seeds: int = 1
+    corpus: str = "python"
+    cache_dir: Path | None = None
+    train_one: Train = train
+    engine: Engine | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_seeds < 1:
+            raise ValueError(f"`seeds` must be at least 1, but got {self.n_seeds}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,10 @@ from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
 from anybudget.search.question import Question
 from anybudget.show.save import save, save_confirmation
-from anybudget.validation.confirm.choose import MIN_CONTRAST_STEPS, choose
+from anybudget.validation.confirm.choose import MIN_CONTRAST_STEPS, Choice, choose
 from anybudget.validation.confirm.confirm import confirm
 from anybudget.validation.confirm.confirmed import load_confirmed
+from anybudget.validation.confirm.train_all import Training
 from anybudget.validation.runs import Run, read_rows
 
 
@@ -82,7 +83,8 @@ class Trainer:
 
 
 def test_the_choice(result):
-    objective, entries = choose(result, top=3, contrast=5)
+    question, entries = choose(result, Choice(top=3, contrast=5))
+    objective = question.objective
     assert objective == result.objective
     assert [entry.role for entry in entries] == ["top"] * 3 + ["contrast"] * 5
     assert [e.candidate.arch for e in entries[:3]] == [c.arch for c in result.candidates[:3]]
@@ -95,12 +97,13 @@ def test_the_choice(result):
     losses = [c.loss for c in contrast]
     assert losses == sorted(losses)
     assert losses[0] > result.candidates[0].loss
-    assert choose(result, top=3, contrast=5)[1] == entries
-    assert choose(result, top=3, contrast=5, seed=1)[1] != entries
+    assert choose(result, Choice(top=3, contrast=5))[1] == entries
+    assert choose(result, Choice(top=3, contrast=5, seed=1))[1] != entries
 
 
 def test_less_time_is_predicted_anew(result):
-    objective, entries = choose(result, top=2, contrast=1, scale=0.25)
+    question, entries = choose(result, Choice(top=2, contrast=1, scale=0.25))
+    objective = question.objective
     assert objective.time_budget_s == 1.0
     for entry in entries:
         assert entry.candidate == Candidate.of(entry.candidate.arch, objective)
@@ -124,7 +127,7 @@ def test_less_time_is_predicted_anew(result):
 )
 def test_a_choice_that_cannot_be(result, choice, message):
     with pytest.raises(ValueError, match=message):
-        choose(result, **choice)
+        choose(result, Choice(**choice))
 
 
 def test_chips_that_are_not_here_are_refused_before_anything_is_read(result, text, tmp_path):
@@ -181,14 +184,16 @@ def test_losses_of_different_texts_are_not_compared(result):
     arch = dataclasses.replace(result.candidates[1].arch, seq_len=128)
     candidates = [result.candidates[0], Candidate.of(arch, result.objective)]
     mixed = dataclasses.replace(result, candidates=candidates)
-    assert choose(mixed, top=1)[1][0].candidate == candidates[0]
+    assert choose(mixed, Choice(top=1))[1][0].candidate == candidates[0]
     with pytest.raises(ValueError, match=r"one `seq_len`, but the result's best have \[64, 128\]"):
-        choose(mixed, top=2)
+        choose(mixed, Choice(top=2))
 
 
-def run(result, text, tmp_path, train, **settings):
+def run(result, text, tmp_path, train, *, n_seeds=1, on_progress=lambda line: None, **choice):
+    training = Training(train_one=train, corpus=str(text), cache_dir=tmp_path, n_seeds=n_seeds)
+    choice = Choice(**choice)
     return confirm(
-        result, tmp_path / "out", train_one=train, corpus=str(text), cache_dir=tmp_path, **settings
+        result, tmp_path / "out", choice=choice, training=training, on_progress=on_progress
     )
 
 
@@ -219,15 +224,17 @@ def test_predicted_and_measured_meet(result, text, tmp_path):
 KILLED = """
 import importlib.util, pathlib, sys
 from anybudget.search.record import read_record
+from anybudget.validation.confirm.choose import Choice
 from anybudget.validation.confirm.confirm import confirm
+from anybudget.validation.confirm.train_all import Training
 spec = importlib.util.spec_from_file_location("its_trainer", sys.argv[1])
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 folder = pathlib.Path(sys.argv[2])
 result = read_record(folder)
 trainer = module.Trainer(result.objective, killed_after=2)
-confirm(result, folder / "out", corpus=str(folder / "words.txt"), cache_dir=folder,
-        train_one=trainer, top=2, contrast=2)
+training = Training(corpus=str(folder / "words.txt"), cache_dir=folder, train_one=trainer)
+confirm(result, folder / "out", choice=Choice(top=2, contrast=2), training=training)
 """
 
 
@@ -319,10 +326,10 @@ def test_the_chances_before_training(result, text, tmp_path):
         device=KnownDevice(device=certain),
     )
     result = dataclasses.replace(result, question=dataclasses.replace(result.question, known=known))
-    confirmation = confirm(
-        result, tmp_path, corpus=str(text), cache_dir=tmp_path / "cache",
-        train_one=Trainer(result.objective), top=2, contrast=1,
-    )  # fmt: skip
+    training = Training(
+        corpus=str(text), cache_dir=tmp_path / "cache", train_one=Trainer(result.objective)
+    )
+    confirmation = confirm(result, tmp_path, choice=Choice(top=2, contrast=1), training=training)
     winner = confirmation.comparison.winner.label
     assert confirmation.p_best == {winner: 1.0} | dict.fromkeys(
         [m.label for m in confirmation.comparison.models if m.label != winner], 0.0

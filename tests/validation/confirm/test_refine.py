@@ -12,7 +12,9 @@ from anybudget.objectives.cost.counts import n_params, n_params_non_embedding
 from anybudget.search.candidate import Candidate
 from anybudget.search.find import find
 from anybudget.search.question import Question
+from anybudget.validation.confirm.choose import Choice
 from anybudget.validation.confirm.refine import merged, refine
+from anybudget.validation.confirm.train_all import Training
 from anybudget.validation.runs import Run
 
 
@@ -82,10 +84,13 @@ def trainer(objective, truth):
 
 def test_the_loop_finds_the_true_optimum_and_stops(result, truth, text, earlier, tmp_path):
     train_one, calls = trainer(result.objective, truth)
-    settings = {"corpus": str(text), "cache_dir": tmp_path / "cache", "train_one": train_one}
-    rounds = refine(
-        result, tmp_path / "out", runs=[earlier], rounds=4, top=2, contrast=3, **settings
-    )
+    settings = {
+        "runs": [earlier],
+        "rounds": 4,
+        "choice": Choice(top=2, contrast=3),
+        "training": Training(corpus=str(text), cache_dir=tmp_path / "cache", train_one=train_one),
+    }
+    rounds = list(refine(result, tmp_path / "out", **settings))
     lawful = dataclasses.replace(result.objective, law=truth)
     assert rounds[-1].settled
     assert (
@@ -98,9 +103,7 @@ def test_the_loop_finds_the_true_optimum_and_stops(result, truth, text, earlier,
         assert kept == json.loads(json.dumps(one.as_dict()))
 
     n_calls = len(calls)
-    again = refine(
-        result, tmp_path / "out", runs=[earlier], rounds=4, top=2, contrast=3, **settings
-    )
+    again = list(refine(result, tmp_path / "out", **settings))
     assert len(calls) == n_calls
     assert [one.as_dict() for one in again] == [one.as_dict() for one in rounds]
 
@@ -113,4 +116,4 @@ def test_a_merged_table_has_the_common_columns():
 
 def test_no_rounds_are_refused(result, tmp_path):
     with pytest.raises(ValueError, match="`rounds` must be at least 1, but got 0"):
-        refine(result, tmp_path, rounds=0)
+        next(refine(result, tmp_path, rounds=0))

@@ -10,7 +10,9 @@ from anybudget.machines.machine import count_cores
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
 from anybudget.search.question import Question
+from anybudget.validation.confirm.choose import Choice
 from anybudget.validation.confirm.confirm import confirm
+from anybudget.validation.confirm.train_all import Training
 from anybudget.validation.runs import Run, read_rows
 from anybudget.validation.training.corpus import load_corpus
 from anybudget.validation.training.tokens import prepare_tokens
@@ -41,18 +43,20 @@ def test_two_workers_confirm_what_one_does(small_space, objective, text, tmp_pat
         top=2,
         exploring=Exploring(n_trials=1),
     )
-    what = {"corpus": str(text), "cache_dir": tmp_path, "train_one": twelve_steps}
-    what |= {"top": 2, "contrast": 0}
-    confirm(found, tmp_path / "one", **what)
+    choice = Choice(top=2, contrast=0)
+    alone = Training(corpus=str(text), cache_dir=tmp_path, train_one=twelve_steps)
+    confirm(found, tmp_path / "one", choice=choice, training=alone)
     lines = []
-    engine = Engine(n_workers=2, n_cores=1)
-    confirmation = confirm(found, tmp_path / "two", engine=engine, on_progress=lines.append, **what)
+    together = dataclasses.replace(alone, engine=Engine(n_workers=2, n_cores=1))
+    confirmation = confirm(
+        found, tmp_path / "two", choice=choice, training=together, on_progress=lines.append
+    )
     assert rows_by_model(tmp_path / "two") == rows_by_model(tmp_path / "one")
     assert [line[:5] for line in lines[-2:]] == ["[1/2]", "[2/2]"]
     assert len(confirmation.machines) == 1
     # Neither jobs nor checkpoints are left, and nothing is trained again.
     assert [path.name for path in (tmp_path / "two").iterdir()] == ["runs.csv"]
-    again = confirm(found, tmp_path / "two", engine=engine, **what)
+    again = confirm(found, tmp_path / "two", choice=choice, training=together)
     assert again.comparison.as_dict() == confirmation.comparison.as_dict()
     assert again.machines == frozenset()
 

@@ -1,0 +1,190 @@
+"""Which model: find, predict, front, batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Unpack
+
+from .words import Asked, Line, Stage, silent, writable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..search.answer import Answer
+    from ..search.batch.run import Batch
+    from ..search.predict import Predicted
+    from ..search.question import Question
+    from ..space.architecture import Architecture
+
+
+def find(
+    budget: str,
+    *,
+    top: int = 10,
+    distinct: Literal["shape", "architecture"] = "shape",
+    trials: int = 300,
+    sampler: str = "auto",
+    storage: str | None = None,
+    study: str = "anybudget",
+    certify: bool = True,
+    out: Path | str | None = None,
+    command: str = "anybudget.find",
+    on_progress: Stage = silent,
+    **asked: Unpack[Asked],
+) -> Answer:
+    """Find the architecture with the lowest predicted loss for a time budget.
+
+    Args:
+        budget: training time: `90s`, `15m`, `3h`, `1h30m`, `2d`.
+        top: candidates to return.
+        distinct: candidates differ in `shape` (width, depth) or `architecture`.
+        trials: distinct architectures for Optuna to try.
+        sampler: `auto`, `tpe`, `cma`, `nsga2`, `qmc` or `random`.
+        storage: keep the study, alone or with others: a journal file, or a URL.
+        study: name of the kept study.
+        certify: prove the optimum by enumeration.
+        out: folder for results, tables and figures.
+        command: what made it, for the records.
+        on_progress: called with the stage, what is newly done in it, and the stage's total.
+        **asked: see `Asked`.
+
+    Raises:
+        ValueError: a word makes no sense, or nothing in the space is feasible.
+
+    >>> answer = find("2m", device="cpu-core", set={"d_model": "64:256:64"}, trials=1)
+    >>> answer.best.arch.d_model in (64, 128, 192, 256)
+    True
+    """
+    from ..search.explore.study import Exploring
+    from ..search.find import find
+
+    question = ask(budget, **asked)
+    folder = writable(out) if out else None
+    answer = find(
+        question,
+        top=top,
+        distinct=distinct,
+        exploring=Exploring(n_trials=trials, sampler=sampler, storage=storage, study_name=study),
+        certify=certify,
+        on_progress=on_progress,
+    )
+    if folder:
+        from ..show.save import save
+
+        save(answer, folder, command=command)
+    return answer
+
+
+def ask(budget: str, arch: Architecture | None = None, **asked: Unpack[Asked]) -> Question:
+    """The question that the words put, with what is to be known of this machine.
+
+    >>> ask("90m", device="tpu-v5e").objective.time_budget_s
+    5400.0
+    """
+    from ..search.question import Words, ask, settings_of
+
+    words: dict[str, Any] = dict(asked)
+    settings = settings_of(words.pop("set", ()))
+    return _warned(ask(Words(budget=budget, settings=settings, **words), arch))
+
+
+def front(
+    budget: str,
+    against: Literal["time", "memory"],
+    *,
+    trials: int = 2000,
+    **asked: Unpack[Asked],
+) -> pd.DataFrame:
+    """Trade predicted loss against training time or memory: a Pareto front.
+
+    Args:
+        budget: the longest training time.
+        against: `time` or `memory`.
+        trials: architectures to try.
+        **asked: see `Asked`.
+
+    Returns:
+        Candidates with their `time_budget_s`, ascending in the cost, none beaten in both.
+
+    Raises:
+        ValueError: a word makes no sense, or nothing that was tried is feasible.
+    """
+    from ..search.front import front
+
+    return front(ask(budget, **asked), against=against, n_trials=trials)
+
+
+def predict(
+    budget: str,
+    *,
+    config: Path | str | None = None,
+    **words: Any,
+) -> Predicted:
+    """Predict step time, tokens and loss of one architecture, part by part.
+
+    Args:
+        budget: training time, as for `find`.
+        config: a Hugging Face `config.json`.
+        **words: fields of `Architecture`, what is left out being customary, and of `Chain`.
+
+    Raises:
+        ValueError: a word makes no sense, or the architecture is not valid.
+
+    >>> predict("3h", device="tpu-v5e", d_model=768, n_layers=12).candidate.prediction.n_params
+    109529856
+    """
+    from ..search.predict import predict, read_architecture
+    from ..space.architecture import FIELDS
+
+    fields = {name: words.pop(name) for name in FIELDS if name in words}
+    arch, note = read_architecture(fields, Path(config) if config else None)
+    return predict(ask(budget, arch, **words), note)
+
+
+def batch(
+    plan: Path | str,
+    *,
+    seed: int | None = None,
+    out: Path | str | None = None,
+    command: str = "anybudget.batch",
+    on_progress: Stage = silent,
+    on_warning: Line = silent,
+) -> Batch:
+    """Make many searches, those on one space at the price of a few; take up where stopped.
+
+    Args:
+        plan: a TOML file of searches.
+        seed: of all randomness, where the plan says nothing.
+        out: folder for results; default: the plan's name, beside it.
+        command: what made it, for the records.
+        on_progress: as for `find`.
+        on_warning: called before the work with each sentence of what to beware of.
+
+    Raises:
+        ValueError: the plan has a mistake, or what was kept there cannot be read.
+    """
+    from ..search.batch.plan import load_plan
+    from ..search.batch.run import Batch, run_batch
+    from ..show.save_batch import save_batch
+
+    plan = Path(plan)
+    questions = [_warned(question) for question in load_plan(plan, seed=seed or 0)]
+    folder = writable(out or plan.with_suffix(""))
+    for warning in dict.fromkeys(warning for one in questions for warning in one.warnings):
+        on_warning(warning)
+    done = Batch.of(questions, run_batch(questions, folder, on_progress=on_progress), folder)
+    files = save_batch(questions, done.table, done.curves, folder, plan=plan, command=command)
+    return dataclasses.replace(done, files=files)
+
+
+def _warned(question: Question) -> Question:
+    """The question with a sentence where its device was calibrated on another machine."""
+    from ..validation.backend import machine_warning
+
+    device = question.objective.device
+    if question.words.device is None and device.basis != "measured":
+        return question  # that it is the default is told already
+    if not (warning := machine_warning(device)):
+        return question
+    return dataclasses.replace(question, warnings=(warning, *question.warnings))

@@ -1,0 +1,139 @@
+"""Words that several functions take, and the folder that they write to, tried before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from ..machines.engines import Engine
+    from ..objectives.device import Device
+    from ..search.answer import Answer
+
+# Progress: a stage, what is newly done in it, and its total; or a line.
+Stage = Callable[[str, int, int], None]
+Line = Callable[[str], None]
+
+
+def silent(*_: Any) -> None:
+    """Progress that nobody looks at."""
+
+
+class Chain(TypedDict, total=False):
+    """What turns a shape into a step time and a loss; see `search.question.Words`."""
+
+    device: str | None
+    law: str | None
+    remat: str
+    attention: str
+    data_limit_tokens: float | None
+    critical_batch: bool
+    chips: int
+    price: float | None
+
+
+class Asked(Chain, total=False):
+    """What a search is asked besides its budget.
+
+    `set` has one field of the space each, as `{"d_model": "256:4096:128"}` or in a plan, or the
+    texts that `--set` takes.
+    """
+
+    space: str | None
+    set: Mapping[str, Any] | Iterable[str]
+    seed: int
+
+
+class Jobs(TypedDict, total=False):
+    """Where jobs run, if not in this process.
+
+    Attributes:
+        engine: a fresh process for each job: `local`, `ray` or `slurm`.
+        workers: jobs at once.
+        address: of a running Ray cluster, as HOST:6379.
+        request: what each job asks for, as `TPU=4` of ray.
+    """
+
+    engine: str | None
+    workers: int | None
+    address: str | None
+    request: Iterable[str]
+
+
+def engine_of(jobs: Jobs, n_cores: int | None) -> Engine | None:
+    """The engine that was asked for; None: this process, as it is."""
+    from ..machines.engines import Engine
+
+    given = {name: value for name, value in jobs.items() if value}
+    name, request = given.pop("engine", None), tuple(jobs.get("request") or ())
+    if name is None:
+        if given:
+            raise ValueError("--workers, --address and --request need --engine local, ray or slurm")
+        return None
+    pairs = [one.partition("=") for one in request]
+    if wrong := [pair[0] for pair in pairs if not pair[2]]:
+        raise ValueError(f"--request takes NAME=VALUE, but got {wrong[0]!r}")
+    return Engine(
+        name=str(name),
+        n_workers=jobs.get("workers"),
+        n_cores=n_cores,
+        address=jobs.get("address"),
+        requests={key: value for key, _, value in pairs},
+    )
+
+
+def start(jobs: Jobs, n_cores: int | None) -> Engine | None:
+    """The engine that was asked for; None: this process, confined to as many cores."""
+    from ..machines.host import keep_freed_memory
+    from ..machines.machine import pin_cores
+
+    engine = engine_of(jobs, n_cores)
+    if engine is None:
+        keep_freed_memory()
+        pin_cores(n_cores)
+    return engine
+
+
+def n_cores_of(device: Device) -> int | None:
+    """As many cores as a device was calibrated on, as far as this machine has them."""
+    from ..machines.machine import count_cores
+
+    n_cores = device.calibration.get("n_cores")
+    return min(n_cores, count_cores()) if isinstance(n_cores, int) else None
+
+
+def answer_of(result: Answer | Path | str) -> Answer:
+    """An answer, read back where its place was given."""
+    from ..search.record import read_record
+
+    return read_record(Path(result)) if isinstance(result, str | Path) else result
+
+
+def beside(result: Answer | Path | str, out: Path | str | None, name: str) -> Path:
+    """Where what comes of a result is written: `out`, or a folder in the result's.
+
+    Raises:
+        ValueError: an answer that was not read from a folder has none beside it.
+    """
+    if out:
+        return Path(out)
+    if not isinstance(result, str | Path):
+        raise ValueError("`out` must name a folder where the result is no folder itself")
+    path = Path(result)
+    return (path if path.is_dir() else path.parent) / name
+
+
+def writable(folder: Path | str) -> Path:
+    """The folder, made where it is missing, or a refusal before any work is done."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"--out {folder} cannot be written: {error.strerror}; name another folder"
+        ) from None
+    return folder
