@@ -4,21 +4,22 @@ A budget, the names of device, law and space, and all that `find --help` tells o
 the command line, with an underscore for a hyphen. Nothing is printed: an answer is a value that
 carries its warnings, and it is written where `out` says.
 
->>> import anybudget
->>> answer = anybudget.find("2m", device="cpu-core", trials=1)
+>>> answer = find("2m", device="cpu-core", trials=1)
 >>> answer.certified, answer.best.prediction.feasible
 (True, True)
 """
 
 from .ask import ask, batch, find, front, predict
-from .learn import calibrate, devices, fit, laws
+from .learn import anchor, calibrate, calibration_path, devices, fit, laws
 from .show import export, report
 from .train import compile, confirm, refine  # noqa: A004 - the command's name
 
 __all__ = [
+    "anchor",
     "ask",
     "batch",
     "calibrate",
+    "calibration_path",
     "compile",
     "confirm",
     "devices",

@@ -90,18 +90,20 @@ def ask(budget: str, arch: Architecture | None = None, **asked: Unpack[Asked]) -
 
 
 def front(
-    budget: str,
+    budget: str | Question,
     against: Literal["time", "memory"],
     *,
     trials: int = 2000,
+    out: Path | str | None = None,
     **asked: Unpack[Asked],
 ) -> pd.DataFrame:
     """Trade predicted loss against training time or memory: a Pareto front.
 
     Args:
-        budget: the longest training time.
+        budget: the longest training time; or what `ask` answered, and then no words.
         against: `time` or `memory`.
         trials: architectures to try.
+        out: folder for the table, `front.csv`.
         **asked: see `Asked`.
 
     Returns:
@@ -112,7 +114,12 @@ def front(
     """
     from ..search.front import front
 
-    return front(ask(budget, **asked), against=against, n_trials=trials)
+    question = ask(budget, **asked) if isinstance(budget, str) else budget
+    folder = writable(out) if out else None
+    frame = front(question, against=against, n_trials=trials)
+    if folder:
+        frame.to_csv(folder / "front.csv", index=False)
+    return frame
 
 
 def predict(

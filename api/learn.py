@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 from .words import Jobs, Stage, engine_of, silent, start
 
 if TYPE_CHECKING:
     from ..objectives.device import Device
+    from ..objectives.fit.prior import Anchored
     from ..objectives.fit.report import LawReport
     from ..objectives.law.loss_law import LossLaw
     from ..validation.timing.calibrate import Calibration
@@ -137,9 +139,7 @@ def fit(
     from ..objectives.fit.report import report_law
     from ..presets.laws import KnownLaw, save_law
 
-    runs, out = Path(runs), Path(out) if out else None
-    if out and (out.suffix != ".toml" or not out.parent.is_dir()):
-        raise ValueError(f"--out must be a .toml file in an existing folder, but got {str(out)!r}")
+    runs, out = Path(runs), _law_file(out)
     report = report_law(
         read_runs(runs, dict(columns or {})),
         name=out.stem if out else runs.stem,
@@ -157,6 +157,63 @@ def fit(
     if out:
         save_law(out, KnownLaw.of(report))
     return report
+
+
+class Moved(NamedTuple):
+    """A law moved by runs of one's own, the law that it was, and what to beware of in the runs."""
+
+    anchored: Anchored
+    prior: LossLaw
+    warnings: list[str]
+
+
+def anchor(
+    runs: Path | str,
+    *,
+    prior: str,
+    columns: Mapping[str, str] | None = None,
+    seed: int = 0,
+    out: Path | str | None = None,
+) -> Moved:
+    """Move another data's law by runs of one's own, as few as there are; `fit --prior`.
+
+    Args:
+        runs: as for `fit`.
+        prior: the law, by name or file.
+        columns: as for `fit`.
+        seed: of all randomness.
+        out: law file, `.toml`, as `find` takes it.
+
+    Raises:
+        ValueError: the table is none, or there is no such law.
+    """
+    from ..files.table import read_runs
+    from ..objectives.fit.prior import anchor
+    from ..objectives.fit.report import corpus_of
+    from ..objectives.fit.runs import law_runs
+    from ..presets.laws import KnownLaw, known_law, save_law
+
+    runs, out = Path(runs), _law_file(out)
+    table, known = read_runs(runs, dict(columns or {})), known_law(prior)
+    few = law_runs(table, n_convention=known.law.n_convention, few=True)
+    anchored = anchor(known.law, known.draws, few, seed=seed)
+    law = dataclasses.replace(
+        anchored.law,
+        name=out.stem if out else runs.stem,
+        corpus=corpus_of(table),
+        source=f"{known.law.name} moved by {few.n_runs} runs of {runs.name}, by anybudget fit",
+    )
+    anchored = dataclasses.replace(anchored, law=law)
+    if out:
+        save_law(out, KnownLaw(law=law, draws=anchored.draws))
+    return Moved(anchored, known.law, few.warnings)
+
+
+def _law_file(out: Path | str | None) -> Path | None:
+    path = Path(out) if out else None
+    if path and (path.suffix != ".toml" or not path.parent.is_dir()):
+        raise ValueError(f"--out must be a .toml file in an existing folder, but got {str(path)!r}")
+    return path
 
 
 def devices() -> list[Device]:

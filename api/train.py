@@ -179,17 +179,15 @@ def compile(  # noqa: A001 - the command's name
     Raises:
         ValueError: a word makes no sense, or the compiler is not installed.
     """
-    from ..validation.compiler.compiled import compile_all
+    from ..validation.compiler.compile import compile_all
 
+    how = {"remat": remat, "attention": attention, "sharding": sharding, "scan_layers": scan}
     return compile_all(
         topology,
         fields=fields,
         result=Path(result) if result else None,
         top=top,
-        remat=remat,
-        attention=attention,
-        scan_layers=scan,
-        sharding=sharding,
+        how={name: value for name, value in how.items() if value is not None},
         with_time=time,
         timeout_s=timeout,
         on_progress=on_progress,

@@ -126,14 +126,6 @@ def beside(result: Answer | Path | str, out: Path | str | None, name: str) -> Pa
 
 def writable(folder: Path | str) -> Path:
     """The folder, made where it is missing, or a refusal before any work is done."""
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(
-            f"--out {folder} cannot be written: {error.strerror}; name another folder"
-        ) from None
-    return folder
+    from ..files.write import check_writable
+
+    return check_writable(Path(folder))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from .options import Budget, Chain, Json, Natural, Out, Seed, Space, Whole, flattened
-from .output import command, progress, show, show_json, show_written, tell, writable
-from .question import put, warned
+from .options import Budget, Chain, Json, Natural, Out, Seed, Space, Whole, asked, flattened
+from .output import command, progress, show, show_json, show_written, tell
 
 
 @flattened
@@ -49,39 +49,24 @@ def find(
 
     Example: `anybudget find 3h --device h100-sxm --out found`
     """
-    from ..presets.spaces import default_space
-    from ..search.explore.study import Exploring
-    from ..search.find import find
-
-    question = put(budget, chain, space, seed)
-    folder = writable(out) if out else None
-    exploring = Exploring(
-        n_trials=study.trials,
-        sampler=study.sampler,
-        storage=study.storage,
-        study_name=study.study,
-    )
-    with progress() as report:
-        found = find(
-            question,
-            top=study.top,
-            distinct=study.distinct,  # type: ignore[arg-type]
-            exploring=exploring,
-            certify=study.certify,
-            on_progress=report,
-        )
-    if folder:
-        from ..show.save import save
-
-        save(found, folder, command=command())
-    if as_json:
-        show_json(found.as_dict())
-        return
+    from .. import api
     from ..show.terminal.found import show_found
 
-    show(show_found(found, space.space or default_space(question.objective.device.kind)))
-    if folder:
-        show_written(folder, sorted(path.name for path in folder.iterdir()))
+    with progress() as report:
+        answer = api.find(
+            budget,
+            **dataclasses.asdict(study),
+            **asked(chain, space, seed),
+            out=out,
+            command=command(),
+            on_progress=report,
+        )
+    if as_json:
+        show_json(answer.as_dict())
+        return
+    show(show_found(answer, answer.question.space_name))
+    if out:
+        show_written(out, sorted(path.name for path in out.iterdir()))
 
 
 def front(
@@ -103,20 +88,17 @@ def front(
     Args:
         trials: Architectures to try.
     """
-    from ..search.front import front
+    from .. import api
     from ..show.terminal.found import show_front
 
-    question = put(budget, chain, space, seed)
-    folder = writable(out) if out else None
-    frame = front(question, against=against, n_trials=trials)  # type: ignore[arg-type]
-    if folder:
-        frame.to_csv(folder / "front.csv", index=False)
+    question = api.ask(budget, **asked(chain, space, seed))
+    frame = api.front(question, against, trials=trials, out=out)  # type: ignore[arg-type]
     if as_json:
         print(frame.to_json(orient="records"))
         return
     show(show_front(frame, question.objective))
-    if folder:
-        show_written(folder, ["front.csv"])
+    if out:
+        show_written(out, ["front.csv"])
 
 
 def batch(
@@ -136,25 +118,20 @@ def batch(
         seed: Of all randomness, where the plan says nothing.
         out: Folder for results; default: the plan's name, beside it.
     """
-    from ..search.batch.curves import fit_curves
-    from ..search.batch.plan import load_plan
-    from ..search.batch.run import run_batch
-    from ..show.save_batch import save_batch
+    from .. import api
     from ..show.terminal.batch import show_batch
 
-    questions = [warned(question) for question in load_plan(plan, seed=seed or 0)]
-    folder = writable(out or plan.with_suffix(""))
-    for warning in dict.fromkeys(warning for one in questions for warning in one.warnings):
-        tell(f"! {warning}")
     with progress() as report:
-        table = run_batch(questions, folder, on_progress=report)
-    curves = fit_curves(questions, table)
-    files = save_batch(questions, table, curves, folder, plan=plan, command=command())
+        done = api.batch(
+            plan,
+            seed=seed,
+            out=out,
+            command=command(),
+            on_progress=report,
+            on_warning=lambda warning: tell(f"! {warning}"),
+        )
     if as_json:
-        tables = (("searches", table), ("curves", curves))
-        rows = {name: one.astype(object).where(one.notna(), None) for name, one in tables}
-        rows = {name: one.to_dict(orient="records") for name, one in rows.items()}
-        show_json({"plan": str(plan), "folder": str(folder)} | rows)
+        show_json({"plan": str(plan), "folder": str(done.folder)} | done.as_dict())
         return
-    show(show_batch(table, curves))
-    show_written(folder, files)
+    show(show_batch(done.table, done.curves))
+    show_written(done.folder, done.files)

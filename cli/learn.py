@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from .options import Flag, Jobs, Json, Positive, Seconds, Seed
 from .output import progress, show, show_json
-
-if TYPE_CHECKING:
-    from ..validation.timing.calibrate import Calibration
 
 Sources = Annotated[Flag, Parameter(help="And where the numbers of each come from.")]
 
@@ -48,29 +44,24 @@ def calibrate(
         basis: Who timed the --steps: others, published; or you, measured.
         out: Device file, .toml; default: where find looks; TOPOLOGY.toml, TABLE.toml.
     """
+    from .. import api
     from ..show.terminal.calibration import show_calibration
 
-    if steps:
-        path = out or Path(f"{steps.stem}.toml")
-        found = _calibrate_table(path, steps, device, basis=basis, seed=seed)
-    else:
-        fit: Callable[..., Calibration]
-        if topology:
-            from ..validation.compiler.calibrate import DEFAULT, QUICK, calibrate_compiled
-
-            engine = jobs.engine_of(cores)
-            path = out or Path(f"{topology.replace(':', '-')}.toml")
-            fit = functools.partial(calibrate_compiled, topology=topology, timeout_s=timeout)
-        else:
-            engine = jobs.start(cores)
-            from ..files.places import calibrated_device_path
-            from ..validation.timing.calibrate import calibrate as fit
-            from ..validation.timing.step_design import DEFAULT, QUICK
-
-            path = out or calibrated_device_path()
-        effort = QUICK if quick else DEFAULT
-        with progress() as report:
-            found = fit(path, effort=effort, seed=seed, engine=engine, on_progress=report)
+    path = api.calibration_path(out, topology=topology, steps=steps)
+    with progress() as report:
+        found = api.calibrate(
+            quick=quick,
+            cores=cores,
+            topology=topology,
+            timeout=timeout,
+            steps=steps,
+            device=device,
+            basis=basis,
+            seed=seed,
+            out=path,
+            on_progress=report,
+            **asdict(jobs),
+        )
     if as_json:
         show_json(found.as_dict())
     else:
@@ -110,74 +101,29 @@ def fit(
         huber_delta: Threshold on the log residual; 0: from the residuals' spread.
         out: Law file, .toml, as `find --law` takes it.
     """
-    from ..files.table import read_runs
-    from ..objectives.fit.report import report_law
-    from ..presets.laws import KnownLaw, save_law
-    from ..show.terminal.law import show_law
+    from .. import api
+    from ..show.terminal.law import show_anchored, show_law
 
-    _require_law_file(out)
-    table = read_runs(runs, _renamed(column or []))
+    columns = _renamed(column or [])
     if prior:
-        return _anchor(table, prior, runs, out, seed=seed, as_json=as_json)
+        moved = api.anchor(runs, prior=prior, columns=columns, seed=seed, out=out)
+        return show_json(moved.anchored.as_dict()) if as_json else show(show_anchored(*moved))
     with progress() as on_progress:
-        report = report_law(
-            table,
-            name=out.stem if out else runs.stem,
-            source=f"fitted to {runs.name} by anybudget fit",
-            method=method,  # type: ignore[arg-type]
+        report = api.fit(
+            runs,
+            method=method,
             form=form,
             kappa=kappa,
             copying=copying,
-            n_convention=n_convention,  # type: ignore[arg-type]
+            n_convention=n_convention,
             huber_delta=huber_delta,
-            n_draws=draws,
+            draws=draws,
+            columns=columns,
             seed=seed,
+            out=out,
             on_progress=on_progress,
         )
-    if out:
-        save_law(out, KnownLaw.of(report))
     return show_json(report.as_dict()) if as_json else show(show_law(report))
-
-
-def _require_law_file(out: Path | None) -> None:
-    if out and (out.suffix != ".toml" or not out.parent.is_dir()):
-        raise ValueError(f"--out must be a .toml file in an existing folder, but got {str(out)!r}")
-
-
-def _anchor(
-    table: dict[str, Any], prior: str, runs: Path, out: Path | None, *, seed: int, as_json: bool
-) -> None:
-    """Move a law by a table of runs, save it and show it."""
-    from ..objectives.fit.prior import anchor
-    from ..objectives.fit.report import corpus_of
-    from ..objectives.fit.runs import law_runs
-    from ..presets.laws import KnownLaw, known_law, save_law
-    from ..show.terminal.law import show_anchored
-
-    known = known_law(prior)
-    few = law_runs(table, n_convention=known.law.n_convention, few=True)
-    anchored = anchor(known.law, known.draws, few, seed=seed)
-    law = dataclasses.replace(
-        anchored.law,
-        name=out.stem if out else runs.stem,
-        corpus=corpus_of(table),
-        source=f"{known.law.name} moved by {few.n_runs} runs of {runs.name}, by anybudget fit",
-    )
-    anchored = dataclasses.replace(anchored, law=law)
-    if out:
-        save_law(out, KnownLaw(law=law, draws=anchored.draws))
-    if as_json:
-        show_json(anchored.as_dict())
-    else:
-        show(show_anchored(anchored, known.law, few.warnings))
-
-
-def _renamed(columns: list[str]) -> dict[str, str]:
-    """Names of columns in a user's table by ours."""
-    pairs = dict(one.split("=", 1) for one in columns if "=" in one)
-    if len(pairs) < len(columns):
-        raise ValueError(f"--column must be ours=theirs, each once, but got {', '.join(columns)}")
-    return pairs
 
 
 def devices(*, sources: Sources = False, as_json: Json = False) -> None:
@@ -185,10 +131,10 @@ def devices(*, sources: Sources = False, as_json: Json = False) -> None:
 
     Example: `anybudget devices --sources`
     """
-    from ..presets.devices import device_names, load_device
+    from .. import api
     from ..show.terminal.found import show_devices
 
-    rows = [load_device(name) for name in device_names()]
+    rows = api.devices()
     if as_json:
         show_json([dataclasses.asdict(row) for row in rows])
     else:
@@ -200,25 +146,19 @@ def laws(*, sources: Sources = False, as_json: Json = False) -> None:
 
     Example: `anybudget laws --json`
     """
-    from ..presets.laws import law_names, load_law
+    from .. import api
     from ..show.terminal.found import show_laws
 
-    rows = [load_law(name) for name in law_names()]
+    rows = api.laws()
     if as_json:
         show_json([dataclasses.asdict(row) for row in rows])
     else:
         show(show_laws(rows, sources=sources))
 
 
-def _calibrate_table(
-    path: Path, steps: Path, device: str | None, *, basis: str, seed: int
-) -> Calibration:
-    from ..presets.devices import load_device
-    from ..validation.timing.calibrate_table import calibrate_table
-
-    if device is None:
-        raise ValueError(
-            "--steps needs --device, what ran them: a name of `anybudget devices`, or a TOML file "
-            "with peak_flops_per_s, bandwidth_bytes_per_s and memory_bytes"
-        )
-    return calibrate_table(path, steps, load_device(device), basis=basis, seed=seed)  # type: ignore[arg-type]
+def _renamed(columns: list[str]) -> dict[str, str]:
+    """Names of columns in a user's table by ours."""
+    pairs = dict(one.split("=", 1) for one in columns if "=" in one)
+    if len(pairs) < len(columns):
+        raise ValueError(f"--column must be ours=theirs, each once, but got {', '.join(columns)}")
+    return pairs

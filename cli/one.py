@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from ..space.architecture import FIELDS, Architecture
-from .options import Budget, Chain, Flag, Json, Positive, Seconds, Whole, flattened
+from .options import Budget, Chain, Flag, Json, Positive, Seconds, Whole, asked, flattened
 from .output import show, show_json, tell
-from .question import put
 
 
 def _option(field: dataclasses.Field) -> tuple[str, Any, Any]:
@@ -61,15 +60,14 @@ def predict(
     Args:
         config: A Hugging Face config.json.
     """
-    from ..search.predict import predict, read_architecture
+    from .. import api
     from ..show.terminal.found import show_prediction
 
-    arch, note = read_architecture(shape.given(), config)
-    answer = predict(put(budget, chain, arch=arch), note)
+    predicted = api.predict(budget, config=config, **shape.given(), **asked(chain))
     if as_json:
-        show_json(answer.as_dict())
+        show_json(predicted.as_dict())
     else:
-        show(show_prediction(answer.as_dict(), answer.question.objective))
+        show(show_prediction(predicted.as_dict(), predicted.question.objective))
 
 
 def compile(  # noqa: A001 - the command's name
@@ -102,20 +100,21 @@ def compile(  # noqa: A001 - the command's name
         time: Step times; without, seconds, not minutes.
         timeout: Seconds for each; then what is known by then.
     """
+    from .. import api
     from ..show.terminal.compiled import show_compiled
-    from ..validation.compiler.compile import compile_all
 
-    asked = {"remat": remat, "attention": attention, "sharding": sharding, "scan_layers": scan}
-
-    steps = compile_all(
+    steps = api.compile(
         topology,
-        fields=shape.given(),
         result=result,
         top=top,
-        how={name: value for name, value in asked.items() if value is not None},
-        with_time=time,
-        timeout_s=timeout,
+        remat=remat,
+        attention=attention,
+        scan=scan,
+        sharding=sharding,  # type: ignore[arg-type]
+        time=time,
+        timeout=timeout,
         on_progress=tell,
+        **shape.given(),
     )
     if as_json:
         show_json([step.as_dict() for step in steps])

@@ -7,15 +7,12 @@ the sentence under a field is its help.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
-
-if TYPE_CHECKING:
-    from ..machines.engines import Engine
 
 
 def _whole(type_: Any, tokens: Sequence[Token]) -> int:
@@ -110,34 +107,7 @@ class Jobs:
     request: Annotated[tuple[str, ...], Repeatable] = ()
     """What each job asks for: TPU=4 of ray, slurm_partition=gpu. Repeatable."""
 
-    def start(self, n_cores: int | None) -> Engine | None:
-        """The engine that was asked for; None: this process, confined to as many cores."""
-        from ..machines.host import keep_freed_memory
-        from ..machines.machine import pin_cores
 
-        engine = self.engine_of(n_cores)
-        if engine is None:
-            keep_freed_memory()
-            pin_cores(n_cores)
-        return engine
-
-    def engine_of(self, n_cores: int | None) -> Engine | None:
-        """The engine that was asked for; None: this process, as it is."""
-        from ..machines.engines import Engine
-
-        if self.engine is None:
-            if self.workers or self.address or self.request:
-                raise ValueError(
-                    "--workers, --address and --request need --engine local, ray or slurm"
-                )
-            return None
-        pairs = [one.partition("=") for one in self.request]
-        if wrong := [pair[0] for pair in pairs if not pair[2]]:
-            raise ValueError(f"--request takes NAME=VALUE, but got {wrong[0]!r}")
-        return Engine(
-            name=self.engine,
-            n_workers=self.workers,
-            n_cores=n_cores,
-            address=self.address,
-            requests={key: value for key, _, value in pairs},
-        )
+def asked(chain: Chain, space: Space = Space(), seed: int = 0) -> dict[str, Any]:
+    """What `api.Asked` has of these options."""
+    return asdict(chain) | {"space": space.space, "set": space.settings, "seed": seed}

@@ -50,13 +50,6 @@ def show_written(folder: Path, names: Iterable[str]) -> None:
     show([f"\nWritten to {escape(str(folder))}: {', '.join(names)}"])
 
 
-def writable(folder: Path) -> Path:
-    """The folder, made where it is missing, or a refusal before any work is done."""
-    from ..files.write import check_writable
-
-    return check_writable(folder)
-
-
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar for each stage on a terminal's stderr, nothing in a pipe."""

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from .options import Json, Result, Seed, Whole
-from .output import show, show_json, show_written, writable
+from .output import show, show_json, show_written
 
 
 def report(folder: Path, /, *, out: Path | None = None) -> None:
@@ -22,9 +22,9 @@ def report(folder: Path, /, *, out: Path | None = None) -> None:
     """
     from rich.markup import escape
 
-    from ..show.page.report import write_report
+    from .. import api
 
-    show([f"Written: {escape(str(write_report(folder, out)))}"])
+    show([f"Written: {escape(str(api.report(folder, out=out)))}"])
 
 
 def export(
@@ -45,14 +45,13 @@ def export(
         candidate: Which of the result; the best is 1.
         out: Folder; default: export/TRAINER beside the result.
     """
-    from ..search.record import read_record
-    from ..show.export.export import export, export_as_dict, save_export
+    from .. import api
+    from ..api.words import beside
+    from ..show.export.export import export_as_dict
     from ..show.terminal.exported import show_export
 
-    exported = export(read_record(result), to, candidate=candidate, seed=seed)
-    beside = result if result.is_dir() else result.parent
-    folder = writable(out or beside / "export" / to)
-    save_export(exported, folder)
+    exported = api.export(result, to=to, candidate=candidate, seed=seed, out=out)
+    folder = beside(result, out, f"export/{to}")
     if as_json:
         show_json(export_as_dict(exported, folder))
         return

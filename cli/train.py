@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .options import Flag, Jobs, Json, Out, Result, Seed, Trained, Whole
-from .output import command, show, show_json, show_written, tell, writable
-
-if TYPE_CHECKING:
-    from ..objectives.device import Device
+from .output import command, show, show_json, show_written, tell
 
 
 def confirm(
@@ -32,45 +29,31 @@ def confirm(
         scale: Share of the result's time budget.
         distributed: One of several processes; see docs/chips.md.
     """
-    from ..presets.devices import known_device
-    from ..search.record import read_record
+    from .. import api
+    from ..api.words import beside
+    from ..show.terminal.confirmation import show_confirmation
 
     if result is None:
         raise ValueError("confirm takes a result: `find BUDGET --out DIR`, then `confirm DIR`")
-    found = read_record(result)
-    machine = known_device(trained.device) if trained.device else found.known.device
-    folder = out or _beside(result, "confirm")
-    engine = jobs.start(_n_cores_of(machine.device))
-    if engine and distributed:
-        raise ValueError("--distributed trains in these processes; leave out --engine")
-    is_first = not distributed or _join()
-    if is_first:
-        writable(folder)
-    from ..show.save import save_confirmation
-    from ..show.terminal.confirmation import show_confirmation
-    from ..validation.confirm.confirm import confirm
-
-    confirmation = confirm(
-        found,
-        folder,
-        n_seeds=trained.seeds,
-        corpus=trained.corpus,
-        engine=engine,
-        on_progress=tell if is_first else lambda line: None,
-        device=machine,
-        top=trained.top,
-        contrast=trained.contrast,
+    confirmation = api.confirm(
+        result,
+        **asdict(trained),
+        **asdict(jobs),
         scale=scale,
+        distributed=distributed,
         seed=seed,
+        out=out,
+        command=command(),
+        on_progress=tell,
     )
-    if not is_first:
+    if confirmation is None:
         return
-    save_confirmation(confirmation, folder, command=command())
     if as_json:
         show_json(confirmation.as_dict())
         return
     show(show_confirmation(confirmation))
-    show_written(folder, ["confirm.json", "confirm.png", "models.csv", "runs.csv"])
+    names = ["confirm.json", "confirm.png", "models.csv", "runs.csv"]
+    show_written(beside(result, out, "confirm"), names)
 
 
 def refine(
@@ -93,55 +76,23 @@ def refine(
         runs: CSV of earlier runs. Repeatable.
         rounds: The most rounds to make.
     """
-    from ..presets.devices import known_device
-    from ..search.record import read_record
-
-    found = read_record(result)
-    folder = writable(out or _beside(result, "refine"))
-    engine = jobs.start(_n_cores_of(found.objective.device))
-    from ..show.save import draw_round
+    from .. import api
+    from ..api.words import beside
     from ..show.terminal.rounds import show_rounds
-    from ..validation.confirm.refine import refine
 
-    done = refine(
-        found,
-        folder,
+    done = api.refine(
+        result,
+        **asdict(trained),
+        **asdict(jobs),
         runs=runs,
         rounds=rounds,
-        device=known_device(trained.device) if trained.device else None,
         seed=seed,
+        out=out,
         command=command(),
         on_progress=tell,
-        on_round=draw_round,
-        n_seeds=trained.seeds,
-        corpus=trained.corpus,
-        engine=engine,
-        top=trained.top,
-        contrast=trained.contrast,
     )
     if as_json:
         show_json([one.as_dict() for one in done])
         return
     show(show_rounds(done))
-    show_written(folder, [f"round-{one.number}" for one in done])
-
-
-def _beside(result: Path, name: str) -> Path:
-    """A folder in that of a result."""
-    return (result if result.is_dir() else result.parent) / name
-
-
-def _join() -> bool:
-    """Wait for the other processes of a training; whether this one is the first of them."""
-    from ..validation.training.hosts import is_first, join_processes
-
-    join_processes()
-    return is_first()
-
-
-def _n_cores_of(device: Device) -> int | None:
-    """As many cores as a device was calibrated on, as far as this machine has them."""
-    from ..machines.machine import count_cores
-
-    n_cores = device.calibration.get("n_cores")
-    return min(n_cores, count_cores()) if isinstance(n_cores, int) else None
+    show_written(beside(result, out, "refine"), [f"round-{one.number}" for one in done])

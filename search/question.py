@@ -115,6 +115,11 @@ class Question:
         return digest.hexdigest()[:16]
 
     @property
+    def space_name(self) -> str:
+        """Of the space, as it was named or by the device's kind."""
+        return self.words.space or default_space(self.objective.device.kind)
+
+    @property
     def title(self) -> str:
         """Budget, device and law, for a sentence."""
         budget = self.words.budget or format_budget(self.objective.time_budget_s)

@@ -1,4 +1,4 @@
-"""The examples in docstrings of the pure rooms: each runs, and shows what it says."""
+"""The examples in docstrings: each runs, and shows what it says."""
 
 import doctest
 import importlib
@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PATHS = [path for room in ("space", "objectives") for path in sorted((ROOT / room).rglob("*.py"))]
-MODULES = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in PATHS]
+ROOMS = ("space", "objectives", "api")
+PATHS = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+PATHS.append(ROOT / "search/question.py")
+MODULES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in PATHS
+]
 AT_LEAST = 30
 
 

@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # Top to bottom: a room imports itself and those above it.
-ROOMS = ("files", "machines", "space", "objectives", "presets", "search", "validation", "show")
+ROOMS = (
+    "files", "machines", "space", "objectives", "presets", "search", "validation", "show", "api"
+)  # fmt: skip
 # But what is pure, and what runs jobs, stand beside each other.
 APART = {("space", "machines"), ("objectives", "machines"), ("presets", "machines")}
 APART |= {("search", "machines"), ("objectives", "files")}
@@ -29,19 +31,13 @@ OWNERS = {
 MOST_FILES, MOST_LINES, LONGEST_FUNCTION, MOST_PARAMETERS = 15, 300, 60, 8
 LONGER = {
     "objectives/fit/report.py:report_law",
-    "search/find.py:find",
     "tests/cli/test_cli.py",
     "tests/validation/confirm/test_confirm.py",
     "validation/compiler/calibrate.py:calibrate_compiled",
-    "validation/confirm/confirm.py:confirm",
-    "validation/confirm/refine.py:refine",
     "validation/training/train.py:train",
 }
 MORE_PARAMETERS = {
     "objectives/fit/report.py:report_law",
-    "search/find.py:find",
-    "validation/confirm/confirm.py:confirm",
-    "validation/confirm/refine.py:refine",
     "validation/training/train.py:train",
 }
 MODULES = [(room, path) for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
@@ -120,7 +116,7 @@ def test_the_face_imports_rooms_only_inside_its_commands():
 
 def test_no_other_python_file_at_the_root():
     assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py"}
-    assert list(imports(ROOT / "__init__.py")) == []
+    assert set(imports(ROOT / "__init__.py")) == {"importlib", "typing.Any"}
 
 
 def test_every_room_is_in_the_wheel():
@@ -159,7 +155,7 @@ def test_no_file_and_no_function_is_long():
 
 def test_no_function_below_the_face_takes_many_parameters():
     many = {}
-    for _, path in MODULES:
+    for path in (path for room, path in MODULES if room != "api"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 given = node.args

@@ -17,7 +17,6 @@ import pandas as pd
 from ...files.rows import append_row, read_rows
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.uncertainty import stacked
-from ...presets.spaces import default_space
 from ..certify.frontier import Frontier, Shapes, find_frontiers, serves
 from ..certify.scan import scan
 from ..find import MAX_RANKED
@@ -113,7 +112,7 @@ def columns_of(question: Question) -> dict[str, Any]:
         "device": objective.hardware,
         "attention": objective.attention,
         "law": objective.law.name,
-        "space": words.space or default_space(objective.device.kind),
+        "space": question.space_name,
         "settings": "; ".join(words.settings),
         "remat_asked": objective.remat,
         "data_limit_tokens": objective.data_limit_tokens,

@@ -1,0 +1,78 @@
+"""The commands as functions: the words of the command line, and its answers."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+import anybudget
+from anybudget import PUBLIC, api
+from anybudget.api.words import Asked
+from anybudget.cli.options import Chain, Space
+from anybudget.search.question import Words
+
+FEW = {"device": "cpu-core", "set": {"d_model": "64:256:64", "batch_size": [4, 8]}, "trials": 1}
+TYPED = ("--device", "cpu-core", "--set", "d_model=64:256:64", "--set", "batch_size=4,8",
+         "--trials", 1)  # fmt: skip
+
+
+def test_the_package_hands_on_every_function():
+    for name in PUBLIC:
+        assert getattr(anybudget, name) is getattr(api, name)
+        assert name in dir(anybudget)
+    with pytest.raises(AttributeError, match="has no attribute 'fnid'"):
+        _ = anybudget.fnid
+
+
+def test_reading_the_package_reads_no_room():
+    code = "import sys, anybudget; print([m for m in sys.modules if m.startswith('anybudget.')])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
+def test_find_answers_what_the_command_prints(run):
+    code, out, _ = run("find", "2m", *TYPED, "--json")
+    assert code == 0
+    answer = anybudget.find("2m", **FEW)
+    assert json.loads(json.dumps(answer.as_dict())) == json.loads(out)
+
+
+def test_predict_answers_what_the_command_prints(run):
+    code, out, _ = run("predict", "3h", "--d-model", 768, "--n-layers", 12, "--json")
+    assert code == 0
+    predicted = anybudget.predict("3h", d_model=768, n_layers=12)
+    assert json.loads(json.dumps(predicted.as_dict())) == json.loads(out)
+    assert "is the default, whatever this machine is" in predicted.warnings[0]
+
+
+def test_a_front_of_words_or_of_a_question():
+    words = {name: FEW[name] for name in ("device", "set")}
+    frame = anybudget.front("2m", "memory", trials=20, **words)
+    again = anybudget.front(anybudget.ask("2m", **words), "memory", trials=20)
+    assert len(frame)
+    assert frame.equals(again)
+
+
+def test_what_find_wrote_is_what_others_read(tmp_path):
+    found = anybudget.find("2m", out=tmp_path, command="made here", **FEW)
+    exported = anybudget.export(tmp_path, to="hf")
+    assert (tmp_path / "export/hf" / next(iter(exported.files))).exists()
+    assert anybudget.export(found, to="hf").files == exported.files
+    page = anybudget.report(tmp_path)
+    assert "made here" in page.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="`out` must name a folder where the result is no folder"):
+        anybudget.confirm(found)
+
+
+def test_words_and_their_defaults_are_the_same_everywhere():
+    words = {field.name for field in dataclasses.fields(Words)}
+    asked = set(Asked.__annotations__)
+    assert asked - {"set"} == words - {"budget", "name", "settings"}
+    typed = dataclasses.asdict(Chain()) | dataclasses.asdict(Space())
+    assert typed == {name: getattr(Words(), name) for name in typed}
+
+
+def test_a_word_that_there_is_not():
+    with pytest.raises(TypeError, match="devise"):
+        anybudget.find("3h", devise="tpu-v5e")
