@@ -155,7 +155,7 @@ def compile(  # noqa: A001 - the command's name
     remat: str | None = None,
     attention: str | None = None,
     scan: bool = False,
-    sharding: Literal["data", "full"] = "data",
+    sharding: Literal["data", "full"] | None = None,
     time: bool = True,
     timeout: float = 150.0,
     on_progress: Line = silent,
@@ -170,7 +170,7 @@ def compile(  # noqa: A001 - the command's name
         remat: `none`, `dots` or `layer`; None: none, or the result's.
         attention: `plain`; or `fused`, whose memory alone is told; None: as the result's.
         scan: layers in a loop.
-        sharding: chips share `data`, or in `full` also state.
+        sharding: chips share `data`, or in `full` also state; None: data, or the result's.
         time: step times; without, seconds, not minutes.
         timeout: seconds for each; then what is known by then.
         on_progress: called with a line before each.
