@@ -164,7 +164,7 @@ class Moved(NamedTuple):
 
     anchored: Anchored
     prior: LossLaw
-    warnings: list[str]
+    warnings: tuple[str, ...]
 
 
 def anchor(
