@@ -74,9 +74,10 @@ class EngineRow(Row):
     overhead_s_per_job: float | None = None
 
 
-def twenty_steps(arch, tokens, *, time_budget_s, **settings):
+def twenty_steps(arch, tokens, *, time_budget_s, upkeep, **settings):
     """As `train`, but for so many steps, so that two runs are equal."""
-    run = train(arch, tokens, n_steps=20, n_heldout_tokens=4096, **settings)
+    upkeep = dataclasses.replace(upkeep, n_heldout_tokens=4096)
+    run = train(arch, tokens, n_steps=20, upkeep=upkeep, **settings)
     return run.model_copy(update={"time_budget_s": time_budget_s})
 
 

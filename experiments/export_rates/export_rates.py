@@ -35,7 +35,7 @@ from anybudget.validation.training import recipe as rules
 from anybudget.validation.training.corpus import load_corpus
 from anybudget.validation.training.model import Params, param_shapes
 from anybudget.validation.training.tokens import prepare_tokens
-from anybudget.validation.training.train import train
+from anybudget.validation.training.train import Upkeep, train
 
 N_STEPS = 200
 TEXT = {"vocab_size": 2048, "seq_len": 128, "batch_size": 16}
@@ -87,7 +87,9 @@ def main() -> None:
             runs = [run for run in known if run.architecture == arch and run.recipe == label]
             if not runs:
                 with mock.patch.object(rules, "scales", table):
-                    run = train(arch, tokens, seed=0, n_steps=N_STEPS, n_heldout_tokens=2**16)
+                    run = train(
+                        arch, tokens, seed=0, n_steps=N_STEPS, upkeep=Upkeep(n_heldout_tokens=2**16)
+                    )
                 runs = [run.model_copy(update={"recipe": label})]
                 append_row(RESULT, runs[0])
             losses[label] = runs[0].measured_loss or math.inf

@@ -27,7 +27,7 @@ from anybudget.space.architecture import Architecture
 from anybudget.validation.runs import Run, append_row, read_rows
 from anybudget.validation.training.corpus import load_corpus
 from anybudget.validation.training.tokens import Tokens, prepare_tokens
-from anybudget.validation.training.train import train
+from anybudget.validation.training.train import Upkeep, train
 
 N_TOKENS = 300 * 2048
 TEXT = {"vocab_size": 2048, "seq_len": 128, "batch_size": 16}
@@ -56,7 +56,12 @@ def losses_of(tokens: Tokens, arch: Architecture) -> dict[float, float]:
         recipe = Recipe(learning_rate=Recipe().learning_rate * factor)
         if recipe.learning_rate not in known:
             run = train(
-                arch, tokens, seed=0, n_steps=n_steps, recipe=recipe, n_heldout_tokens=2**18
+                arch,
+                tokens,
+                seed=0,
+                n_steps=n_steps,
+                recipe=recipe,
+                upkeep=Upkeep(n_heldout_tokens=2**18),
             )
             append_row(RESULT, run)
             known[recipe.learning_rate] = run

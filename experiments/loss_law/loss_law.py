@@ -37,7 +37,7 @@ from anybudget.space.architecture import Architecture
 from anybudget.validation.runs import Run, append_row, finished
 from anybudget.validation.training.corpus import load_corpus
 from anybudget.validation.training.tokens import Tokens, prepare_tokens
-from anybudget.validation.training.train import train
+from anybudget.validation.training.train import Upkeep, train
 
 FOLDER = Path(__file__).parent
 TEXT = {"vocab_size": 1024, "seq_len": 128, "batch_size": 4}
@@ -126,7 +126,7 @@ def run_all(corpus: str, *, largest_first: bool) -> None:
     tokens = tokens_of(corpus)
     while todo := missing(corpus, path):
         arch, n_steps, seed = todo[-1 if largest_first else 0]
-        run = train(arch, tokens, seed=seed, n_steps=n_steps, n_heldout_tokens=2**18)
+        run = train(arch, tokens, seed=seed, n_steps=n_steps, upkeep=Upkeep(n_heldout_tokens=2**18))
         if (arch, n_steps, seed) in missing(corpus, path):  # and no other process was faster
             append_row(path, run)
         print(

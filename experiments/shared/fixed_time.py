@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from anybudget.validation.confirm.compare import Trained, labels
 from anybudget.validation.confirm.train_all import TrainingList, one_by_one, train_all
 from anybudget.validation.runs import ArchitectureRow, Run, append_row, read_rows
 from anybudget.validation.training.tokens import Tokens
-from anybudget.validation.training.train import train
+from anybudget.validation.training.train import Upkeep, train
 
 # How long a probe lasts, in how many windows it is cut, and which share of them is undisturbed. A
 # step as slow as the last is probed once: others' turns disturb it less.
@@ -65,9 +66,10 @@ def train_entries(
     candidates = {entry.candidate.arch: entry.candidate for entry in entries}
 
     def for_steps(
-        arch: Architecture, text: Tokens, *, time_budget_s: float, **settings: Any
+        arch: Architecture, text: Tokens, *, time_budget_s: float, upkeep: Upkeep, **settings: Any
     ) -> Run:
-        del settings["checkpoint_dir"]  # a minute's work, and another process may share the folder
+        # A minute's work, and another process may share the folder of checkpoints.
+        settings["upkeep"] = dataclasses.replace(upkeep, checkpoint_dir=None)
         step_time_s = step_time_of(candidates[arch], text, step_times, objective.device)
         n_steps = round(time_budget_s / step_time_s)
         run = train(arch, text, n_steps=n_steps, **settings)
@@ -154,8 +156,10 @@ def probe(arch: Architecture, text: Tokens, about_s: float) -> StepTime:
         text,
         seed=0,
         n_steps=max(N_WINDOWS + 1, round(PROBE_S / about_s)),
-        n_heldout_tokens=arch.tokens_per_step,
-        on_step=lambda report: ends_s.append(report.train_time_s),
+        upkeep=Upkeep(
+            n_heldout_tokens=arch.tokens_per_step,
+            on_step=lambda report: ends_s.append(report.train_time_s),
+        ),
     )
     windows_s = [float(window.mean()) for window in np.array_split(np.diff(ends_s), N_WINDOWS)]
     quiet_s = float(np.quantile(windows_s, QUIET))

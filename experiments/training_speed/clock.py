@@ -23,7 +23,7 @@ from anybudget.validation.runs import ArchitectureRow, append_row, finished
 from anybudget.validation.training.corpus import load_corpus
 from anybudget.validation.training.loop import StepReport
 from anybudget.validation.training.tokens import prepare_tokens
-from anybudget.validation.training.train import train
+from anybudget.validation.training.train import Upkeep, train
 
 TIME_BUDGET_S = 60.0
 # Steps of 20 ms to 1 s on one Zen 5 core.
@@ -69,8 +69,7 @@ def main() -> None:
             tokens,
             seed=0,
             time_budget_s=TIME_BUDGET_S,
-            n_heldout_tokens=1,
-            on_step=reports.append,
+            upkeep=Upkeep(n_heldout_tokens=1, on_step=reports.append),
         )
         measured = {
             "time_budget_s": TIME_BUDGET_S,

@@ -23,7 +23,7 @@ from ..runs import Run, append_row, read_rows
 from ..training.hosts import is_first
 from ..training.loop import StepReport
 from ..training.tokens import Tokens
-from ..training.train import train
+from ..training.train import Upkeep, train
 from ..training.train_job import train_job, training
 from .choose import Entry
 from .compare import Trained
@@ -171,9 +171,11 @@ def one_by_one(
                 planned.entry.candidate.arch,
                 listed.tokens,
                 execution=planned.execution,
-                device_name=device,
-                checkpoint_dir=planned.checkpoint,
-                on_step=_heartbeat(time_budget_s, on_progress),
+                upkeep=Upkeep(
+                    device_name=device,
+                    checkpoint_dir=planned.checkpoint,
+                    on_step=_heartbeat(time_budget_s, on_progress),
+                ),
                 **planned.settings,
             )
             yield planned, row

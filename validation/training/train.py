@@ -57,6 +57,26 @@ class Outcome:
     measured_loss: float | None = None
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Upkeep:
+    """What a run does besides its steps.
+
+    Attributes:
+        device_name: what its row calls the device; jax's name when left out.
+        n_heldout_tokens: the most held-out tokens to judge it on.
+        checkpoint_dir: a folder of its own. A killed run goes on from what it left there, with the
+            clock as it was.
+        checkpoint_every_s: time on the clock between checkpoints; one more is made at the end.
+        on_step: called after each step, on the clock.
+    """
+
+    device_name: str | None = None
+    n_heldout_tokens: int = 2**17
+    checkpoint_dir: Path | None = None
+    checkpoint_every_s: float = 300.0
+    on_step: Callable[[StepReport], None] | None = None
+
+
 def train(
     arch: Architecture,
     tokens: Tokens,
@@ -66,11 +86,7 @@ def train(
     n_steps: int | None = None,
     recipe: Recipe | None = None,
     execution: Execution = PLAIN,
-    device_name: str | None = None,
-    n_heldout_tokens: int = 2**17,
-    checkpoint_dir: Path | None = None,
-    checkpoint_every_s: float = 300.0,
-    on_step: Callable[[StepReport], None] | None = None,
+    upkeep: Upkeep = Upkeep(),
 ) -> Run:
     """Train an architecture for a time, or for a number of steps, and judge it on held-out text.
 
@@ -86,42 +102,27 @@ def train(
             `time_budget_s` is what the steps took, and a lack of memory is an error.
         recipe: how it is initialised and updated; `Recipe()` when left out.
         execution: how a step is run.
-        device_name: what the row calls the device; jax's name when left out.
-        n_heldout_tokens: the most held-out tokens to judge it on.
-        checkpoint_dir: this run's own folder. A killed run goes on from what it left there, with
-            the clock as it was.
-        checkpoint_every_s: time on the clock between checkpoints; one more is made at the end.
-        on_step: called after each step, on the clock.
+        upkeep: what the run does besides.
 
     Raises:
         ValueError: the time is that of fewer than ten steps, the text is shorter than one batch
             or has another vocabulary, or the checkpoint is another run's.
     """
-    if arch.vocab_size != tokens.vocab_size:
-        raise ValueError(
-            f"a model must have its text's vocabulary, but got vocab_size={arch.vocab_size} "
-            f"for a text of {tokens.vocab_size}"
-        )
+    _check_vocabulary(arch, tokens)
     check_kernel(execution)
     budget = Budget(time_s=time_budget_s, n_steps=n_steps)
     recipe, backend = recipe or Recipe(), this_backend()
     size = {"batch_size": arch.batch_size, "seq_len": arch.seq_len}
     load = functools.partial(_load, tokens.train, seed=seed, **size)
-    heldout = heldout_batches(tokens.heldout, max_tokens=n_heldout_tokens, **size)
+    heldout = heldout_batches(tokens.heldout, max_tokens=upkeep.n_heldout_tokens, **size)
     identity = {**arch.as_dict(), **dataclasses.asdict(recipe), **dataclasses.asdict(budget)}
     identity |= {"seed": seed, "text": tokens.fingerprint}
     started = datetime.datetime.now(datetime.UTC)
     load(0)  # a text too short says so before anything is compiled
-    try:
-        compiled = compile_training(arch, recipe=recipe, execution=execution, backend=backend)
-        with _open_checkpoints(checkpoint_dir, identity) as checkpoints:
-            loop = _run(compiled, budget, load, seed, checkpoints, checkpoint_every_s, on_step)
-        outcome = _judged(loop, compiled, heldout)
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if budget.time_s is None or not _is_out_of_memory(error):
-            raise
-        logger.warning("%s ran out of memory: %s", arch, error)
-        outcome = Outcome(status="out_of_memory")
+    make = functools.partial(
+        compile_training, arch, recipe=recipe, execution=execution, backend=backend
+    )
+    outcome = _attempt(make, budget, load, heldout, identity, upkeep)
     return Run(
         **arch.as_dict(),
         **execution.columns(arch),
@@ -129,7 +130,7 @@ def train(
         corpus=tokens.corpus,
         corpus_fingerprint=tokens.corpus_fingerprint,
         seed=seed,
-        device=device_name or jax.devices()[0].device_kind,
+        device=upkeep.device_name or jax.devices()[0].device_kind,
         recipe=recipe.label,
         learning_rate=recipe.learning_rate,
         time_budget_s=outcome.train_time_s if budget.time_s is None else budget.time_s,
@@ -178,25 +179,49 @@ def _load(text: np.ndarray, step: int, **options: int) -> np.ndarray:
     return batch(text, step=step, **options)
 
 
-def _run(
-    compiled: CompiledTraining,
+def _check_vocabulary(arch: Architecture, tokens: Tokens) -> None:
+    if arch.vocab_size != tokens.vocab_size:
+        raise ValueError(
+            f"a model must have its text's vocabulary, but got vocab_size={arch.vocab_size} "
+            f"for a text of {tokens.vocab_size}"
+        )
+
+
+def _attempt(
+    make: Callable[[], CompiledTraining],
     budget: Budget,
     load: Callable[[int], np.ndarray],
-    seed: int,
-    checkpoints: Checkpoints | None,
-    checkpoint_every_s: float,
-    on_step: Callable[[StepReport], None] | None,
-) -> Loop:
-    """Measure the step, take up the run where it stands, and end it."""
+    heldout: np.ndarray,
+    identity: dict[str, Any],
+    upkeep: Upkeep,
+) -> Outcome:
+    """Compile, take up the run where it stands, end it and judge it; a lack of memory is an end."""
+    try:
+        compiled = make()
+        with _open_checkpoints(upkeep.checkpoint_dir, identity) as checkpoints:
+            step_time_s = _checked_step_time_s(compiled, budget, load)
+            loop = Loop(compiled, budget, load, step_time_s, upkeep.on_step)
+            saved = checkpoints and checkpoints.restore(compiled.state_shapes)
+            begin = saved or (compiled.init(identity["seed"]), 0, 0.0)
+            loop.run(*begin, checkpoints, upkeep.checkpoint_every_s)
+        return _judged(loop, compiled, heldout)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if budget.time_s is None or not _is_out_of_memory(error):
+            raise
+        logger.warning("a model of d_model=%s ran out of memory: %s", identity["d_model"], error)
+        return Outcome(status="out_of_memory")
+
+
+def _checked_step_time_s(
+    compiled: CompiledTraining, budget: Budget, load: Callable[[int], np.ndarray]
+) -> float:
+    """Seconds of a step, measured, of a run that has the memory and the time for it."""
     available_bytes = agreed(available_memory_bytes())
     if jax.default_backend() == "cpu" and compiled.memory_bytes > available_bytes:
         raise MemoryError(f"{compiled.memory_bytes} bytes are needed of {available_bytes:.0f}")
     step_time_s = measured_step_time_s(compiled, load(0))
     budget.check(step_time_s)
-    saved = checkpoints and checkpoints.restore(compiled.state_shapes)
-    loop = Loop(compiled, budget, load, step_time_s, on_step)
-    loop.run(*(saved or (compiled.init(seed), 0, 0.0)), checkpoints, checkpoint_every_s)
-    return loop
+    return step_time_s
 
 
 def _judged(loop: Loop, compiled: CompiledTraining, heldout: np.ndarray) -> Outcome:

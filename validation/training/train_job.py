@@ -19,6 +19,7 @@ from ...space.architecture import Architecture
 from ...validation.backend import check_kind, machine_name
 from .corpus import load_corpus
 from .tokens import Tokens, prepare_tokens
+from .train import Upkeep
 
 # Of a text's description, what `Tokens` has under the same name.
 PLAIN = ("corpus", "corpus_fingerprint", "fingerprint", "vocab_size", "heldout_n_bytes")
@@ -79,8 +80,7 @@ def train_job(
         Architecture(**arch),
         open_text(**text),
         execution=Execution(**execution),
-        device_name=device["name"],
-        checkpoint_dir=Path(checkpoint),
+        upkeep=Upkeep(device_name=device["name"], checkpoint_dir=Path(checkpoint)),
         **settings,
     )
     return {"run": run.model_dump(mode="json"), "machine": machine_name(device["kind"])}

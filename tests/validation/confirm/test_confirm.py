@@ -57,7 +57,7 @@ class Trainer:
             os.kill(os.getpid(), signal.SIGKILL)
         self.calls.append((arch, seed))
         self.attention = settings["execution"].attention
-        settings["checkpoint_dir"].mkdir(parents=True)
+        settings["upkeep"].checkpoint_dir.mkdir(parents=True)
         at_time = dataclasses.replace(self.objective, time_budget_s=time_budget_s)
         predicted = Candidate.of(arch, at_time).prediction
         return Run(
@@ -66,7 +66,7 @@ class Trainer:
             corpus=tokens.corpus,
             corpus_fingerprint=tokens.corpus_fingerprint,
             seed=seed,
-            device=settings["device_name"],
+            device=settings["upkeep"].device_name,
             recipe="none",
             learning_rate=1e-3,
             time_budget_s=time_budget_s,

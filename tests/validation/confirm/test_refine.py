@@ -53,9 +53,9 @@ def trainer(objective, truth):
     lawful = dataclasses.replace(objective, law=truth)
     calls = []
 
-    def train_one(arch, tokens, *, time_budget_s, seed, checkpoint_dir, **settings):
+    def train_one(arch, tokens, *, time_budget_s, seed, upkeep, **settings):
         calls.append(arch)
-        checkpoint_dir.mkdir(parents=True, exist_ok=True)
+        upkeep.checkpoint_dir.mkdir(parents=True, exist_ok=True)
         at_time = dataclasses.replace(lawful, time_budget_s=time_budget_s)
         predicted = Candidate.of(arch, at_time).prediction
         return Run(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anybudget.objectives.cost.execution import Execution
+from anybudget.objectives.cost.execution import PLAIN, Execution
 from anybudget.objectives.device import Device
 from anybudget.objectives.law.loss_law import LossLaw
 from anybudget.objectives.loss_at_time import LossAtTime
@@ -23,7 +23,7 @@ from anybudget.validation.runs import Run, read_rows
 from anybudget.validation.training import train as train_module
 from anybudget.validation.training.hosts import join_processes
 from anybudget.validation.training.tokens import Tokens
-from anybudget.validation.training.train import train
+from anybudget.validation.training.train import Upkeep, train
 
 ARCH = Architecture.from_shape(
     d_model=16, n_layers=1, d_head=8, vocab_size=32, seq_len=8, batch_size=4
@@ -57,10 +57,11 @@ def made_up():
     )
 
 
-def losses(**options):
+def losses(execution=PLAIN, **checkpoint):
     """Of every step, and on the held-out text."""
     reports = []
-    run = train(ARCH, made_up(), seed=0, n_steps=N_STEPS, on_step=reports.append, **options)
+    upkeep = Upkeep(on_step=reports.append, **checkpoint)
+    run = train(ARCH, made_up(), seed=0, n_steps=N_STEPS, execution=execution, upkeep=upkeep)
     return [*(report.loss for report in reports), run.measured_loss]
 
 

@@ -13,7 +13,7 @@ from anybudget.space.architecture import Architecture
 from anybudget.validation.training import train as module
 from anybudget.validation.training.step import compile_training
 from anybudget.validation.training.tokens import Tokens
-from anybudget.validation.training.train import check_kernel, train
+from anybudget.validation.training.train import Upkeep, check_kernel, train
 
 ARCH = Architecture.from_shape(
     d_model=16, n_layers=1, d_head=8, vocab_size=32, seq_len=8, batch_size=4
@@ -50,7 +50,9 @@ def tokens():
 
 def test_a_run_learns_and_its_row_adds_up(tokens):
     reports = []
-    run = train(ARCH, tokens, seed=0, n_steps=60, on_step=reports.append, device_name="here")
+    run = train(
+        ARCH, tokens, seed=0, n_steps=60, upkeep=Upkeep(on_step=reports.append, device_name="here")
+    )
     assert (run.status, run.n_steps, run.n_tokens, run.device) == ("ok", 60, 60 * 32, "here")
     assert run.architecture == ARCH
     assert run.n_params == counts.n_params(ARCH)
@@ -79,9 +81,10 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tokens, tmp_path):
         if report.n_steps == 7:
             raise KeyboardInterrupt
 
-    again = functools.partial(
-        train, ARCH, tokens, seed=0, n_steps=12, checkpoint_dir=tmp_path, checkpoint_every_s=0.0
-    )
+    def again(on_step):
+        upkeep = Upkeep(on_step=on_step, checkpoint_dir=tmp_path, checkpoint_every_s=0.0)
+        return train(ARCH, tokens, seed=0, n_steps=12, upkeep=upkeep)
+
     with pytest.raises(KeyboardInterrupt):
         again(on_step=kill)
     resumed = again(on_step=after.append)
@@ -92,12 +95,12 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tokens, tmp_path):
     assert before[5].train_time_s < after[0].train_time_s < after[-1].train_time_s
     assert resumed.time_budget_s == after[-1].train_time_s
     with pytest.raises(ValueError, match="of a run with seed=0, not 5; use another folder"):
-        train(ARCH, tokens, seed=5, n_steps=12, checkpoint_dir=tmp_path)
+        train(ARCH, tokens, seed=5, n_steps=12, upkeep=Upkeep(checkpoint_dir=tmp_path))
 
 
 def test_a_timed_run_keeps_its_budget_in_its_row(tokens):
     reports = []
-    run = train(ARCH, tokens, seed=0, time_budget_s=1.0, on_step=reports.append)
+    run = train(ARCH, tokens, seed=0, time_budget_s=1.0, upkeep=Upkeep(on_step=reports.append))
     assert (run.status, run.time_budget_s) == ("ok", 1.0)
     assert run.n_steps == len(reports)
     assert all(0 < report.progress <= 1 for report in reports)

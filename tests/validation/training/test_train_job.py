@@ -22,9 +22,10 @@ from anybudget.validation.training.train_job import open_text, training
 TIMINGS = {"step_time_s", "step_time_spread", "tokens_per_s", "mfu", "started"}
 
 
-def twelve_steps(arch, tokens, *, time_budget_s, **settings):
+def twelve_steps(arch, tokens, *, time_budget_s, upkeep, **settings):
     """As `train`, but for so many steps, so that two runs are equal."""
-    run = train(arch, tokens, n_steps=12, n_heldout_tokens=2048, **settings)
+    upkeep = dataclasses.replace(upkeep, n_heldout_tokens=2048)
+    run = train(arch, tokens, n_steps=12, upkeep=upkeep, **settings)
     return run.model_copy(update={"time_budget_s": time_budget_s})
 
 
