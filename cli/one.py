@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from ..space.architecture import FIELDS, Architecture
+from ..space.architecture import ABOUT, FIELDS, help_of
 from .options import Budget, Chain, Flag, Json, Positive, Seconds, Whole, asked, flattened
 from .output import show, show_json, tell
 
 
-def _option(field: dataclasses.Field) -> tuple[str, Any, Any]:
-    about, constant = field.metadata["about"], field.default
-    usual = about.usual or ("" if constant is dataclasses.MISSING else str(constant).lower())
-    said = about.text[0].upper() + about.text[1:] + (f"; default {usual}." if usual else ".")
-    type_ = bool if about.is_flag else Whole
-    option = Annotated[type_ | None, Parameter(help=said)]
-    return field.name, option, dataclasses.field(default=None)
+def _option(name: str) -> tuple[str, Any, Any]:
+    type_ = bool if ABOUT[name].is_flag else Whole
+    option = Annotated[type_ | None, Parameter(help=help_of(name))]
+    return name, option, dataclasses.field(default=None)
 
 
 class _Fields:
@@ -35,7 +32,7 @@ else:
     Shape = flattened(
         dataclasses.make_dataclass(
             "Shape",
-            map(_option, dataclasses.fields(Architecture)),
+            map(_option, FIELDS),
             bases=(_Fields,),
             namespace={"__module__": __name__},  # a class of Python's own has no options
             frozen=True,

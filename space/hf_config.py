@@ -3,82 +3,129 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..files.read import did_you_mean, read_text
+from ..files.read import read_text
 from .architecture import Architecture
+from .hf_count import HfCount, Polynomial, families, hf_count, product
 
-# Families that are the decoder `Architecture` describes. What sets a family apart from it is said
-# in the note that comes with the answer.
-GATED = {"llama": "", "mistral": "", "qwen3": "two small norms on queries and keys are not counted"}
-GATED["qwen2"] = "biases of query, key and value are not counted"
-PLAIN = {
-    "arcee": "",
-    "gpt2": "biases, learned positions and the norms' shifts are not counted",
-    "gpt_neox": "biases and the norms' shifts are not counted",
-}
-GPT2_NAMES = {
-    "hidden_size": "n_embd",
-    "num_hidden_layers": "n_layer",
-    "num_attention_heads": "n_head",
-    "intermediate_size": "n_inner",
-}
-# Families for which leaving these out does not mean as many as query heads.
-SAY_KV_HEADS = ("mistral", "qwen2", "qwen3")
-# What `transformers` takes where a config does not say.
-TIED_BY_DEFAULT = {"gpt2": True}
+# Families whose blocks cost what those of `Architecture` do, as far as their matrices are the same,
+# which is checked. What sets them apart besides: kinds of norm, biases, learned positions, blocks
+# whose attention and MLP stand side by side.
+DENSE = (
+    *("arcee", "bloom", "codegen", "cohere", "cohere2", "cwm", "ernie4_5", "exaone", "exaone4"),
+    *("gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt2", "gpt_neox", "gptj", "granite"),
+    *("helium", "internlm3", "llama", "ministral3", "mistral", "nemotron", "olmo", "olmo2"),
+    *("olmo3", "opt", "phi", "phi3", "qwen2", "qwen3", "seed_oss", "smollm3", "stablelm"),
+    *("starcoder2",),
+)
 
 
 def architecture_from_hf(path: Path, **training_shape: int) -> tuple[Architecture, str]:
     """The architecture of a Hugging Face config, and what it leaves out ("" where nothing).
 
     Args:
-        path: a `config.json`.
+        path: a `config.json`, or the folder that holds one.
         training_shape: `seq_len` and `batch_size`, which a config does not say.
 
     Raises:
-        ValueError: the file is not such a config, or of a family that does not fit.
+        ValueError: the file is not such a config, `transformers` would build another model than is
+            known here, or that model is no dense decoder.
     """
+    path = path / "config.json" if path.is_dir() else path
     config = _read_object(path)
-    family = config.get("model_type")
-    families = GATED | PLAIN
-    if not isinstance(family, str) or family not in families:
-        near = did_you_mean(str(family), families)
-        raise ValueError(f"{path}: `model_type` {family!r} is not a known decoder{near}")
-    names = GPT2_NAMES if family == "gpt2" else {}
+    try:
+        count = hf_count(config)
+        arch = _architecture(count, training_shape)
+        _check_window(config, arch)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return arch, "; ".join(_notes(count))
 
-    def whole(name: str, default: int | None = None) -> int:
-        value = config.get(names.get(name, name))
-        value = default if value is None else value
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(
-                f"{path}: `{names.get(name, name)}` must be a whole number >= 1, but got {value!r}"
-            )
-        return value
 
-    d_model, n_heads = whole("hidden_size"), whole("num_attention_heads")
-    if config.get("head_dim") is None and d_model % n_heads:
-        raise ValueError(
-            f"{path}: without `head_dim`, heads must divide the width, "
-            f"but got {n_heads} heads and a width of {d_model}"
+def _notes(count: HfCount) -> Iterator[str]:
+    """What the architecture leaves out, and what the config did."""
+    vectors = _vectors(count.layer or {}), _vectors(count.outside)
+    if vectors != ({"hidden_size": 2}, {"hidden_size": 1}):
+        yield (
+            f"transformers builds {count.n_params:,} parameters: biases, learned positions, and "
+            "norms other than two gains a block are not counted"
         )
-    tied = config.get("tie_word_embeddings", TIED_BY_DEFAULT.get(family, False))
-    if not isinstance(tied, bool):
-        raise ValueError(f"{path}: `tie_word_embeddings` must be true or false, but got {tied!r}")
-    arch = Architecture(
+    if count.assumed:
+        assumed = ", ".join(f"{key} {value}" for key, value in sorted(count.assumed.items()))
+        yield f"not said, so as transformers has it: {assumed}"
+
+
+def _architecture(count: HfCount, training_shape: dict[str, int]) -> Architecture:
+    """A count as the dense decoder that it is.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    family, sizes = count.family, count.sizes
+    if count.family not in DENSE or count.layer is None:
+        met = (
+            f", {count.n_active:,} of them met by a token"
+            if count.n_active < count.n_params
+            else ""
+        )
+        raise ValueError(
+            f"`model_type` {family!r} builds {count.n_params:,} parameters{met}, but step time and "
+            "loss are known only of dense decoders"
+        )
+    d_model, n_heads = sizes["hidden_size"], sizes["num_attention_heads"]
+    n_kv_heads = sizes.get("num_key_value_heads", n_heads)
+    d_head = sizes.get("head_dim", d_model // n_heads)
+    d_ff = sizes.get("intermediate_size", 4 * d_model)
+    vectors = _vectors(count.layer)
+    matrices = {one: n for one, n in count.layer.items() if one not in vectors}
+    n_mlp = matrices.get("hidden_size*intermediate_size", 2)
+    n_weights = 2 * (n_heads + n_kv_heads) * d_head * d_model + n_mlp * d_model * d_ff
+    vocabularies = count.outside.get("hidden_size*vocab_size", 0)
+    built = sum(n * product(one, sizes) for one, n in matrices.items())
+    if n_mlp not in (2, 3) or built != n_weights or vocabularies not in (1, 2):
+        raise ValueError(
+            f"it builds {count.n_params:,} parameters, and its blocks are not those of a dense "
+            "decoder: attention, an MLP of two or three matrices, and nothing else"
+        )
+    return Architecture(
         d_model=d_model,
-        n_layers=whole("num_hidden_layers"),
+        n_layers=sizes["num_hidden_layers"],
         n_heads=n_heads,
-        n_kv_heads=whole("num_key_value_heads", None if family in SAY_KV_HEADS else n_heads),
-        d_head=whole("head_dim", None if family == "qwen3" else d_model // n_heads),
-        d_ff=whole("intermediate_size", 4 * d_model),
-        gated_mlp=family in GATED,
-        vocab_size=whole("vocab_size"),
-        tied_embeddings=tied,
+        n_kv_heads=n_kv_heads,
+        d_head=d_head,
+        d_ff=d_ff,
+        gated_mlp=n_mlp == 3,
+        vocab_size=sizes["vocab_size"],
+        tied_embeddings=vocabularies == 1,
         **training_shape,
     )
-    return arch, families[family]
+
+
+def _vectors(polynomial: Polynomial) -> dict[str, int]:
+    """Of a polynomial what is no matrix: gains, biases, positions."""
+    return {
+        one: n
+        for one, n in polynomial.items()
+        if "*" not in one or "hidden_size" not in one.split("*")
+    } | {one: n for one, n in polynomial.items() if "max_position_embeddings" in one}
+
+
+def _check_window(config: dict[str, Any], arch: Architecture) -> None:
+    """That attention sees the whole sequence, which is what is counted.
+
+    Raises:
+        ValueError: a sequence is longer than its window.
+    """
+    said = families()["counted"][config["model_type"]]["window"] | config
+    window = said.get("sliding_window")
+    if window and said.get("use_sliding_window", True) and window < arch.seq_len:
+        raise ValueError(
+            f"`sliding_window` must be at least `seq_len`, {arch.seq_len}, for attention is "
+            f"counted over the whole sequence, but got {window}; give a smaller --seq-len"
+        )
 
 
 def hf_from_architecture(arch: Architecture) -> dict[str, Any]:

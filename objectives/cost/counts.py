@@ -20,6 +20,17 @@ class Matmul(NamedTuple):
 
     `has_weights` says whether its right-hand sides are parameters, one for each time it runs;
     `unwritten` are elements of each that stay within a fused kernel.
+
+    Examples:
+        Two rows of three by three columns of four: 2 * 24 FLOPs; 6 + 12 + 8 elements.
+
+        >>> matmul = Matmul("mlp_up", True, 1, 2, 3, 4)
+        >>> matmul.flops
+        48
+        >>> matmul.memcpys
+        26
+        >>> matmul.n_params
+        12
     """
 
     part: str
@@ -92,18 +103,47 @@ def total(parts: Parts) -> Count:
 
 
 def n_params(arch: Architecture) -> Count:
-    """All parameters; a tied embedding counts once."""
+    """All parameters; a tied embedding counts once.
+
+    Examples:
+        One block of width 4: 4 * 12 for query, key and value, 4 * 4 for their output, 2 * 4 * 16 in
+        the MLP, three norms of 4, and an embedding of 10 tokens: 48 + 16 + 128 + 12 + 40.
+
+        >>> shape = {"d_model": 4, "n_layers": 1, "vocab_size": 10}
+        >>> n_params(Architecture.from_shape(**shape))
+        244
+        >>> n_params(Architecture.from_shape(**shape, tied_embeddings=False))
+        284
+    """
     return total(n_params_by_part(arch))
 
 
 def n_params_non_embedding(arch: Architecture) -> Count:
-    """Parameters without the vocabulary matrices (Kaplan et al. 2020, arXiv:2001.08361)."""
+    """Parameters without the vocabulary matrices (Kaplan et al. 2020, arXiv:2001.08361).
+
+    Examples:
+        The 244 of `n_params` without the embedding's 40.
+
+        >>> n_params_non_embedding(Architecture.from_shape(d_model=4, n_layers=1, vocab_size=10))
+        204
+    """
     parts = n_params_by_part(arch)
     return total({part: parts[part] for part in parts if part not in ("embedding", "logits")})
 
 
 def flops_by_part(arch: Architecture, execution: Execution = PLAIN) -> Parts:
     """FLOPs of one forward and backward pass by part.
+
+    Examples:
+        Two sequences of three tokens, width 4, one head: each matmul 2mkn and its backward pass
+        twice that. The MLP goes up with 2 * 6 * 4 * 16, scores are 2 * 3 * 4 * 3 for each sequence.
+
+        >>> shape = {"d_model": 4, "n_layers": 1, "vocab_size": 10, "seq_len": 3, "batch_size": 2}
+        >>> flops = flops_by_part(Architecture.from_shape(**shape))
+        >>> flops["mlp_up"]
+        2304
+        >>> flops["scores"]
+        432
 
     Args:
         arch: the model or models, with the batch of the pass.

@@ -9,7 +9,8 @@ from typing import Any
 from ...files.read import did_you_mean
 from ...files.write import write_together
 from ...search.answer import Answer
-from .brief import Brief, Export
+from ...space.architecture import ADDED, Architecture
+from .brief import Brief, Export, refuse
 from .hf import to_hf
 from .levanter import to_levanter
 from .maxtext import to_maxtext
@@ -45,7 +46,14 @@ def export(result: Answer, trainer: str, *, candidate: int = 1, seed: int = 0) -
             f"the number in the result, but got {candidate}; `find --top` keeps more"
         )
     chosen = result.candidates[candidate - 1]
+    refuse(trainer, _unsaid(chosen.arch))
     return TRAINERS[trainer](Brief(candidate=chosen, objective=result.objective, seed=seed))
+
+
+def _unsaid(arch: Architecture) -> dict[str, str]:
+    """Fields that came after the exporters were written, and are not what they take for granted."""
+    others = {name: value for name, value in ADDED.items() if getattr(arch, name) != value}
+    return {f"{name}={getattr(arch, name)}": f"{name}={value}" for name, value in others.items()}
 
 
 def save_export(exported: Export, folder: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_config_instead_of_a_shape(objective, tmp_path):
     )
     answer = predict_one(objective, {"batch_size": 2}, path)
     assert (answer["d_model"], answer["d_ff"], answer["batch_size"]) == (64, 256, 2)
-    assert answer["warnings"][-1].startswith(f"{path}: biases, learned positions")
+    assert answer["warnings"][-1].startswith(f"{path}: transformers builds 197,632 parameters")
     with pytest.raises(ValueError, match="--config already says `d_model`; leave one of them out"):
         predict_one(objective, {"d_model": 64}, path)
 

@@ -7,6 +7,7 @@ import pytest
 from anybudget.objectives.cost.counts import n_params
 from anybudget.space.architecture import Architecture
 from anybudget.space.hf_config import architecture_from_hf, hf_from_architecture
+from anybudget.space.hf_count import hf_count
 
 LLAMA_3_8B = {
     "model_type": "llama",
@@ -51,7 +52,7 @@ def test_gpt2_without_what_the_note_leaves_out(write):
     # The released 124,439,808 less learned positions, biases of 12 layers and the norms' shifts.
     biases = 12 * (3 * 768 + 768 + 3072 + 768)
     assert n_params(arch) == 124_439_808 - 1024 * 768 - biases - 25 * 768
-    assert note == "biases, learned positions and the norms' shifts are not counted"
+    assert note.startswith("transformers builds 124,439,808 parameters: biases, learned positions")
     assert arch.tied_embeddings
 
 
@@ -70,14 +71,25 @@ def test_qwen3_has_heads_that_do_not_fill_the_width(write):
     }
     arch, note = architecture_from_hf(write(config))
     assert n_params(arch) == 596_049_920 - 28 * 2 * 128
-    assert "norms on queries and keys" in note
+    assert "transformers builds 596,049,920 parameters" in note
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"model_type": "lama"}, "`model_type` 'lama' is not a known decoder; did you mean llama"),
-        ({"model_type": "bert"}, "`model_type` 'bert' is not a known decoder"),
+        ({"model_type": "bert"}, "`model_type` 'bert' .* known only of dense decoders"),
+        ({"model_type": "llama5"}, "`model_type` 'llama5' is not a known decoder$"),
+        ({"model_type": "gpt_bigcode2"}, "`model_type` 'gpt_bigcode2' is not a known decoder$"),
+        ({"model_type": "llava", "text_config": {}}, "`text_config` is the config of the decoder"),
+        ({"model_type": "dbrx"}, "`model_type` 'dbrx' is not counted yet"),
+        ({"architectures": ["LlamaModel"]}, r"`architectures` must be \['LlamaForCausalLM'\]"),
+        ({"auto_map": {"AutoModel": "a.B"}}, "`auto_map` names code of the model's own"),
+        ({"num_local_experts": 8}, "`num_local_experts` is not of this family"),
+        ({"add_cross_attention": True}, "`add_cross_attention` is not of this family"),
+        ({"attention_bias": "yes"}, "`attention_bias` must be true or false, but got 'yes'"),
+        ({"sliding_window": 512, "model_type": "mistral"}, "`sliding_window` must be at least"),
+        ({"layer_types": ["linear_attention"] * 32}, "'linear_attention' are not counted"),
         ({"model_type": None}, "`model_type` None is not a known decoder"),
         ({"model_type": ["llama"]}, r"`model_type` \['llama'\] is not a known decoder"),
         ({"hidden_size": None}, "`hidden_size` must be a whole number >= 1, but got None"),
@@ -92,6 +104,69 @@ def test_qwen3_has_heads_that_do_not_fill_the_width(write):
 def test_a_config_that_does_not_fit(write, change, message):
     with pytest.raises(ValueError, match=message):
         architecture_from_hf(write(LLAMA_3_8B | change))
+
+
+CROSS = GPT2 | {"add_cross_attention": True, "architectures": ["GPT2LMHeadModel"]}
+LLAMA_LIKE = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 2048,
+    "num_hidden_layers": 22,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 4,
+    "tie_word_embeddings": False,
+}
+PYTHIA_LIKE = {
+    "model_type": "gpt_neox",
+    "architectures": ["GPTNeoXForCausalLM"],
+    "vocab_size": 50304,
+    "hidden_size": 512,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 8,
+    "tie_word_embeddings": False,
+}
+
+
+def test_what_a_config_does_not_say_is_as_transformers_has_it(write):
+    # Its default is a number of the family's: 11,008 of Llama's, 24,576 of GPT-NeoX's.
+    assert hf_count(LLAMA_LIKE).n_params == 1_826_711_552
+    assert hf_count(PYTHIA_LIKE).n_params == 208_973_824
+    arch, note = architecture_from_hf(write(LLAMA_LIKE))
+    assert (arch.d_ff, n_params(arch)) == (11_008, 1_826_711_552)
+    assert note == "not said, so as transformers has it: intermediate_size 11008, vocab_size 32000"
+
+
+def test_cross_attention_is_counted_and_is_no_decoder_of_ours(write):
+    assert hf_count(CROSS).n_params == 152_806_656
+    with pytest.raises(ValueError, match="builds 152,806,656 parameters, and its blocks are not"):
+        architecture_from_hf(write(CROSS))
+
+
+def test_a_folder_is_its_config(write):
+    path = write(LLAMA_3_8B)
+    assert architecture_from_hf(path.parent) == architecture_from_hf(path)
+
+
+def test_a_name_that_transformers_takes_for_a_familys_own_is_taken(write):
+    renamed = {"hidden_size" if key == "n_embd" else key: n for key, n in GPT2.items()}
+    assert architecture_from_hf(write(renamed)) == architecture_from_hf(write(GPT2))
+    with pytest.raises(ValueError, match="`hidden_size` is `n_embd` here, but got 512 and 768"):
+        architecture_from_hf(write(GPT2 | {"hidden_size": 512}))
+
+
+@pytest.mark.parametrize(
+    ("family", "n_all", "n_active"),
+    [
+        # As released: 46.7B and 12.9B; 671B and 37B; 116.8B and 5.1B besides the input embedding.
+        ("mixtral", 46.7e9, 12.9e9),
+        ("deepseek_v3", 671e9, 37.4e9),
+        ("gpt_oss", 116.8e9, 5.1e9 + 201_088 * 2880),
+    ],
+)
+def test_models_with_experts_by_their_default_config(family, n_all, n_active):
+    count = hf_count({"model_type": family})
+    assert count.n_params == pytest.approx(n_all, rel=0.002)
+    assert count.n_active == pytest.approx(n_active, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,273 @@
+"""How many parameters `transformers` builds from a config, exactly, or why that is not known here.
+
+`hf_families.json` has a polynomial of a block and one of what stands outside for each family that
+`experiments/hf_families/probe.py` could read off the models themselves. A config that differs from
+its family in anything that was not seen to leave the count alone is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..files.read import did_you_mean
+
+Polynomial = Mapping[str, int]
+
+# Keys that name what a family without them does not have.
+FOREIGN = re.compile(r"expert|moe|cross_attention|lora_rank|mamba|ssm|linear_num|index_n_heads")
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+HEAD = "hidden_size//num_attention_heads"
+TIED = "tie_word_embeddings"
+# Kinds of layers that differ in what a token sees, not in their weights.
+WEIGHTLESS = ("full_attention", "sliding_attention", "chunked_attention")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HfCount:
+    """What a config builds.
+
+    Attributes:
+        family: its `model_type`.
+        n_params: all parameters; a tied embedding counts once.
+        n_active: those that one token meets, of a model with experts; else all.
+        sizes: the config's numbers by their usual names, defaults filled in.
+        assumed: those of them that the config does not say, as `transformers` has them.
+        layer: the polynomial of its blocks; None where they are not alike.
+        outside: of all that is no block.
+    """
+
+    family: str
+    n_params: int
+    n_active: int
+    sizes: dict[str, int]
+    assumed: dict[str, int]
+    layer: Polynomial | None
+    outside: Polynomial
+
+
+@functools.cache
+def families() -> dict[str, dict[str, Any]]:
+    """`counted`: what is known of each family by name; `refused`: why nothing is of the others."""
+    return json.loads(Path(__file__).with_name("hf_families.json").read_text(encoding="utf-8"))
+
+
+def hf_count(config: Mapping[str, Any]) -> HfCount:
+    """The parameters that `transformers` builds from a config.
+
+    Examples:
+        What a config does not say is as its family has it: GPT-2 with 124,439,808 parameters. A
+        wider MLP has two more matrices of 768 * 1024 and 1024 biases in each of 12 blocks.
+
+        >>> hf_count({"model_type": "gpt2"}).n_params
+        124439808
+        >>> hf_count({"model_type": "gpt2", "n_inner": 4096}).n_params - 124439808
+        18886656
+
+    Raises:
+        ValueError: the count is not known for sure; the reason names the key.
+    """
+    name = config.get("model_type")
+    family = _family(name, config)
+    _check_class(family, config)
+    flags, own = family["flags"], {mine: key for key, mine in family["names"].items()}
+    given = _by_usual_name(config, family)
+    defaults = {own.get(key, key): value for key, value in family["defaults"].items()}
+    on = [key for key in flags if given.get(key, not flags[key]["is"]) is flags[key]["is"]]
+    _check_keys(family, given, on, own)
+    sizes = _sizes(family, given, defaults)
+    tied = given.get(TIED, defaults[TIED])
+    if not isinstance(tied, bool):
+        raise ValueError(f"`{TIED}` must be true or false, but got {tied!r}")
+    outside = _plus(family["outside"], *(flags[key]["outside"] for key in on))
+    if not tied:
+        outside = _plus(outside, family["untied"])
+    layers = [
+        _plus(family["layers"][kind], *(flags[key]["layer"] for key in on))
+        for kind in _kinds(family, given, sizes)
+    ]
+    total, active = 0, 0
+    for polynomial in (outside, *layers):
+        for monomial, n in polynomial.items():
+            units = n * product(monomial, sizes)
+            total += units
+            active += _active(monomial, units, sizes)
+    return HfCount(
+        family=str(name),
+        n_params=total,
+        n_active=active,
+        sizes=sizes,
+        assumed={key: defaults[key] for key in sizes if key not in given and defaults.get(key)},
+        layer=layers[0] if all(layer == layers[0] for layer in layers) else None,
+        outside=outside,
+    )
+
+
+def _family(name: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    known = families()
+    if isinstance(name, str) and name in known["counted"]:
+        return known["counted"][name]
+    if isinstance(config.get("text_config"), Mapping):
+        raise ValueError(
+            f"`model_type` {name!r} is made of several models; its `text_config` is the config of "
+            "the decoder: give that as a file of its own"
+        )
+    if isinstance(name, str) and name in known["refused"]:
+        raise ValueError(f"`model_type` {name!r} is not counted yet ({known['refused'][name]})")
+    # A number in a name makes another family of it, and no slip of the pen.
+    alike = [one for one in known["counted"] if _digits(one) == _digits(str(name))]
+    near = did_you_mean(str(name), alike, cutoff=0.85) if alike else ""
+    near = near if "did you mean" in near else ""
+    raise ValueError(f"`model_type` {name!r} is not a known decoder{near}")
+
+
+def _digits(text: str) -> list[str]:
+    return re.findall(r"\d+", text)
+
+
+def _check_class(family: dict[str, Any], config: Mapping[str, Any]) -> None:
+    if config.get("auto_map"):
+        raise ValueError("`auto_map` names code of the model's own, which is not read")
+    named = config.get("architectures")
+    if named and named != [family["class"]]:
+        raise ValueError(
+            f"`architectures` must be [{family['class']!r}] for this `model_type`, but got {named}"
+        )
+
+
+def _by_usual_name(config: Mapping[str, Any], family: dict[str, Any]) -> dict[str, Any]:
+    """The config by the names that most families use."""
+    given = dict(config)
+    for usual, mine in family["names"].items():
+        if usual in given and usual not in family["aliases"]:
+            raise ValueError(
+                f"`{usual}` is `{mine}` in this family, which does not read the former"
+            )
+        if mine not in given:
+            continue
+        value = given.pop(mine)
+        if given.setdefault(usual, value) != value:
+            raise ValueError(f"`{usual}` is `{mine}` here, but got {given[usual]!r} and {value!r}")
+    return given
+
+
+def _check_keys(
+    family: dict[str, Any], given: Mapping[str, Any], on: list[str], own: Mapping[str, str]
+) -> None:
+    """That nothing is otherwise than it was seen to be."""
+    for key, value in family["fixed"].items():
+        # Nothing, null and an empty list are one.
+        if (given.get(own.get(key, key), value) or None) != (value or None):
+            raise ValueError(f"`{key}` must be {value!r} to be counted, but got {given[key]!r}")
+    for key, flag in family["flags"].items():
+        if not isinstance(given.get(key, False), bool):
+            raise ValueError(f"`{key}` must be true or false, but got {given[key]!r}")
+        if key in on and family["alone"] and len(on) > 1:
+            raise ValueError(
+                f"`{key}` = {str(flag['is']).lower()} is counted only where {on} do not meet"
+            )
+    known = {*family["defaults"], *family["fixed"], *family["flags"], *family["harmless"], *own}
+    for key, value in given.items():
+        if FOREIGN.search(key) and value and key not in known and own.get(key, key) not in known:
+            raise ValueError(f"`{key}` is not of this family, so it is not known what it builds")
+
+
+def _sizes(
+    family: dict[str, Any], given: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, int]:
+    """The numbers that the polynomials take."""
+    sizes: dict[str, int] = {}
+    nulls = []
+    for key, default in defaults.items():
+        if key in (TIED, "layer_types", "mlp_layer_types"):
+            continue
+        value = given.get(key, default)
+        if value is None and key in family["null"]:
+            nulls.append(key)
+            continue
+        least = 0 if key == "first_k_dense_replace" else 1
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            name = family["names"].get(key, key)
+            raise ValueError(f"`{name}` must be a whole number >= {least}, but got {value!r}")
+        sizes[key] = value
+    if experts := [sizes[key] for key in EXPERTS if key in sizes]:
+        sizes["experts"] = experts[0]
+    for key in nulls:
+        sizes[key] = sum(n * product(one, sizes) for one, n in family["null"][key].items())
+    return sizes
+
+
+def _kinds(
+    family: dict[str, Any], given: Mapping[str, Any], sizes: Mapping[str, int]
+) -> Iterator[str]:
+    """Which polynomial each block has."""
+    n_layers, kinds = sizes["num_hidden_layers"], family["layers"]
+    lists = [given[name] for name in ("layer_types", "mlp_layer_types") if given.get(name)]
+    for named in lists:
+        if not isinstance(named, list) or len(named) != n_layers:
+            raise ValueError(f"layer types must be {n_layers}, one a layer, but got {named!r}")
+    if all(kind == "" or kind.isdigit() for kind in kinds):
+        for named in lists:
+            if strange := sorted({*map(str, named)} - {*WEIGHTLESS, "sparse"}):
+                raise ValueError(f"layers of type {strange[0]!r} are not counted in this family")
+        yield from (str(i) if str(i) in kinds else "" for i in range(n_layers))
+        return
+    if not given.get("mlp_layer_types") and "first_k_dense_replace" in sizes:
+        dense = min(sizes["first_k_dense_replace"], n_layers)
+        lists.append(["dense"] * dense + ["sparse"] * (n_layers - dense))
+    if not given.get("layer_types") and "full_attention_interval" in sizes:
+        every = sizes["full_attention_interval"]
+        named = (
+            "full_attention" if i % every == 0 else "linear_attention"
+            for i in range(1, n_layers + 1)
+        )
+        lists.insert(0, list(named))
+    for label in zip(*lists, strict=True) if lists else [()] * n_layers:
+        name = "/".join(map(str, label))
+        if name not in kinds:
+            raise ValueError(
+                f"layers of type {name!r} are not counted in this family; `layer_types` and "
+                f"`mlp_layer_types` must say one of {sorted(kinds)} of each layer"
+            )
+        yield name
+
+
+def _plus(*polynomials: Polynomial) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for polynomial in polynomials:
+        for monomial, n in polynomial.items():
+            total[monomial] = total.get(monomial, 0) + n
+    return {monomial: n for monomial, n in total.items() if n}
+
+
+def product(monomial: str, sizes: Mapping[str, int]) -> int:
+    """The product that a monomial stands for; `""` is 1."""
+    product = 1
+    for name in filter(None, monomial.split("*")):
+        if name == HEAD:
+            d_model, n_heads = sizes["hidden_size"], sizes["num_attention_heads"]
+            if d_model % n_heads:
+                raise ValueError(
+                    "without `head_dim`, heads must divide the width, "
+                    f"but got {n_heads} heads and a width of {d_model}"
+                )
+            product *= d_model // n_heads
+        elif name in sizes:
+            product *= sizes[name]
+        else:
+            raise ValueError(f"`{name}` must be a whole number >= 1, but is missing")
+    return product
+
+
+def _active(monomial: str, units: int, sizes: Mapping[str, int]) -> int:
+    """Of the parameters of a monomial those that one token meets: a router's are all met."""
+    if "experts" not in monomial.split("*"):
+        return units
+    if "num_experts_per_tok" not in sizes:
+        raise ValueError("`num_experts_per_tok` must be given: how many experts a token meets")
+    return units // sizes["experts"] * sizes["num_experts_per_tok"]
