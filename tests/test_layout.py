@@ -33,7 +33,6 @@ LONGER = {
     "objectives/fit/report.py:report_law",
     "tests/cli/test_cli.py",
     "tests/validation/confirm/test_confirm.py",
-    "validation/compiler/calibrate.py:calibrate_compiled",
 }
 MORE_PARAMETERS = {
     "objectives/fit/report.py:report_law",

@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...machines.engines import Engine
 from ...objectives.cost.execution import PLAIN
-from ...objectives.fit.step_time import compare_step_times, draw_coefficients
+from ...objectives.device import Device
+from ...objectives.fit.step_time import StepTimeFit, compare_step_times, draw_coefficients
 from ...presets.devices import KnownDevice, save_device
 from ...space.architecture import Architecture
 from ..runs import append_row, read_rows
@@ -62,12 +65,7 @@ def calibrate_compiled(
     if chip.n_chips > 1:
         raise ValueError(f"--topology must be of one chip to calibrate it, but got {topology}")
     rows_path = rows_path_of(path)
-    rows = read_rows(rows_path, CompileRow)
-    if other := next((row.topology for row in rows if row.topology != topology), None):
-        raise ValueError(
-            f"{rows_path} holds steps compiled for {other}, not {topology}; "
-            "remove that file or name another with --out"
-        )
+    rows = _rows_of(rows_path, topology)
     done = {row.architecture for row in rows}
     design = design_for(chip, effort, seed)
     missing = [arch for arch in design if arch not in done]
@@ -85,6 +83,15 @@ def calibrate_compiled(
             f"no step compiled within {timeout_s:g} s; "
             f"remove {rows_path} and give more with --timeout"
         )
+    device, fits, draws = _fitted(chip, timed, len(rows) - len(timed), rows_path.name, seed)
+    save_device(path, KnownDevice(device=device, draws=draws))
+    return Calibration(device=device, fits=fits, n_new=len(missing))
+
+
+def _fitted(
+    chip: Topology, timed: list[CompileRow], n_unfinished: int, rows_name: str, seed: int
+) -> tuple[Device, list[StepTimeFit], np.ndarray]:
+    """The chip with the best model of its compiled steps, all models, and draws of the best's."""
     steps = steps_of(timed)
     fits = compare_step_times(steps)
     device = dataclasses.replace(
@@ -92,22 +99,31 @@ def calibrate_compiled(
         name=chip.device.name.removesuffix("-datasheet"),
         source=(
             f"{chip.device.source}; step times: estimates of its compiler, not measured, by "
-            f"anybudget calibrate --topology {topology}, rows in {rows_path.name}"
+            f"anybudget calibrate --topology {chip.name}, rows in {rows_name}"
         ),
         basis="compiled",
         step_time=fits[0].model,
         calibration={
-            "topology": topology,
+            "topology": chip.name,
             "versions": timed[-1].versions,
             "date": max(row.compiled for row in timed).isoformat(timespec="seconds"),
             "n_architectures": len(timed),
-            "n_unfinished": len(rows) - len(timed),
+            "n_unfinished": n_unfinished,
             **judgement(steps, fits),
         },
     )
-    draws = draw_coefficients(steps, fits[0].model, seed=seed)
-    save_device(path, KnownDevice(device=device, draws=draws))
-    return Calibration(device=device, fits=fits, n_new=len(missing))
+    return device, fits, draw_coefficients(steps, fits[0].model, seed=seed)
+
+
+def _rows_of(path: Path, topology: str) -> list[CompileRow]:
+    """What a file holds already, all of this topology."""
+    rows = read_rows(path, CompileRow)
+    if other := next((row.topology for row in rows if row.topology != topology), None):
+        raise ValueError(
+            f"{path} holds steps compiled for {other}, not {topology}; "
+            "remove that file or name another with --out"
+        )
+    return rows
 
 
 def design_for(chip: Topology, effort: Effort, seed: int) -> list[Architecture]:
