@@ -142,7 +142,7 @@ def answer_warnings(question: Question, best: Candidate, *, certified: bool) -> 
             "would gain beyond a bound, or loses before it; train to confirm"
         )
     pure = dataclasses.replace(objective, law=objective.law.without_terms())
-    if pure.law != objective.law:
+    if pure.law != objective.law and not objective.law.has_best_shape:
         other = polish(Candidate.of(best.arch, pure), space, pure)
         warnings.append(
             f"{objective.law.name} has further terms ({', '.join(objective.law.terms)}); the pure "

@@ -16,6 +16,7 @@ from ...objectives.device import Device
 from ...objectives.law.loss_law import LossLaw
 from ...objectives.loss_at_time import FUSED_MARK, LossAtTime
 from ...search.answer import Answer
+from ...search.valley import valley
 from ...space.architecture import marks, marks_mean
 from ..words import REMAT_MARKS, gigabytes, remat_means, short_count
 
@@ -40,7 +41,7 @@ def show_found(found: Answer, space_name: str) -> Lines:
         + _costs(objective)
     )
     rows = found.frame.to_dict(orient="records")
-    yield _candidates(rows)
+    yield _candidates(rows, certified=found.certified)
     yield _marks(rows)
     if found.certified:
         regret = found.optuna_regret
@@ -181,18 +182,19 @@ def _sources(rows: list[Any]) -> Lines:
         yield escape(f"{row.name}: {row.source}")
 
 
-def _candidates(rows: list[dict[str, Any]]) -> Table:
+def _candidates(rows: list[dict[str, Any]], *, certified: bool) -> Table:
     """The candidates in 80 columns; result.json and candidates.csv hold every quantity."""
     sure = "p_best" in rows[0]
     table = plain_table(
         "shape", "heads", "kv", "d_ff", "params", "step ms", "tokens", "GB", "loss",
-        *(["behind, 95%", "P(best)"] if sure else ["behind"]),
+        "behind, 95%" if sure else "behind", *["P(best)"] * (sure and certified),
     )  # fmt: skip
     for row in rows:
         behind = [f"{row['loss_behind_best']:.4f}"]
         if sure:
             interval = f"{row['behind_low']:+.3f}..{row['behind_high']:+.3f}"
-            behind = ["" if row is rows[0] else interval, f"{row['p_best']:.0%}"]
+            chance = [f"{row['p_best']:.0%}"] * certified
+            behind = ["" if row is rows[0] else interval, *chance]
         table.add_row(
             f"{row['d_model']}×{row['n_layers']}",
             f"{row['n_heads']}×{row['d_head']}",
@@ -210,23 +212,22 @@ def _candidates(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _how_sure(found: Answer, most: int = 12) -> Lines:
-    """The interval of the winner's loss, its chance to be the best, and who is tied with it."""
+def _how_sure(found: Answer) -> Lines:
+    """The valley around the winner, the interval of its loss, and its chance to be the best.
+
+    A chance among the few that a search met is none among all, so only a certified one is told.
+    """
+    if found.certified and len(found.shapes) > 1:
+        yield f"The valley: {valley(found.shapes)}"
     if not found.standings:
         law = escape(found.objective.law.name)
         yield f"How sure: not known, for {law} comes without draws.\n"
         return
-    best = found.standings[0]
-    shapes = [f"{d_model}×{n_layers}" for d_model, n_layers in found.tied_shapes]
-    named = ", ".join(shapes[:most]) + (f" and {len(shapes) - most} more" * (len(shapes) > most))
-    yield (
-        f"How sure: its loss is {best.loss_low:.3f} to {best.loss_high:.3f} (95%), and it is the "
-        f"best with probability {best.p_best:.0%}.\n"
-        f"Statistically tied: {named}.\n"
-        if len(shapes) > 1
-        else f"How sure: its loss is {best.loss_low:.3f} to {best.loss_high:.3f} (95%); no other "
-        f"shape is tied with it (P(best) {best.p_best:.0%}).\n"
-    )
+    best, n_others = found.standings[0], len(found.tied_shapes) - 1
+    tied = f"{n_others} other shapes tie" if n_others > 1 else "one other shape ties"
+    chance = f"; {tied if n_others else 'no other shape ties'} with it" * found.certified
+    chance += f" (P(best) {best.p_best:.0%})" * found.certified
+    yield f"How sure: its loss is {best.loss_low:.3f} to {best.loss_high:.3f} (95%){chance}.\n"
 
 
 def _marks(rows: list[dict[str, Any]]) -> str:
