@@ -33,6 +33,7 @@ FIGURES = {
     "parameter_equivalence/parameter_equivalence.png": ["parameter_equivalence.py"],
     "best_config/best_config.png": ["best_config.py", "--figure"],
     "copying/copying.png": ["copying.py"],
+    "gemstones/wide_or_deep.png": ["wide_or_deep.py"],
     "wider_deeper/wider_deeper.png": ["wider_deeper.py", "--figure"],
 }
 
