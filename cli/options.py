@@ -53,8 +53,8 @@ class Chain:
     """A name of `anybudget laws`, or a TOML file; default: by device."""
     remat: str = "auto"
     """Run blocks again in the backward pass: none, dots, layer, or auto."""
-    attention: str = "plain"
-    """plain: scores are written to memory; or fused, one kernel."""
+    attention: str = "auto"
+    """plain: scores are written to memory; fused: one kernel; auto: as the device was timed."""
     data_limit_tokens: float | None = None
     """Unique tokens that there are; repeated ones count for less."""
     critical_batch: Flag = False

@@ -107,6 +107,11 @@ class Device:
         return {"bfloat16": 2, "float16": 2, "float32": 4}[self.dtype]
 
     @property
+    def times_fused_alone(self) -> bool:
+        """Whether all steps that it was fitted to had fused attention, so that plain is unknown."""
+        return self.calibration.get("varied", {}).get("attention") == ["fused"]
+
+    @property
     def step_time_model(self) -> StepTimeModel:
         """The fitted model, or the paper's with coefficients from the datasheet.
 

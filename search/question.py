@@ -43,7 +43,8 @@ class Words:
         law: a name of `law_names()` or a TOML file; None: by the device.
         space: a name of `space_names()` or a TOML file; None: by the device.
         settings: `field=values`, each replacing one key of the space.
-        remat, attention, data_limit_tokens, critical_batch: see `LossAtTime`.
+        remat, attention, data_limit_tokens, critical_batch: see `LossAtTime`; attention may be
+            `auto`, as all of the device's timed steps had it, or else plain.
         chips: devices that split every batch.
         price: US dollars for an hour of one device; None: as the device's file has it.
         seed: of all randomness.
@@ -56,7 +57,7 @@ class Words:
     space: str | None = None
     settings: tuple[str, ...] = ()
     remat: str = "auto"
-    attention: str = "plain"
+    attention: str = "auto"
     data_limit_tokens: float | None = None
     critical_batch: bool = False
     chips: int = 1
@@ -203,7 +204,10 @@ class QuestionMaker:
             objective = LossAtTime(device=device, law=law.law, time_budget_s=time_budget_s)
         for name in AS_THEY_STAND:
             with blame(name):
-                objective = dataclasses.replace(objective, **{name: getattr(words, name)})
+                value = getattr(words, name)
+                if (name, value) == ("attention", "auto"):
+                    value = "fused" if device.times_fused_alone else "plain"
+                objective = dataclasses.replace(objective, **{name: value})
         with blame("chips"):
             objective = dataclasses.replace(objective, n_chips=words.chips)
         # What is set on a space is the likelier to be wrong.

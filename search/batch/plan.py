@@ -26,7 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "space": None,
     "set": {},
     "remat": "auto",
-    "attention": "plain",
+    "attention": "auto",
     "data_limit_tokens": math.inf,
     "critical_batch": False,
     "chips": 1,

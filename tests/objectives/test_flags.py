@@ -99,6 +99,9 @@ def test_fused_attention_is_faster_and_needs_less_and_says_that_nothing_was_time
     )
     fused = dataclasses.replace(fused, device=timed)
     assert not [flag for flag in flags(fused, arch, fused.predict(arch)) if "attention" in flag]
+    alone = dataclasses.replace(timed, calibration={"varied": {"attention": ["fused"]}})
+    unlike = dataclasses.replace(plain, device=alone)
+    assert any("was not timed on toy" in flag for flag in flags(unlike, arch, slow))
     with pytest.raises(ValueError, match="fused on a tpu or gpu only, but toy is a cpu"):
         dataclasses.replace(roomy, attention="fused")
 

@@ -25,6 +25,20 @@ def test_a_budget_alone_is_a_question():
     assert question.seed == 0
 
 
+@pytest.mark.parametrize(
+    ("device", "attention", "asked"),
+    [
+        ("a100-80gb", "auto", "fused"),  # none of its steps wrote scores
+        ("a100-80gb", "plain", "plain"),
+        ("tpu-v5e", "auto", "plain"),
+        ("cpu-core", "auto", "plain"),
+    ],
+)
+def test_attention_is_as_a_device_was_timed_unless_asked_otherwise(device, attention, asked):
+    words = Words(budget="3h", device=device, attention=attention)
+    assert ask(words).objective.attention == asked
+
+
 def test_a_cpu_has_a_space_and_a_law_of_its_own():
     question = ask(Words(budget="3h", device="cpu-core", seed=3))
     assert question.objective.law == load_law(CPU_LAW)
