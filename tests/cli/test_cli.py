@@ -240,7 +240,7 @@ def test_a_candidate_found_is_predicted_the_same(run):
 def test_chips_in_find_and_predict(run):
     found = json.loads(run("find", "1h", "--chips", "4", *SMALL, "--json")[1])
     best = found["candidates"][0]
-    assert (found["n_chips"], best["sharding"]) == (4, "data")
+    assert (found["n_chips"], best["sharding"]) == (4, "full")
     shape = ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff")
     options = [word for name in shape for word in (f"--{name.replace('_', '-')}", best[name])]
     gated = "--gated-mlp" if best["gated_mlp"] else "--no-gated-mlp"
@@ -248,7 +248,7 @@ def test_chips_in_find_and_predict(run):
     assert {name: answer[name] for name in KEYS} == pytest.approx({n: best[n] for n in KEYS})
     out = run("find", "1h", "--chips", "4", *SMALL)[1]
     assert "Device 4 × tpu-v5e (compiled)" in out
-    assert "4 chips, data parallel, 2 sequences each." in out
+    assert "4 chips, fully sharded, 2 sequences each." in out
 
 
 @pytest.mark.parametrize("command", [("find", "90m", *SMALL), ("predict", "90m", *PREDICT[2:])])
