@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anybudget.presets.presets import load_device
+from anybudget.presets.devices import load_device
 from anybudget.validation.timing.step_table import read_step_table
 
 SCRIPT = Path(__file__).parents[3] / "experiments/fused_gpu/fused_gpu.py"
