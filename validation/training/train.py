@@ -119,9 +119,8 @@ def train(
     identity |= {"seed": seed, "text": tokens.fingerprint}
     started = datetime.datetime.now(datetime.UTC)
     load(0)  # a text too short says so before anything is compiled
-    make = functools.partial(
-        compile_training, arch, recipe=recipe, execution=execution, backend=backend
-    )
+    how = {"recipe": recipe, "execution": execution, "backend": backend}
+    make = functools.partial(compile_training, arch, **how)
     outcome = _attempt(make, budget, load, heldout, identity, upkeep)
     return Run(
         **arch.as_dict(),

@@ -21,7 +21,9 @@ from anybudget.validation.runs import Run
 @pytest.fixture
 def truth(objective):
     """What training here obeys: size matters half as much as `objective`'s law says."""
-    return dataclasses.replace(objective.law, name="truth", A=objective.law.A / 2, E=1.0)
+    return dataclasses.replace(
+        objective.law, name="truth", A=objective.law.A / 2, B=objective.law.B / 10, E=1.0
+    )
 
 
 @pytest.fixture
