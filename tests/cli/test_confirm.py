@@ -153,7 +153,7 @@ def test_a_device_of_another_kind(run, result):
 
 def test_a_folder_that_cannot_be_written(run, result):
     answer = run("confirm", result, "--out", result / "result.json")
-    mistake(answer, "--out", "cannot be written", "name another folder")
+    mistake(answer, "cannot be written", "name another place")
 
 
 def test_runs_of_something_else(run, result, tmp_path):

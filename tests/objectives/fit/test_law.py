@@ -61,7 +61,9 @@ def test_a_row_of_weights_is_a_set_of_repeated_runs():
         fit.theta[None], law_data(runs), counts[None].astype(float), delta=0.01
     ).objective[0]
     names = ("n_params", "n_tokens", "measured_loss")
-    repeated = law_runs({name: np.repeat(getattr(runs, name), counts) for name in names})
+    columns = {name: np.repeat(getattr(runs, name), counts) for name in names}
+    # Runs of their own, for of equal rows one would count.
+    repeated = law_runs(columns | {"run": np.arange(30)})
     assert weighted == pytest.approx(fit_varpro(repeated, delta=0.01).objective, rel=1e-9)
 
 

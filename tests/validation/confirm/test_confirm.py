@@ -1,4 +1,4 @@
-"""Choosing what to train, training it once, and surviving a kill, with a cheap trainer."""
+"""Training what was chosen once, and surviving a kill, with a cheap trainer."""
 
 import dataclasses
 import datetime
@@ -17,27 +17,12 @@ from anybudget.presets.devices import KnownDevice
 from anybudget.presets.known import Known
 from anybudget.presets.laws import KnownLaw
 from anybudget.search.candidate import Candidate
-from anybudget.search.explore.study import Exploring
-from anybudget.search.find import find
-from anybudget.search.question import Question
 from anybudget.show.save import save, save_confirmation
-from anybudget.validation.confirm.choose import MIN_CONTRAST_STEPS, Choice, choose
+from anybudget.validation.confirm.choose import Choice, choose
 from anybudget.validation.confirm.confirm import confirm
 from anybudget.validation.confirm.confirmed import load_confirmed
 from anybudget.validation.confirm.train_all import Training
 from anybudget.validation.runs import Run, read_rows
-
-
-@pytest.fixture
-def found(small_space, objective):
-    space = dataclasses.replace(small_space, vocab_size=(512,), batch_size=(4,))
-    quick = dataclasses.replace(objective, time_budget_s=4.0)
-    return find(Question(space=space, objective=quick), top=4, exploring=Exploring(n_trials=1))
-
-
-@pytest.fixture
-def result(found):
-    return found
 
 
 def asked_under(objective, result):
@@ -80,54 +65,6 @@ class Trainer:
             started=datetime.datetime.now(datetime.UTC),
             versions="none",
         )
-
-
-def test_the_choice(result):
-    question, entries = choose(result, Choice(top=3, contrast=5))
-    objective = question.objective
-    assert objective == result.objective
-    assert [entry.role for entry in entries] == ["top"] * 3 + ["contrast"] * 5
-    assert [e.candidate.arch for e in entries[:3]] == [c.arch for c in result.candidates[:3]]
-    contrast = [entry.candidate for entry in entries[3:]]
-    shapes = {c.shape for c in contrast}
-    assert len(shapes) == 5
-    assert not shapes & {c.shape for c in result.candidates[:3]}
-    assert all(c.arch in result.space and c.prediction.feasible for c in contrast)
-    assert all(c.prediction.n_steps >= MIN_CONTRAST_STEPS for c in contrast)
-    losses = [c.loss for c in contrast]
-    assert losses == sorted(losses)
-    assert losses[0] > result.candidates[0].loss
-    assert choose(result, Choice(top=3, contrast=5))[1] == entries
-    assert choose(result, Choice(top=3, contrast=5, seed=1))[1] != entries
-
-
-def test_less_time_is_predicted_anew(result):
-    question, entries = choose(result, Choice(top=2, contrast=1, scale=0.25))
-    objective = question.objective
-    assert objective.time_budget_s == 1.0
-    for entry in entries:
-        assert entry.candidate == Candidate.of(entry.candidate.arch, objective)
-    best = find(
-        Question(space=result.space, objective=objective), top=1, exploring=Exploring(n_trials=1)
-    ).candidates[0]
-    assert best.arch != result.candidates[0].arch
-    assert [e.role for e in entries] == ["top", "top", "best in 1s", "contrast"]
-    assert entries[2].candidate.arch == best.arch
-
-
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        ({"top": 0}, "`top` must be at least 1, but got 0"),
-        ({"contrast": -1}, "`contrast` must be at least 0, but got -1"),
-        ({"scale": 0}, "`scale` must be above 0 and at most 1, but got 0"),
-        ({"scale": float("nan")}, "`scale` must be above 0"),
-        ({"scale": 1e-3}, r"at least 10 steps, but 0.004s hold \d of .* take more time"),
-    ],
-)
-def test_a_choice_that_cannot_be(result, choice, message):
-    with pytest.raises(ValueError, match=message):
-        choose(result, Choice(**choice))
 
 
 def test_chips_that_are_not_here_are_refused_before_anything_is_read(result, text, tmp_path):
