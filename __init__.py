@@ -17,6 +17,8 @@ PUBLIC = (
     "export",
     "find",
     "fit",
+    "forecast",
+    "forecasts",
     "front",
     "laws",
     "predict",

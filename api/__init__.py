@@ -13,6 +13,7 @@ from .ask import ask, batch, find, front, predict
 from .learn import anchor, calibrate, calibration_path, devices, fit, laws
 from .show import export, report
 from .train import compile, confirm, refine  # noqa: A004 - the command's name
+from .watch import forecast, forecasts
 
 __all__ = [
     "anchor",
@@ -26,6 +27,8 @@ __all__ = [
     "export",
     "find",
     "fit",
+    "forecast",
+    "forecasts",
     "front",
     "laws",
     "predict",

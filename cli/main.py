@@ -17,7 +17,7 @@ Example: `anybudget find 3h`. `anybudget COMMAND --help` has one of each command
 COMMANDS = {
     "Ask": {"find": "ask", "predict": "one", "front": "ask", "batch": "ask"},
     "Learn": {"calibrate": "learn", "fit": "learn", "devices": "learn", "laws": "learn"},
-    "Train": {"confirm": "train", "refine": "train", "compile": "one"},
+    "Train": {"confirm": "train", "refine": "train", "forecast": "train", "compile": "one"},
     "Show": {"report": "show", "export": "show"},
     "Serve": {"proxy": "serve", "completion": "serve"},
 }

@@ -1,11 +1,12 @@
-"""Predicted against measured: confirm, refine."""
+"""Predicted against measured: confirm, refine, forecast."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
-from .options import Flag, Jobs, Json, Out, Result, Seed, Trained, Whole
+from .options import Flag, Jobs, Json, Out, Positive, Result, Seconds, Seed, Trained, Whole
 from .output import command, show, show_json, show_written, tell
 
 
@@ -96,3 +97,40 @@ def refine(
         return
     show(show_rounds(done))
     show_written(beside(result, out, "refine"), [f"round-{one.number}" for one in done])
+
+
+def forecast(
+    log: Path,
+    /,
+    *,
+    result: Result,
+    candidate: Whole = 1,
+    schedule: str = "linear",
+    tokens: Positive | None = None,
+    watch: Flag = False,
+    every: Seconds = 30.0,
+    as_json: Json = False,
+) -> None:
+    """Foretell the final loss and the end of a run from its log so far.
+
+    Example: `anybudget forecast log.csv --result found`
+
+    Args:
+        log: CSV or JSONL of step or tokens, loss, seconds; trainer_state.json.
+        candidate: Which of the result is trained; the best is 1.
+        schedule: Of its rate: constant, linear, cosine or cooldown.
+        tokens: At its end; default: the result's.
+        watch: Again whenever the log grows, until interrupted.
+        every: Seconds between looks, with --watch.
+    """
+    from .. import api
+    from ..show.terminal.forecast import show_forecast
+
+    looks = api.forecasts(
+        log, result, every_s=every, candidate=candidate, schedule=schedule, tokens=tokens
+    )
+    for one in looks if watch else islice(looks, 1):
+        if as_json:
+            show_json(one.as_dict())
+        else:
+            show(show_forecast(one))
