@@ -1,6 +1,6 @@
 """How well the final loss and the end of a run are foretold while it runs: 62 runs of Gemstones.
 
-Command: python experiments/forecast/forecast.py DATA   # under a minute on one core
+Command: python experiments/forecast/forecast.py DATA   # a minute on one core
 DATA as for experiments/gemstones: a row an evaluation, of 22 shapes at a constant rate to 350
 billion tokens, 20 at half the rate to 100 and 20 cooled down after 100. A cooled run is the one at
 constant rate up to its cooldown, and is to end where its last cooldown did.
@@ -68,6 +68,8 @@ def main() -> None:
     found = np.array([g for g in gains if g is not None])
     print(f"gain of a cooldown: {found.mean():.4f}, standard deviation {found.std(ddof=1):.4f}")
     each = pd.DataFrame(rows)
+    worst = each[(each.share == 0.5) & ((each.value / each.measured - 1).abs() > 0.01)]
+    print(worst[["run", "method", "value", "measured"]].to_string(index=False))
     both = pd.concat([each, each.assign(schedule="all")])
     scores = both.groupby(["method", "schedule", "share"]).apply(summary, include_groups=False)
     print(scores.reset_index().to_string(index=False, float_format=lambda value: f"{value:.4g}"))
@@ -131,7 +133,13 @@ def judged(
             one = final_loss(points, course(law, draws, points, last, kind, gains))
             found[name] = (one.value, one.low, one.high)
         found["power law of the curve alone"] = curve_alone(tokens, loss, last.n_tokens)
-        base = {"schedule": kind, "share": share, "measured": last.measured_loss, "end_error": late}
+        base = {
+            "run": last.run,
+            "schedule": kind,
+            "share": share,
+            "measured": last.measured_loss,
+            "end_error": late,
+        }
         rows += [
             base | {"method": name, "value": v, "low": low, "high": high}
             for name, (v, low, high) in found.items()
