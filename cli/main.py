@@ -1,14 +1,18 @@
 """The commands in groups, and how each of them ends."""
 
+import contextlib
 import io
 import os
+import signal
 import sys
+import threading
 
 import cyclopts
 
+from ..files.write import FULL
 from .output import mistake
 
-FAULT, INTERRUPTED = 1, 130
+FAULT, INTERRUPTED, TERMINATED = 1, 130, 143
 HELP = """The best decoder-only transformer for a time budget on a given machine.
 
 Example: `anybudget find 3h`. `anybudget COMMAND --help` has one of each command.
@@ -21,6 +25,10 @@ COMMANDS = {
     "Show": {"report": "show", "export": "show"},
     "Serve": {"proxy": "serve", "completion": "serve"},
 }
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: it ends in order, as after an interrupt."""
 
 
 def build(*, described: bool = False) -> cyclopts.App:
@@ -50,9 +58,42 @@ def _version() -> str:
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    _open_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without × still shows the rest
-    sys.exit(_run(sys.argv[1:]))
+    heed_sigterm()
+    leave(_run(sys.argv[1:]))
+
+
+def leave(code: int) -> None:
+    """End with a code; at once after an interrupt, for JAX's threads may still compute."""
+    if code in (INTERRUPTED, TERMINATED):
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def heed_sigterm() -> None:
+    """Let SIGTERM end us in order."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
+
+
+def _open_closed() -> None:
+    """Streams that were closed before we began lead nowhere, lest a file gets their place."""
+    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115
 
 
 def _run(words: list[str]) -> int:
@@ -66,6 +107,11 @@ def _run(words: list[str]) -> int:
         return mistake(str(error))
     except OverflowError:
         return mistake("a model must be small enough to count, but these numbers are too large")
+    except RecursionError:
+        return mistake("what was given is nested too deeply")
+    except Terminated:
+        print("anybudget: ended by SIGTERM; finished work is kept", file=sys.stderr)
+        return TERMINATED
     except KeyboardInterrupt:
         print("anybudget: interrupted; finished work is kept", file=sys.stderr)
         return INTERRUPTED
@@ -73,4 +119,9 @@ def _run(words: list[str]) -> int:
         # Whoever read has enough; what is left in the buffer must not fail at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAULT
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return mistake(f"standard output cannot be written: {error.strerror}")
     return 0

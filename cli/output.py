@@ -1,6 +1,5 @@
 """What the commands share beside their work: printing, progress, and a folder tried before work."""
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,12 +13,18 @@ PIPE_WIDTH = 200
 
 def command() -> str:
     """The command line, for the records."""
-    return " ".join(["anybudget", *sys.argv[1:]])
+    from ..files.mask import masked_command
+
+    return masked_command(["anybudget", *sys.argv[1:]])
 
 
 def mistake(message: str) -> int:
-    """One line on stderr; the exit code."""
-    print(f"anybudget: {' '.join(message.split())}", file=sys.stderr)
+    """One line on stderr, without passwords and what would steer a terminal; the exit code."""
+    from ..files.mask import masked
+
+    line = " ".join(masked(message, sys.argv).split())
+    plain = (c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    print(f"anybudget: {''.join(plain)}", file=sys.stderr)
     return MISTAKE
 
 
@@ -40,7 +45,9 @@ def show(lines: Iterable[Any]) -> None:
 
 def show_json(document: Any) -> None:
     """One JSON document on stdout."""
-    print(json.dumps(document))
+    from ..files.write import json_text
+
+    print(json_text(document))
 
 
 def show_written(folder: Path, names: Iterable[str]) -> None:

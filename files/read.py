@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,17 +14,23 @@ from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
 
+# Of tables, laws and results; a corpus is read in pieces.
+MAX_BYTES = 1 << 28
+# Control characters but for tabs and ends of lines, and what turns the direction of writing.
+STEERS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
 
 
 def read_text(path: Path) -> str:
-    """A text file's contents.
+    """A text file's contents, without a byte-order mark.
 
     Raises:
-        ValueError: the file is missing, unreadable or not UTF-8.
+        ValueError: the file is missing, unreadable, too large or not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        if path.is_file() and (n_bytes := path.stat().st_size) > MAX_BYTES:
+            raise ValueError(f"{path} must be at most {MAX_BYTES:,} bytes, but has {n_bytes:,}")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -34,12 +41,41 @@ def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dict.
 
     Raises:
-        ValueError: the file cannot be read or is not TOML.
+        ValueError: the file cannot be read, is not TOML, or a text in it would steer a terminal.
     """
+    return _parsed(path, tomllib.loads, "TOML")
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file's document.
+
+    Raises:
+        ValueError: the file cannot be read, is not JSON, or a text in it would steer a terminal.
+    """
+    return _parsed(path, json.loads, "JSON")
+
+
+def _parsed(path: Path, parse: Callable[[str], Any], kind: str) -> Any:
+    text = read_text(path)
     try:
-        return tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not valid TOML: {error}") from None
+        data = parse(text)
+    except RecursionError:
+        raise ValueError(f"{path} is not valid {kind}: it is nested too deeply") from None
+    except ValueError as error:  # a number of 5,000 digits is one too
+        raise ValueError(f"{path} is not valid {kind}: {error}") from None
+    _check_texts(data, path)
+    return data
+
+
+def _check_texts(data: Any, path: Path) -> None:
+    """Names and texts are printed: none may hold what would steer a terminal."""
+    if isinstance(data, dict):
+        _check_texts([*data, *data.values()], path)
+    elif isinstance(data, list):
+        for one in data:
+            _check_texts(one, path)
+    elif isinstance(data, str) and (found := STEERS.search(data)):
+        raise ValueError(f"{path} must have no control characters, but holds {found[0]!a}")
 
 
 def build(cls: type[T], data: Any, where: str) -> T:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import json
+import math
 import os
 import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -89,6 +92,19 @@ def written_whole(path: Path) -> Iterator[Path]:
                 # A folder cannot replace a folder, but whoever was first has written the same.
                 if not (place.is_dir() and path.is_dir()):
                     raise
+
+
+def json_text(document: Any, indent: int | None = None) -> str:
+    """A document as JSON, which has no word for what is not finite: there it is null."""
+    return json.dumps(_finite(document), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def check_writable(folder: Path) -> Path:

@@ -9,13 +9,12 @@ import csv
 import dataclasses
 import datetime
 import io
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-from ..files.read import build, read_text
-from ..files.write import write_together
+from ..files.read import build, read_json, read_text
+from ..files.write import json_text, write_together
 from ..objectives.loss_at_time import LossAtTime
 from ..objectives.uncertainty import Standing
 from ..presets.devices import KnownDevice
@@ -62,7 +61,7 @@ def write_record(answer: Answer, folder: Path, *, command: str) -> None:
             **{folder / file: draws.get(kind) for kind, file in DRAWS_FILES.items()},
             folder / "candidates.csv": answer.frame.to_csv(index=False),
             folder / SHAPES_FILE: to_frame(answer.shapes).to_csv(index=False),
-            folder / RESULT_FILE: json.dumps(document, indent=2) + "\n",
+            folder / RESULT_FILE: json_text(document, indent=2) + "\n",
         }
     )
 
@@ -157,10 +156,7 @@ def read_document(path: Path, *, made_by: str) -> dict[str, Any]:
     """
     if not path.exists():
         raise ValueError(f"there is no {path}; {made_by} makes it")
-    try:
-        data = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
+    data = read_json(path)
     if not isinstance(data, dict):
         raise ValueError(f"{path} must hold the JSON object that {made_by} writes")
     return data

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime
 import io
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from .. import __version__
-from ..files.write import write_together
+from ..files.write import json_text, write_together
 from ..search.question import Question
 
 
@@ -48,7 +47,7 @@ def save_batch(
         {
             folder / "batch.csv": table.to_csv(index=False),
             folder / "curves.csv": curves.to_csv(index=False),
-            folder / "batch.json": json.dumps(provenance, indent=2) + "\n",
+            folder / "batch.json": json_text(provenance, indent=2) + "\n",
             folder / "batch.parquet": parquet.getvalue(),
         }
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..files.read import read_text
+from ..files.read import read_json
 from .architecture import Architecture
 from .hf_count import HfCount, Polynomial, families, hf_count, product
 
@@ -173,10 +172,7 @@ def hf_from_architecture(arch: Architecture) -> dict[str, Any]:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
+    config = read_json(path)
     if not isinstance(config, dict):
         raise ValueError(f"{path} must hold a JSON object, but holds a {type(config).__name__}")
     return config

@@ -124,6 +124,10 @@ def run(monkeypatch, capsys):
 
     def type_in(*words):
         monkeypatch.setattr(sys, "argv", ["anybudget", *map(str, words)])
+        # The process of the tests goes on.
+        face = sys.modules["anybudget.cli.main"]
+        monkeypatch.setattr(face, "leave", sys.exit)
+        monkeypatch.setattr(face, "heed_sigterm", lambda: None)
         with pytest.raises(SystemExit) as caught:
             cli.main()
         return caught.value.code or 0, *capsys.readouterr()

@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
+from ...files.lock import held
 from ...files.rows import append_row, read_rows
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.uncertainty import stacked
@@ -81,17 +82,18 @@ def run_batch(
         those of its `AnswerRow`.
 
     Raises:
-        ValueError: what was kept there cannot be read.
+        ValueError: what was kept there cannot be read, or another process works there.
     """
     kept = folder / KEPT
-    rows = read_rows(kept, AnswerRow)
-    answers = {row.fingerprint: row for row in rows}
-    missing = [question for question in questions if question.fingerprint not in answers]
-    on_progress("searches", len(questions) - len(missing), len(questions))
-    for found in search_all(missing, on_progress):
-        append_row(kept, found)
-        answers[found.fingerprint] = found
-        on_progress("searches", 1, len(questions))
+    with held(folder):
+        rows = read_rows(kept, AnswerRow)
+        answers = {row.fingerprint: row for row in rows}
+        missing = [question for question in questions if question.fingerprint not in answers]
+        on_progress("searches", len(questions) - len(missing), len(questions))
+        for found in search_all(missing, on_progress):
+            append_row(kept, found)
+            answers[found.fingerprint] = found
+            on_progress("searches", 1, len(questions))
     return to_table(questions, answers)
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import optuna
 
+from ...files.mask import masked
 from .journal import open_journal
 
 # Seconds after which a server that does not answer is given up.
@@ -90,14 +91,15 @@ def storage_failures(url_or_path: str, what: str = "lost") -> Iterator[None]:
 
 def without_password(url_or_path: str) -> str:
     """A URL as it may be shown."""
-    return re.sub(r"(://[^:@/]*):.*@", r"\1:***@", url_or_path)
+    return masked(url_or_path)
 
 
 def _failure(url_or_path: str, what: str, error: BaseException) -> ValueError:
     cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
     cause = getattr(cause, "orig", None) or cause  # the driver's own words, without the SQL
     details = getattr(cause, "details", None)  # gRPC's
-    reason = " ".join(str(details() if callable(details) else cause).split())
+    said = " ".join(str(details() if callable(details) else cause).split())
+    reason = masked(said, [url_or_path])
     return ValueError(f"{what} the storage {without_password(url_or_path)!r}: {reason}")
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...files.write import write_together
+from ...files.write import json_text, write_together
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.uncertainty import Draws, rank
 from ...search.answer import Answer
@@ -107,7 +106,7 @@ class Confirmation:
             "anybudget": __version__,
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
-        document = json.dumps(provenance | self.as_dict(), indent=2)
+        document = json_text(provenance | self.as_dict(), indent=2)
         table = self.comparison.frame.to_csv(index=False)
         write_together({folder / "models.csv": table, folder / "confirm.json": document + "\n"})
 

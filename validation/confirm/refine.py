@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from ...files import disk
 from ...files.table import read_runs
-from ...files.write import write_whole
+from ...files.write import json_text, write_whole
 from ...objectives.fit.report import report_law
 from ...objectives.law.loss_law import LossLaw
 from ...presets.devices import KnownDevice
@@ -117,7 +116,7 @@ def refine(
         found = find(_refitted(answer.question, merged(tables), here, choice))
         write_record(found, here, command=command)
         done = _round(number, confirmation, before=answer, after=found)
-        write_whole(here / ROUND_FILE, json.dumps(done.as_dict(), indent=2) + "\n")
+        write_whole(here / ROUND_FILE, json_text(done.as_dict(), indent=2) + "\n")
         yield done
         if done.settled:
             return

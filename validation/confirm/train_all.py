@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import hashlib
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from ...files.lock import held
 from ...machines.engines import Engine
 from ...machines.job import Job
 from ...objectives.budget import format_budget
@@ -133,14 +135,8 @@ def train_all(listed: TrainingList, trainer: Trainer) -> list[Trained]:
     Where several processes train together, the first of them writes.
     """
     path = listed.folder / RUNS_FILE
-    rows = {_key(row): row for row in read_rows(path, Run)}
-    for planned, row in trainer([planned for planned in listed.runs if planned.key not in rows]):
-        rows[planned.key] = row
-        if is_first():
-            append_row(path, row)
-            shutil.rmtree(planned.checkpoint, ignore_errors=True)
-    if is_first():
-        shutil.rmtree(listed.folder / "checkpoints", ignore_errors=True)
+    with held(listed.folder) if is_first() else contextlib.nullcontext():
+        rows = _trained(listed, trainer, path)
     return [
         Trained(
             label=entry.label,
@@ -150,6 +146,19 @@ def train_all(listed: TrainingList, trainer: Trainer) -> list[Trained]:
         )
         for entry in listed.entries
     ]
+
+
+def _trained(listed: TrainingList, trainer: Trainer, path: Path) -> dict[tuple, Run]:
+    """The runs that are there, and those that were missing, by their keys."""
+    rows = {_key(row): row for row in read_rows(path, Run)}
+    for planned, row in trainer([planned for planned in listed.runs if planned.key not in rows]):
+        rows[planned.key] = row
+        if is_first():
+            append_row(path, row)
+            shutil.rmtree(planned.checkpoint, ignore_errors=True)
+    if is_first():
+        shutil.rmtree(listed.folder / "checkpoints", ignore_errors=True)
+    return rows
 
 
 def one_by_one(

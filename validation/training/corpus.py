@@ -225,7 +225,7 @@ def _json_documents(path: Path, lines: Iterable[str]) -> Iterator[str]:
         try:
             text = json.loads(line)[TEXT_FIELD]
             text.encode()
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"{path} must hold a JSON object with a text in the field {TEXT_FIELD!r} on every "
                 f"line, but line {number} is {line[:60]!r}"
