@@ -9,7 +9,6 @@ import threading
 
 import cyclopts
 
-from ..files.write import FULL
 from .output import mistake
 
 FAULT, INTERRUPTED, TERMINATED = 1, 130, 143
@@ -120,6 +119,8 @@ def _run(words: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAULT
     except OSError as error:
+        from ..files.write import FULL
+
         if error.errno not in FULL:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

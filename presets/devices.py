@@ -54,7 +54,7 @@ def known_device(name_or_path: str | None = None) -> KnownDevice:
     Raises:
         ValueError: no such name or file, or it is not a valid device with its own draws.
     """
-    path = path_of(name_or_path or _default_device(), "devices")
+    path = path_of(_default_device() if name_or_path is None else name_or_path, "devices")
     data = read_toml(path)
     named = data.pop("draws", None)
     known = KnownDevice(device=build(Device, data, str(path)))

@@ -187,7 +187,8 @@ def _parse_bools(value: Any) -> tuple[bool, ...]:
 def _parse_range(value: Any) -> Range:
     text = ":".join(map(str, value)) if isinstance(value, list) else str(value)
     try:
-        low, high = (float(number) for number in text.split(":"))
+        low, *rest = (float(number) for number in text.split(":"))
+        [high] = rest or [low]
     except ValueError:
         raise ValueError("it must be low:high") from None
     if not 0 <= low <= high or math.isinf(low):

@@ -34,6 +34,8 @@ def front(question: Question, *, against: Against, n_trials: int = 2000) -> pd.D
     if against not in COST:
         raise ValueError(f"a front is against time or memory, but got {against!r}")
     least_share = LEAST_SHARE if against == "time" else 1.0
+    if n_trials < 1:
+        raise ValueError(f"`trials` must be at least 1, but got {n_trials}")
     unbeaten = explore_pareto(question, COST[against], n_trials, least_share=least_share)
     if not unbeaten:
         raise ValueError(f"none of {n_trials} architectures fits {question.objective.machine}")

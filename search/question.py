@@ -197,7 +197,9 @@ class QuestionMaker:
                 machine = dataclasses.replace(machine, device=priced)
             device = machine.device
         with blame("law"):
-            law = self._law(self._path(words.law) or default_law(device))
+            law = self._law(
+                default_law(device) if words.law is None else self._path(words.law) or ""
+            )
         known = Known(law=law, device=machine)
         with blame("budget"):
             time_budget_s = parse_budget(words.budget)

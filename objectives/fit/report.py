@@ -129,6 +129,10 @@ def report_law(
         ValueError: the runs cannot tell a law, or an option is not one of those.
     """
     _check_options(method, form, kappa, huber_delta)
+    if n_convention not in (None, *get_args(Convention)):
+        raise ValueError(
+            f"`n_convention` must be {' or '.join(get_args(Convention))}, but got {n_convention!r}"
+        )
     runs = law_runs(table, n_convention=n_convention)
     fitters: dict[str, Callable[..., LawFit]] = {
         "varpro": partial(fit_varpro, delta=huber_delta or None),
