@@ -108,12 +108,14 @@ def _one_pass(curve: Curve) -> tuple[Curve, list[Event]]:
         events.append(Event(kind=kind, n_tokens=float(tokens[at])))
     elapsed_s = curve.elapsed_s
     if elapsed_s is not None:
-        back = np.flatnonzero(np.diff(elapsed_s) < 0) + 1
+        # A clock that begins anew falls far; what falls less is noise.
+        back = np.flatnonzero(elapsed_s[1:] < elapsed_s[:-1] / 2) + 1
         known = {event.n_tokens for event in events}
         for at in back:
             elapsed_s = np.concatenate([elapsed_s[:at], elapsed_s[at:] + elapsed_s[at - 1]])
             if at >= first and float(tokens[at]) not in known:
                 events.append(Event(kind="resumed", n_tokens=float(tokens[at])))
+        elapsed_s = np.maximum.accumulate(elapsed_s)
     # From the end, a point stands if nothing after it goes back to it.
     later = np.minimum.accumulate(np.append(tokens[1:], np.inf)[::-1])[::-1]
     keep = (tokens < later) & (np.arange(len(tokens)) >= first)

@@ -23,8 +23,10 @@ def show_forecast(one: Forecast) -> Iterator[str]:
         f"{shape_of(one.candidate)}: {short_count(one.n_tokens)} of "
         f"{short_count(one.end_tokens)} tokens ({share:.0%}), loss {one.loss:.4f}"
     )
-    for event in one.events:
-        yield f"! {TOLD[event.kind].format(f'{short_count(event.n_tokens)} tokens')}"
+    for kind in dict.fromkeys(event.kind for event in one.events):
+        places = [short_count(event.n_tokens) for event in one.events if event.kind == kind]
+        more = f" and {len(places) - 1} times more" if len(places) > 1 else ""
+        yield f"! {TOLD[kind].format(f'{places[0]} tokens{more}')}"
     if (final := one.final_loss) is None:
         yield "[bold]No final loss[/]: the run diverged"
         return

@@ -72,3 +72,11 @@ def test_of_a_run_begun_anew_the_last_begin_counts():
 
 def test_a_torn_log_says_so():
     assert events(told(curve(), truncated=True)) == [("truncated", 100)]
+
+
+def test_a_clock_that_trembles_is_no_resumption():
+    seconds = 20 + TOKENS + np.where(np.arange(100) % 3, 0, 5)
+    found = told(curve(elapsed_s=seconds))
+    assert events(found) == []
+    assert found.elapsed_s is not None
+    assert np.all(np.diff(found.elapsed_s) >= 0)
