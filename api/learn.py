@@ -136,14 +136,10 @@ def fit(
         ValueError: the table is none, or too small or too uniform to fit.
     """
     from ..files.table import read_runs
-    from ..objectives.fit.report import report_law
+    from ..objectives.fit.report import Fitting, report_law
     from ..presets.laws import KnownLaw, save_law
 
-    runs, out = Path(runs), _law_file(out)
-    report = report_law(
-        read_runs(runs, dict(columns or {})),
-        name=out.stem if out else runs.stem,
-        source=f"fitted to {runs.name} by anybudget fit",
+    fitting = Fitting(
         method=method,  # type: ignore[arg-type]
         form=form,
         kappa=kappa,
@@ -152,6 +148,13 @@ def fit(
         huber_delta=huber_delta,
         n_draws=draws,
         seed=seed,
+    )
+    runs, out = Path(runs), _law_file(out)
+    report = report_law(
+        read_runs(runs, dict(columns or {})),
+        name=out.stem if out else runs.stem,
+        source=f"fitted to {runs.name} by anybudget fit",
+        fitting=fitting,
         on_progress=on_progress,
     )
     if out:

@@ -35,7 +35,7 @@ from anybudget.objectives.fit.as_law import as_loss_law
 from anybudget.objectives.fit.bootstrap import bootstrap_law
 from anybudget.objectives.fit.law import REFERENCE_DELTA, LawFit, fit_varpro
 from anybudget.objectives.fit.prior import shrunk
-from anybudget.objectives.fit.report import report_law
+from anybudget.objectives.fit.report import Fitting, report_law
 from anybudget.objectives.fit.runs import law_runs
 from anybudget.objectives.fit.step_time import Steps, fit_step_time
 from anybudget.objectives.law.loss_law import LossLaw
@@ -245,7 +245,10 @@ def judged_on_larger(family: Family) -> list[dict]:
     small = family.rows[family.rows.n_params < SMALL]
     large = family.rows[family.rows.n_params > LARGE]
     report = report_law(
-        {name: small[name].to_numpy() for name in small}, name="small", source="", n_draws=400
+        {name: small[name].to_numpy() for name in small},
+        name="small",
+        source="",
+        fitting=Fitting(n_draws=400),
     )
     law, draws = report.law, report.draws
     assert draws

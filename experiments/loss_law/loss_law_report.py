@@ -19,7 +19,7 @@ from matplotlib.ticker import NullFormatter
 from scipy.optimize import least_squares
 
 from anybudget.experiments.loss_law.loss_law import LEVELS
-from anybudget.objectives.fit.report import LawReport, report_law
+from anybudget.objectives.fit.report import Fitting, LawReport, report_law
 from anybudget.objectives.law.loss_law import PARAMETERS, LossLaw, law_loss
 from anybudget.show.pictures.style import ACCENT, SECOND, STYLE
 
@@ -43,7 +43,8 @@ def laws_of(runs: pd.DataFrame, corpus: str) -> dict[str, LawReport]:
 
     def report(kind: str, **options: Any) -> LawReport:
         name, source = f"{corpus}-{kind}", "experiments/loss_law"
-        return report_law(columns, name=name, source=source, huber_delta=0, **options)
+        fitting = Fitting(huber_delta=0, **options)
+        return report_law(columns, name=name, source=source, fitting=fitting)
 
     full = report("shape and power")
     return {

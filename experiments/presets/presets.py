@@ -28,7 +28,7 @@ import tomli_w
 from anybudget.files.read import build, read_toml
 from anybudget.files.write import write_together
 from anybudget.objectives.device import Device
-from anybudget.objectives.fit.report import report_law
+from anybudget.objectives.fit.report import Fitting, report_law
 from anybudget.objectives.law.loss_law import LossLaw
 from anybudget.presets.devices import KnownDevice, known_device, load_device, save_device
 from anybudget.presets.drawn import Reference, draws_path, draws_text
@@ -120,7 +120,7 @@ def ship_law() -> None:
             "Python and of our dependencies, vocabulary 1,024, windows of 128, by "
             "experiments/loss_law"
         ),
-        huber_delta=0,
+        fitting=Fitting(huber_delta=0),
     )
     assert report.draws is not None
     save_law(PRESETS / "laws" / "python-source.toml", KnownLaw.of(report))

@@ -34,6 +34,73 @@ Method = Literal["varpro", "linear", "multi_start"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """How a law is fitted.
+
+    Attributes:
+        method: `varpro`; `linear`, at the exponents of Inbar and Sernau 2024; or `multi_start`.
+        form: of the further terms, a name from `FORMS`; `auto` keeps one only if it pays on
+            shapes left out, and then copying likewise.
+        kappa: the power in the law; None: chosen with the form where that is `auto`, else 1.
+        copying: whether `auto` may find that runs learn to copy.
+        n_convention: which parameters N counts; None: all, where the table has them.
+        huber_delta: the threshold on the log residual beyond which a run pulls no harder, the
+            published one unless told otherwise; 0: a multiple of the spread of the residuals.
+        n_draws: bootstrap draws.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: an option is not one of those.
+    """
+
+    method: Method = "varpro"
+    form: str = "auto"
+    kappa: float | None = None
+    copying: bool = True
+    n_convention: Convention | None = None
+    huber_delta: float = REFERENCE_DELTA
+    n_draws: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        method, kappa = self.method, self.kappa
+        if method not in get_args(Method):
+            raise ValueError(
+                f"a method is one of {', '.join(get_args(Method))}, but got {method!r}"
+            )
+        if not 0 <= self.huber_delta < 1:
+            raise ValueError(f"`huber_delta` must be from 0 to below 1, but got {self.huber_delta}")
+        if self.form not in ("auto", *FORMS):
+            raise ValueError(f"a form is auto or one of {', '.join(FORMS)}, but got {self.form!r}")
+        if method != "varpro" and self.form not in ("auto", "none"):
+            raise ValueError(f"further terms are fitted by varpro, but got method {method!r}")
+        if kappa is not None and not 0 < kappa <= 1:
+            raise ValueError(f"`kappa` must be above 0 and at most 1, but got {kappa}")
+        if method != "varpro" and kappa not in (None, 1):
+            raise ValueError(f"a law with kappa is fitted by varpro, but got method {method!r}")
+        if self.n_convention not in (None, *get_args(Convention)):
+            raise ValueError(
+                f"`n_convention` must be {' or '.join(get_args(Convention))}, "
+                f"but got {self.n_convention!r}"
+            )
+
+    def fitter(self, on_start: Callable[[int, int], None]) -> Callable[..., LawFit]:
+        """The function that fits some runs; `on_start` is called as starts of many are done."""
+        delta = self.huber_delta
+        match self.method:
+            case "varpro":
+                return partial(fit_varpro, delta=delta or None)
+            case "linear":
+                return fit_linear
+        return partial(
+            fit_multi_start,
+            delta=delta or REFERENCE_DELTA,
+            n_starts=N_STARTS,
+            on_progress=on_start,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LawReport:
     """A fitted law with its uncertainty and its scores.
 
@@ -97,14 +164,7 @@ def report_law(
     *,
     name: str,
     source: str,
-    method: Method = "varpro",
-    form: str = "auto",
-    kappa: float | None = None,
-    copying: bool = True,
-    n_convention: Convention | None = None,
-    huber_delta: float = REFERENCE_DELTA,
-    n_draws: int = 1000,
-    seed: int = 0,
+    fitting: Fitting = Fitting(),
     on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> LawReport:
     """Fit a law to a table of runs and judge it.
@@ -113,41 +173,18 @@ def report_law(
         table: columns by name, as `law_runs` takes them.
         name: of the law.
         source: where its numbers stand.
-        method: `varpro`; `linear`, at the exponents of Inbar and Sernau 2024; or `multi_start`.
-        form: of the further terms, a name from `FORMS`; `auto` keeps one only if it pays on
-            shapes left out, and then copying likewise.
-        kappa: the power in the law; None: chosen with the form where that is `auto`, else 1.
-        copying: whether `auto` may find that runs learn to copy.
-        n_convention: which parameters N counts; None: all, where the table has them.
-        huber_delta: the threshold on the log residual beyond which a run pulls no harder, the
-            published one unless told otherwise; 0: a multiple of the spread of the residuals.
-        n_draws: bootstrap draws.
-        seed: of the bootstrap.
+        fitting: how.
         on_progress: called with the stage, what is newly done in it, and the stage's total.
 
     Raises:
-        ValueError: the runs cannot tell a law, or an option is not one of those.
+        ValueError: the runs cannot tell a law.
     """
-    _check_options(method, form, kappa, huber_delta)
-    if n_convention not in (None, *get_args(Convention)):
-        raise ValueError(
-            f"`n_convention` must be {' or '.join(get_args(Convention))}, but got {n_convention!r}"
-        )
-    runs = law_runs(table, n_convention=n_convention)
-    fitters: dict[str, Callable[..., LawFit]] = {
-        "varpro": partial(fit_varpro, delta=huber_delta or None),
-        "linear": fit_linear,
-        "multi_start": partial(
-            fit_multi_start,
-            delta=huber_delta or REFERENCE_DELTA,
-            n_starts=N_STARTS,
-            on_progress=lambda done, total: on_progress("starts", 1, total),
-        ),
-    }
-    if method == "varpro":
-        chosen = _choose(runs, fitters[method], form, kappa, copying=copying)
+    runs = law_runs(table, n_convention=fitting.n_convention)
+    fitter = fitting.fitter(lambda done, total: on_progress("starts", 1, total))
+    if fitting.method == "varpro":
+        chosen = _choose(runs, fitter, fitting.form, fitting.kappa, copying=fitting.copying)
     else:
-        only = fitters[method](runs)
+        only = fitter(runs)
         chosen = _Chosen(fit=only, pure=only, form="none")
     fit = chosen.fit
     law = as_loss_law(fit, runs, name=name, corpus=corpus_of(table), source=source)
@@ -155,8 +192,13 @@ def report_law(
         law = dataclasses.replace(law, residual_std=std_beyond_luck(runs, fit))
     if fit.terms:
         law = dataclasses.replace(law, pure=tuple(chosen.pure.values[name] for name in PARAMETERS))
-    draws = bootstrap_law(runs, fit, n_draws=n_draws, seed=seed) if method != "linear" else None
+    draws, scores = None, {}
+    if fitting.method != "linear":
+        draws = bootstrap_law(runs, fit, n_draws=fitting.n_draws, seed=fitting.seed)
+        scores = _scores(runs, fit)
     trends = residual_trends(runs, fit)
+    of_draws = draws.warnings() if draws else ()
+    warnings = (*runs.warnings, *fit.warnings, *of_draws, *trend_warnings(trends))
     return LawReport(
         law=law,
         fit=fit,
@@ -164,20 +206,11 @@ def report_law(
         n_rows=len(runs.n_params),
         n_runs=runs.n_runs,
         draws=draws,
-        scores=_scores(runs, fit) if method != "linear" else {},
+        scores=scores,
         forms=list(chosen.forms),
         conventions={name: score for name, (_, score) in compare_conventions(table).items()},
         trends=trends,
-        warnings=list(
-            dict.fromkeys(
-                [
-                    *runs.warnings,
-                    *fit.warnings,
-                    *(draws.warnings() if draws else ()),
-                    *trend_warnings(trends),
-                ]
-            )
-        ),
+        warnings=list(dict.fromkeys(warnings)),
     )
 
 
@@ -212,21 +245,6 @@ def _choose(
         form=form,
         forms=forms,
     )
-
-
-def _check_options(method: str, form: str, kappa: float | None, huber_delta: float) -> None:
-    if method not in get_args(Method):
-        raise ValueError(f"a method is one of {', '.join(get_args(Method))}, but got {method!r}")
-    if not 0 <= huber_delta < 1:
-        raise ValueError(f"`huber_delta` must be from 0 to below 1, but got {huber_delta}")
-    if form not in ("auto", *FORMS):
-        raise ValueError(f"a form is auto or one of {', '.join(FORMS)}, but got {form!r}")
-    if method != "varpro" and form not in ("auto", "none"):
-        raise ValueError(f"further terms are fitted by varpro, but got method {method!r}")
-    if kappa is not None and not 0 < kappa <= 1:
-        raise ValueError(f"`kappa` must be above 0 and at most 1, but got {kappa}")
-    if method != "varpro" and kappa not in (None, 1):
-        raise ValueError(f"a law with kappa is fitted by varpro, but got method {method!r}")
 
 
 def _scores(runs: LawRuns, fit: LawFit) -> dict[str, Score | None]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anybudget.files.table import read_runs
-from anybudget.objectives.fit.report import report_law
+from anybudget.objectives.fit.report import Fitting, report_law
 from anybudget.presets.known import known
 from anybudget.presets.laws import KnownLaw, load_law, save_law
 
@@ -34,7 +34,7 @@ def made_runs(depth_term: float = 0.0) -> dict[str, np.ndarray]:
 
 
 def test_a_known_law_lies_in_its_intervals_and_needs_no_terms():
-    report = report_law(made_runs(), name="made", source="a test", n_draws=300)
+    report = report_law(made_runs(), name="made", source="a test", fitting=Fitting(n_draws=300))
     answer = report.as_dict()
     for name, truth in TRUE.items():
         low, high = answer[name]["interval_95"]
@@ -49,10 +49,14 @@ def test_a_known_law_lies_in_its_intervals_and_needs_no_terms():
 
 def test_a_term_that_pays_is_kept_with_the_pure_law_beside_it():
     # Of forms that these runs do not tell apart the one that fades with size is taken.
-    report = report_law(made_runs(depth_term=0.5), name="made", source="a test", n_draws=100)
+    report = report_law(
+        made_runs(depth_term=0.5), name="made", source="a test", fitting=Fitting(n_draws=100)
+    )
     assert report.form == "aspect ratio of size"
     runs = made_runs(depth_term=0.5)
-    report = report_law(runs, name="made", source="a test", n_draws=100, form="depth")
+    report = report_law(
+        runs, name="made", source="a test", fitting=Fitting(n_draws=100, form="depth")
+    )
     assert report.law.terms["inverse_depth"] == pytest.approx(0.5, rel=0.2)
     pure = report.law.without_terms()
     assert pure.terms == {}
@@ -60,7 +64,9 @@ def test_a_term_that_pays_is_kept_with_the_pure_law_beside_it():
 
 
 def test_what_is_saved_is_what_find_reads(tmp_path, objective):
-    report = report_law(made_runs(depth_term=0.5), name="made", source="a test", n_draws=100)
+    report = report_law(
+        made_runs(depth_term=0.5), name="made", source="a test", fitting=Fitting(n_draws=100)
+    )
     path = tmp_path / "made.toml"
     assert report.draws is not None
     save_law(path, KnownLaw.of(report))
@@ -74,7 +80,9 @@ def test_what_is_saved_is_what_find_reads(tmp_path, objective):
 
 
 def test_linear_has_given_exponents_and_no_intervals():
-    answer = report_law(made_runs(), name="made", source="a test", method="linear").as_dict()
+    answer = report_law(
+        made_runs(), name="made", source="a test", fitting=Fitting(method="linear")
+    ).as_dict()
     assert (answer["alpha"]["value"], answer["beta"]["value"]) == (0.48, 0.53)
     assert answer["E"]["interval_95"] is None
 
@@ -91,7 +99,7 @@ def test_linear_has_given_exponents_and_no_intervals():
 )
 def test_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        report_law(made_runs(), name="made", source="a test", **options)
+        report_law(made_runs(), name="made", source="a test", fitting=Fitting(**options))
 
 
 @pytest.mark.parametrize("text", ["", '"a\n1,2,3\n4'])

@@ -7,7 +7,7 @@ import pytest
 
 from anybudget.objectives.fit.choose_copying import choose_copying, std_beyond_luck
 from anybudget.objectives.fit.law import fit_varpro
-from anybudget.objectives.fit.report import report_law
+from anybudget.objectives.fit.report import Fitting, report_law
 from anybudget.objectives.fit.runs import law_runs
 from anybudget.objectives.flags import flags
 from anybudget.objectives.law.copying import Copying
@@ -99,13 +99,15 @@ def test_a_gain_at_the_end_of_those_tried_is_none():
 
 def test_it_can_be_switched_off():
     table = make_table(gain=0.1, n_seeds=1)
-    report = report_law(table, name="made", source="a test", n_draws=20, copying=False)
+    report = report_law(
+        table, name="made", source="a test", fitting=Fitting(n_draws=20, copying=False)
+    )
     assert report.law.copying is None
 
 
 def test_a_report_s_law_and_draws_have_it():
     table = make_table(gain=0.1)
-    report = report_law(table, name="made up", source="here", n_draws=20)
+    report = report_law(table, name="made up", source="here", fitting=Fitting(n_draws=20))
     assert report.law.copying
     assert report.law.residual_std == pytest.approx(NOISE, rel=0.3)
     gain, draws = report.as_dict()["copying_gain"], report.draws
@@ -123,7 +125,9 @@ def test_a_report_s_law_and_draws_have_it():
     ]
     assert ratios[0] == pytest.approx([1] * 20, abs=1e-3)
     assert ratios[1] == pytest.approx(1 - gains, abs=1e-3)
-    given = report_law(table, name="made up", source="here", n_draws=20, form="none", kappa=1.0)
+    given = report_law(
+        table, name="made up", source="here", fitting=Fitting(n_draws=20, form="none", kappa=1.0)
+    )
     assert given.law.copying is None
     errors = [one.scores["leave_shape_out"] for one in (report, given)]
     assert errors[0]
