@@ -50,7 +50,8 @@ class Answer:
             is known of the law's uncertainty.
         tied_shapes: width and depth of those of the ranked that are statistically tied with the
             best, itself included.
-        certified: whether every architecture was evaluated, so that the first is the optimum.
+        certified: whether the first is proved to be the optimum: every architecture of the space
+            was evaluated, or its loss was bounded from below.
         n_valid: valid architectures in the space; None where they were not enumerated.
         optuna_regret: loss of Optuna's best, after its polish, above the certified optimum, nats
             per token; None where nothing was certified, or nothing that Optuna tried was feasible.
@@ -92,6 +93,13 @@ class Answer:
     def best(self) -> Candidate:
         """The winner."""
         return self.candidates[0]
+
+    @property
+    def covered(self) -> str:
+        """What the certificate speaks of, for a sentence."""
+        if self.n_valid is None:
+            return f"{self.space.n_architectures:,} architectures, by bounds on what they reach"
+        return f"{self.n_valid:,} valid architectures"
 
     @property
     def standing(self) -> Standing | None:

@@ -36,10 +36,12 @@ class Candidate:
     @classmethod
     def each(cls, mesh: Architecture, predicted: Prediction, index: tuple) -> list[Candidate]:
         """The candidates at several indices, one array of them for each axis."""
-        shape = np.shape(predicted.predicted_loss)
+        values = mesh.as_dict() | predicted.columns()
+        # Not the loss's own: it may see no difference along an axis.
+        shape = np.broadcast_shapes(*map(np.shape, values.values()))
         columns = {
             name: np.broadcast_to(value, shape)[index].reshape(-1).tolist()
-            for name, value in (mesh.as_dict() | predicted.columns()).items()
+            for name, value in values.items()
         }
         for name in (*COUNT_FIELDS, *WHOLE):
             columns[name] = list(map(int, columns[name]))

@@ -1,4 +1,4 @@
-"""The main job: the best architecture for a time budget, certified where the space allows."""
+"""The main job: the best architecture for a time budget, and the proof that it is."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Literal
 from ..objectives.uncertainty import Standing, rank
 from .answer import Answer, answer_warnings
 from .candidate import Candidate
-from .certify.scan import Scan, best_of_each_shape, n_to_scan, scan
+from .certify import bounds
+from .certify.bounds import Certificate
+from .certify.scan import Scan, best_of_each_shape, scan
 from .explore.study import Exploration, Exploring, explore
 from .question import Question
 
-# Enumeration certifies spaces up to this many architectures that may be feasible.
-MAX_CERTIFIED = 20_000_000
+# Spaces of up to this many architectures are enumerated, which also counts the valid and tells the
+# best of every shape; larger ones are certified by bounds.
+MAX_SCANNED = 30_000_000
 # How many of the best compete for P(best).
 MAX_RANKED = 300
 
@@ -29,7 +32,7 @@ def find(
     certify: bool = True,
     on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Answer:
-    """Search a space with Optuna, then certify the answer by enumeration.
+    """Search a space with Optuna, then certify the answer by enumeration or by bounds.
 
     Args:
         question: where to look, what to minimise, and what is not known of it.
@@ -37,7 +40,7 @@ def find(
         distinct: in what candidates must differ: `shape`, the width or the depth, or any field of
             the `architecture`; the best of these differ by little more than a few units of d_ff.
         exploring: how Optuna explores, and where that is kept.
-        certify: whether to enumerate spaces of up to `MAX_CERTIFIED` architectures.
+        certify: whether to prove the answer.
         on_progress: called with the stage, what is newly done in it, and the stage's total.
 
     Raises:
@@ -50,33 +53,47 @@ def find(
         raise ValueError(f"`distinct` must be shape or architecture, but got {distinct!r}")
     space, objective = question.space, question.objective
     explored = explore(question, exploring, lambda n: on_progress("Optuna", n, exploring.n_trials))
-    scanned = None
-    if certify and n_to_scan(space, objective) <= MAX_CERTIFIED:
-        n_kept, total = top if distinct == "shape" else max(top, MAX_RANKED), space.n_architectures
+    proof = None
+    if certify:
+        total = space.n_architectures
         told: Callable[[int], None] = lambda n: on_progress("certify", n, total)  # noqa: E731
-        scanned = scan(space, objective, top=n_kept, on_progress=told)
-    candidates = (scanned or explored).candidates
-    shapes = scanned.shapes if scanned else best_of_each_shape(candidates)
+        proof = _prove(question, top, distinct, told)
+    candidates = (proof or explored).candidates
+    shapes = proof.shapes if isinstance(proof, Scan) else best_of_each_shape(candidates)
     if not candidates:
-        tried = f"{space.n_architectures if scanned else explored.n_trials:,} architectures"
+        tried = f"{space.n_architectures if proof else explored.n_trials:,} architectures"
         raise ValueError(
-            f"none of {tried} {'in the space' if scanned else 'tried'} fits {objective.machine} "
+            f"none of {tried} {'in the space' if proof else 'tried'} fits {objective.machine} "
             "and makes a step in the budget; allow smaller models, a smaller batch, or more time"
         )
     ranked = (shapes if distinct == "shape" else candidates)[: max(top, MAX_RANKED)]
     standings = _standings(question, ranked)
-    warnings = answer_warnings(question, candidates[0], certified=scanned is not None)
+    warnings = answer_warnings(question, candidates[0], certified=proof is not None)
     return Answer(
         question=question,
         candidates=ranked[:top],
         shapes=shapes,
         standings=standings and standings[:top],
         tied_shapes=[c.shape for c, one in zip(ranked, standings or [], strict=False) if one.tied],
-        certified=scanned is not None,
-        n_valid=scanned and scanned.n_valid,
-        optuna_regret=_regret(explored, scanned),
+        certified=proof is not None,
+        n_valid=proof.n_valid if isinstance(proof, Scan) else None,
+        optuna_regret=_regret(explored, proof),
         n_trials=explored.n_trials,
         warnings=[*question.warnings, *warnings],
+    )
+
+
+def _prove(
+    question: Question, top: int, distinct: Distinct, on_progress: Callable[[int], None]
+) -> Scan | Certificate | None:
+    """The best of all for certain; None where neither way is worth its time."""
+    space, objective = question.space, question.objective
+    by_shape, n_ranked = distinct == "shape", max(top, MAX_RANKED)
+    if space.n_architectures <= MAX_SCANNED:
+        n_kept = top if by_shape else n_ranked
+        return scan(space, objective, top=n_kept, on_progress=on_progress)
+    return bounds.certify(
+        space, objective, top=n_ranked, by_shape=by_shape, on_progress=on_progress
     )
 
 
@@ -88,9 +105,9 @@ def _standings(question: Question, ranked: list[Candidate]) -> list[Standing] | 
     return rank(question.objective, archs, predictions, question.draws, seed=question.seed)
 
 
-def _regret(explored: Exploration, scanned: Scan | None) -> float | None:
+def _regret(explored: Exploration, proof: Scan | Certificate | None) -> float | None:
     """Loss of Optuna's best above the certified optimum, where there are both."""
-    if scanned is None or not explored.candidates:
+    if proof is None or not explored.candidates:
         return None
     # Alone or in a mesh, a model's prediction may differ in the last place.
-    return max(round(explored.best.loss - scanned.candidates[0].loss, 12), 0.0)
+    return max(round(explored.best.loss - proof.candidates[0].loss, 12), 0.0)

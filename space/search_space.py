@@ -14,16 +14,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from .architecture import BOOL_FIELDS, COUNT_FIELDS, FIELDS, Architecture
+from .mesh import ATTENTION, MESH_SIZE, Axes, open_mesh, split
 
-Axes = dict[str, list]
 Range = tuple[float, float]
 # No limit, but a number, for JSON has no infinity.
 ANY_RATIO = (0.0, 1e9)
 
-ATTENTION = ("n_heads", "n_kv_heads", "d_head")
 # Fields that no rule ties to others, counts first.
 FREE = tuple(
     name
@@ -139,11 +136,11 @@ class SearchSpace:
         ]
         return ("d_model", *free) if len(self.widths) > 1 else tuple(free)
 
-    def blocks(self, max_size: int = 1 << 17) -> Iterator[Architecture]:
+    def blocks(self, max_size: int = MESH_SIZE) -> Iterator[Architecture]:
         """All valid architectures, as open meshes of at most about `max_size` models each."""
         for d_model, axes in self.widths.items():
-            for part in _split(axes, max_size):
-                yield _mesh(d_model, part)
+            for part in split(axes, max_size):
+                yield open_mesh(d_model, part)
 
     def neighbours(self, arch: Architecture, radius: int) -> Iterator[Architecture]:
         """Open meshes of the models within `radius` list entries of one model, itself included.
@@ -161,7 +158,7 @@ class SearchSpace:
                 for name, values in axes.items()
                 for i in [_index(position[name], values)]
             }
-            yield _mesh(d_model, near)
+            yield open_mesh(d_model, near)
 
     def decode(self, position: Mapping[str, float]) -> Architecture:
         """The model at a position in the unit cube, one number in [0, 1] for each coordinate.
@@ -266,35 +263,3 @@ class SearchSpace:
 
 def _index(position: float, values: list) -> int:
     return min(int(position * len(values)), len(values) - 1)
-
-
-def _split(axes: Axes, max_size: int) -> Iterator[Axes]:
-    """The product of lists in parts of at most `max_size`, cut along the longest list."""
-    if math.prod(map(len, axes.values())) <= max_size:
-        yield axes
-        return
-    longest = max(axes, key=lambda name: len(axes[name]))
-    values = axes[longest]
-    if len(values) == 1:
-        yield axes
-        return
-    for part in (values[: len(values) // 2], values[len(values) // 2 :]):
-        yield from _split(axes | {longest: part}, max_size)
-
-
-def _mesh(d_model: int, axes: Axes) -> Architecture:
-    """The product of lists as one `Architecture` of broadcasting float64 arrays.
-
-    Floats, since counts of large models overflow int64; whole numbers stay exact up to 2**53.
-    """
-    fields: dict[str, Any] = {"d_model": np.float64(d_model)}
-    for axis, (name, values) in enumerate(axes.items()):
-        shape = [1] * len(axes)
-        shape[axis] = len(values)
-        if name == "attention":
-            columns = np.array(values, dtype=np.float64).T
-            fields |= {n: c.reshape(shape) for n, c in zip(ATTENTION, columns, strict=True)}
-        else:
-            dtype = np.bool_ if name in BOOL_FIELDS else np.float64
-            fields[name] = np.array(values, dtype=dtype).reshape(shape)
-    return Architecture(**fields)

@@ -153,6 +153,43 @@ SHARED = ("params", "stacked", "lookup")
 # What a step does once, however many forward and backward passes it accumulates gradients over.
 ONCE_A_STEP = ("params", "stacked", "steps")
 
+# How much of each feature the models of a box at least have, over which depth, MLP width and batch
+# grow from the least model's. None falls where one of these grows, and none grows faster than the
+# batch. Those that are PER_LAYER are besides a constant and the depth times so many a layer, which
+# grow with the MLP's width at least as fast as from its least to the next: each further parameter
+# costs as much as it does there. A feature must be here, or no optimum under it is certified.
+PER_LAYER, GROWING = "per layer", "growing"
+LEAST_OVER_A_BOX = {
+    "memcpys": PER_LAYER,
+    "flops": PER_LAYER,
+    "roofline_flops": PER_LAYER,
+    "attention": PER_LAYER,
+    "activations": PER_LAYER,
+    "softmax": PER_LAYER,
+    "spilled_softmax": PER_LAYER,
+    "layers": PER_LAYER,
+    "loss": GROWING,
+    "params": GROWING,
+    # Not per layer: a single layer has none, so the second costs more than a third.
+    "stacked": GROWING,
+    "lookup": GROWING,
+    "steps": GROWING,
+}
+
+
+def growth(feature: str) -> str:
+    """How a feature grows over a box, one of PER_LAYER and GROWING.
+
+    Raises:
+        ValueError: nothing is said of the feature.
+    """
+    if feature not in LEAST_OVER_A_BOX:
+        raise ValueError(
+            f"feature {feature!r} must say how it grows over a box (LEAST_OVER_A_BOX) before an "
+            "optimum under it can be certified by bounds"
+        )
+    return LEAST_OVER_A_BOX[feature]
+
 
 def units_by_part(
     feature: str,

@@ -211,8 +211,8 @@ def law_loss(
     coefficients, copying = rest[: len(terms)], rest[len(terms) :]
     further: dict[str, Any] = {}
     for name, coefficient in zip(terms, coefficients, strict=True):
-        place, _, value = TERMS[name]
-        further[place] = further.get(place, 0) + coefficient * value(run or {})
+        term = TERMS[name]
+        further[term.place] = further.get(term.place, 0) + coefficient * term.value(run or {})
     size, tokens = A / n_params**alpha, B / n_tokens**beta
     if "size" in further:
         size = size * np.exp(further["size"])

@@ -37,11 +37,20 @@ USUAL_SIZE = 1e9
 
 
 class Term(NamedTuple):
-    """Where a term stands, the columns of a run that it needs, and its function of them."""
+    """One further term.
+
+    Attributes:
+        place: where it stands.
+        needs: the columns of a run that its function reads.
+        value: its function of them.
+        between: its least and most over all runs between two, of one width and vocabulary, the
+            second of which has no fewer layers and parameters; and, of steps, no fewer steps.
+    """
 
     place: Place
     needs: tuple[str, ...]
     value: Callable[[Columns], Any]
+    between: Callable[[Columns, Columns], tuple[Any, Any]]
 
 
 def log_aspect_ratio(run: Columns) -> Any:
@@ -66,19 +75,54 @@ def log_size(run: Columns) -> Any:
     return np.log(run["n_params"] / USUAL_SIZE)
 
 
+def _monotone(
+    value: Callable[[Columns], Any],
+) -> Callable[[Columns, Columns], tuple[Any, Any]]:
+    """Of a function that never turns: its values at both ends."""
+
+    def between(first: Columns, last: Columns) -> tuple[Any, Any]:
+        ends = value(first), value(last)
+        return np.minimum(*ends), np.maximum(*ends)
+
+    return between
+
+
+def _square_of(
+    value: Callable[[Columns], Any],
+) -> Callable[[Columns, Columns], tuple[Any, Any]]:
+    """Of the square of one that never turns: 0 where it changes its sign, else at an end."""
+
+    def between(first: Columns, last: Columns) -> tuple[Any, Any]:
+        low, high = _monotone(value)(first, last)
+        squares = low**2, high**2
+        return np.where((low < 0) & (high > 0), 0.0, np.minimum(*squares)), np.maximum(*squares)
+
+    return between
+
+
+def _term(
+    place: Place, needs: tuple[str, ...], value: Callable[[Columns], Any], *, squared: bool = False
+) -> Term:
+    """A term of a function that never turns along its columns, or of the square of one."""
+    if squared:
+        return Term(place, needs, lambda run: value(run) ** 2, _square_of(value))
+    return Term(place, needs, value, _monotone(value))
+
+
 SHAPE = ("d_model", "n_layers")
 COUNTS = ("n_params", "n_params_non_embedding")
 TERMS: dict[str, Term] = {
-    "log_aspect_ratio": Term("sum", SHAPE, log_aspect_ratio),
-    "log_aspect_ratio_squared": Term("sum", SHAPE, lambda run: log_aspect_ratio(run) ** 2),
-    "inverse_depth": Term("sum", SHAPE, lambda run: 1 / run["n_layers"]),
-    "depth_over_width": Term("sum", SHAPE, lambda run: run["n_layers"] / run["d_model"]),
-    "inverse_steps": Term("sum", ("n_steps",), lambda run: 1 / run["n_steps"]),
-    "inverse_sqrt_steps": Term("sum", ("n_steps",), lambda run: run["n_steps"] ** -0.5),
-    "size_log_aspect_ratio": Term("size", SHAPE, log_aspect_ratio),
-    "size_log_aspect_ratio_squared": Term("size", SHAPE, lambda run: log_aspect_ratio(run) ** 2),
-    "size_log_embedding": Term("size", COUNTS, log_embedding),
-    "tokens_log_size": Term("tokens", ("n_params",), log_size),
+    "log_aspect_ratio": _term("sum", SHAPE, log_aspect_ratio),
+    "log_aspect_ratio_squared": _term("sum", SHAPE, log_aspect_ratio, squared=True),
+    "inverse_depth": _term("sum", SHAPE, lambda run: 1 / run["n_layers"]),
+    "depth_over_width": _term("sum", SHAPE, lambda run: run["n_layers"] / run["d_model"]),
+    "inverse_steps": _term("sum", ("n_steps",), lambda run: 1 / run["n_steps"]),
+    "inverse_sqrt_steps": _term("sum", ("n_steps",), lambda run: run["n_steps"] ** -0.5),
+    "size_log_aspect_ratio": _term("size", SHAPE, log_aspect_ratio),
+    "size_log_aspect_ratio_squared": _term("size", SHAPE, log_aspect_ratio, squared=True),
+    # The vocabulary's share falls as the rest grows.
+    "size_log_embedding": _term("size", COUNTS, log_embedding),
+    "tokens_log_size": _term("tokens", ("n_params",), log_size),
 }
 
 FORMS: dict[str, tuple[str, ...]] = {

@@ -67,12 +67,6 @@ def scan(
     )
 
 
-def n_to_scan(space: SearchSpace, objective: LossAtTime) -> int:
-    """How many architectures a scan would evaluate: those in meshes where something may fit."""
-    meshes = space.blocks()
-    return sum(size_of(mesh) for mesh in meshes if objective.admits(least(mesh)))
-
-
 def evaluate(
     meshes: Iterator[Architecture], objective: LossAtTime
 ) -> Iterator[tuple[Architecture, Prediction | None, int]]:

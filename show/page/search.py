@@ -73,6 +73,8 @@ def _how_sure(answer: Answer) -> str:
             f"It has the lowest predicted loss of all {answer.n_valid:,} valid architectures of "
             "its space, each of them evaluated."
         )
+    elif answer.certified:
+        proof = f"It has the lowest predicted loss of all {answer.covered}."
     if standing is None:
         law = answer.objective.law.name
         return f"{proof} How sure that is, is not known, for {law} comes without draws."

@@ -47,7 +47,7 @@ def show_found(found: Answer, space_name: str) -> Lines:
         regret = found.optuna_regret
         ended = "found nothing that fits" if regret is None else f"ended {regret:.2g} above it"
         yield (
-            f"Certified: the lowest predicted loss of all {found.n_valid:,} valid architectures.\n"
+            f"Certified: the lowest predicted loss of all {found.covered}.\n"
             f"Optuna, in {found.n_trials} trials and a polish, {ended}.\n"
         )
     yield from _how_sure(found)

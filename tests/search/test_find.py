@@ -8,6 +8,7 @@ import pytest
 from anybudget.objectives.flags import flags
 from anybudget.search import find as find_module
 from anybudget.search.answer import AT_THE_EDGE
+from anybudget.search.certify import bounds
 from anybudget.search.certify.scan import scan
 from anybudget.search.explore import study
 from anybudget.search.explore.study import Exploring
@@ -52,7 +53,8 @@ def test_the_regret_is_optunas_best_above_the_optimum(small_space, objective, mo
 @pytest.mark.parametrize("why", ["not asked for", "too large"])
 def test_without_a_certificate_it_says_so(small_space, objective, monkeypatch, why):
     if why == "too large":
-        monkeypatch.setattr(find_module, "MAX_CERTIFIED", 5)
+        monkeypatch.setattr(find_module, "MAX_SCANNED", 5)
+        monkeypatch.setattr(bounds, "MAX_FAMILIES", 5)
     found = find(
         Question(space=small_space, objective=objective),
         exploring=Exploring(n_trials=50),
@@ -61,6 +63,19 @@ def test_without_a_certificate_it_says_so(small_space, objective, monkeypatch, w
     assert (found.certified, found.n_valid, found.optuna_regret) == (False, None, None)
     assert found.warnings[-1].startswith("not certified: ")
     assert found.candidates[0].arch in small_space
+
+
+@pytest.mark.parametrize("distinct", ["shape", "architecture"])
+def test_a_large_space_is_certified_by_bounds(small_space, objective, monkeypatch, distinct):
+    question = Question(space=small_space, objective=objective)
+    asked = {"distinct": distinct, "exploring": Exploring(n_trials=50)}
+    by_scan = find(question, **asked)
+    monkeypatch.setattr(find_module, "MAX_SCANNED", 5)
+    found = find(question, **asked)
+    assert (found.certified, found.n_valid) == (True, None)
+    assert found.covered == "768 architectures, by bounds on what they reach"
+    for name in ("candidates", "standings", "tied_shapes", "optuna_regret", "warnings"):
+        assert getattr(found, name) == getattr(by_scan, name)
 
 
 def test_a_certified_search_answers_where_optuna_tried_nothing_that_fits(small_space, objective):

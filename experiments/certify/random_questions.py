@@ -1,0 +1,169 @@
+"""Questions at random: spaces, devices, laws, terms, executions, chips and budgets of all kinds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...objectives.cost.features import ATTENTION, LINKS
+from ...objectives.cost.kernel import KERNELS
+from ...objectives.cost.step_time import MODELS, StepTimeModel
+from ...objectives.device import Device
+from ...objectives.law.copying import Copying
+from ...objectives.law.loss_law import LossLaw
+from ...objectives.law.terms import TERMS
+from ...objectives.loss_at_time import LossAtTime
+from ...space.search_space import SearchSpace
+
+# What a unit of each feature may take, in seconds, and twenty times as long.
+LEAST_SECONDS = {
+    "flops": 1e-13,
+    "roofline_flops": 1e-13,
+    "attention": 2e-13,
+    "layers": 1e-5,
+    "steps": 1e-4,
+    "hops": 1e-6,
+}
+A_COPY_S = 5e-12
+
+
+def random_question(seed: int) -> tuple[SearchSpace, LossAtTime]:
+    """A space of some thousand models and an objective on it."""
+    rng = np.random.default_rng(seed)
+    while True:
+        n_chips = int(rng.choice([1, 1, 2, 4, 8]))
+        try:
+            space = random_space(rng, n_chips)
+        except ValueError:  # rules that no model of it obeys
+            continue
+        if space.n_architectures <= 60_000:
+            return space, random_objective(rng, n_chips)
+
+
+def random_space(rng: np.random.Generator, n_chips: int) -> SearchSpace:
+    """A space whose fields have one value or several; it may hold no model."""
+
+    def some(low: int, high: int, step: int, most: int) -> tuple[int, ...]:
+        values = np.arange(low, high + 1, step)
+        n = min(int(rng.integers(1, most + 1)), len(values))
+        return tuple(sorted(rng.choice(values, n, replace=False).tolist()))
+
+    def flags() -> tuple[bool, ...]:
+        return [(False,), (True,), (False, True)][rng.integers(3)]
+
+    return SearchSpace(
+        d_model=some(32, 512, 32, 4),
+        n_layers=some(1, 24, 1, 12),
+        n_heads=some(1, 12, 1, 6),
+        n_kv_heads=some(1, 8, 1, 4),
+        d_head=some(16, 128, 16, 3),
+        d_ff=some(64, 3072, 32, 40),
+        gated_mlp=flags(),
+        vocab_size=some(100, 8000, 100, 2),
+        tied_embeddings=flags(),
+        seq_len=some(32, 512, 32, 2),
+        batch_size=tuple(n_chips * n for n in some(1, 64, 1, 8)),
+        heads_fill_width=bool(rng.random() < 0.3),
+        ff_ratio=(1.0, 8.0) if rng.random() < 0.5 else (0.0, 1e9),
+    )
+
+
+def random_objective(rng: np.random.Generator, n_chips: int) -> LossAtTime:
+    """A device, a law, a budget and how steps are run."""
+    device = random_device(rng, n_chips)
+    fused = device.kind in KERNELS and rng.random() < 0.4
+    return LossAtTime(
+        device=device,
+        law=random_law(rng),
+        time_budget_s=float(10 ** rng.uniform(-1.5, 5)),
+        remat=str(rng.choice(["auto", "auto", "none", "dots", "layer"])),
+        data_limit_tokens=float(10 ** rng.uniform(4, 9)) if rng.random() < 0.3 else None,
+        critical_batch=bool(rng.random() < 0.3),
+        n_chips=n_chips,
+        attention="fused" if fused else "plain",
+    )
+
+
+def random_device(rng: np.random.Generator, n_chips: int) -> Device:
+    """A device on which some of the models fit, from its datasheet or with any step-time model."""
+    known = rng.random() < 0.7
+    hosts = n_chips > 2 and rng.random() < 0.4
+    more: dict[str, Any] = {}
+    if hosts:
+        more = {"chips_per_host": n_chips // 2, "network_bytes_per_s": 10 ** rng.uniform(7, 9)}
+    return Device(
+        name="random",
+        kind=str(rng.choice(["cpu", "gpu", "tpu"])),
+        peak_flops_per_s=10 ** rng.uniform(10, 13),
+        bandwidth_bytes_per_s=10 ** rng.uniform(9, 12),
+        memory_bytes=10 ** rng.uniform(7, 10.5),
+        dtype=str(rng.choice(["bfloat16", "float32"])),
+        source="at random",
+        step_time=random_step_time(rng) if known else None,
+        basis="measured" if known else "datasheet",
+        interconnect_bytes_per_s=10 ** rng.uniform(7, 10),
+        **more,
+    )
+
+
+def random_step_time(rng: np.random.Generator) -> StepTimeModel:
+    """Any named model, now and then with rates of its own for fused attention and for links."""
+    name = str(rng.choice(sorted(MODELS)))
+    features = [*MODELS[name]]
+    features += [ATTENTION] * bool(rng.random() < 0.5) + [*LINKS] * bool(rng.random() < 0.4)
+    seconds = {
+        feature: LEAST_SECONDS.get(feature, A_COPY_S)
+        * 20 ** rng.random()
+        * bool(rng.random() < 0.85)
+        for feature in features
+    }
+    seconds[features[0]] = LEAST_SECONDS.get(features[0], A_COPY_S)
+    ridge = 10 ** rng.uniform(0, 3) if "roofline_flops" in features else 0.0
+    return StepTimeModel(name=name, seconds_per_unit=seconds, ridge=ridge)
+
+
+def random_law(rng: np.random.Generator) -> LossLaw:
+    """A law near the published ones, with terms of either sign and with copying now and then."""
+    terms = {
+        name: float(rng.normal() * 10 ** rng.uniform(-3, 0)) for name in TERMS if rng.random() < 0.2
+    }
+    kappa = float(rng.choice([1.0, rng.uniform(0.3, 1)]))
+    if kappa < 1:  # a negative sum has no power
+        terms = {name: abs(c) for name, c in terms.items() if name != "log_aspect_ratio"}
+    copying = Copying(gain=0.17, onset_tokens=10 ** rng.uniform(4, 8))
+    return LossLaw(
+        name="random",
+        E=float(rng.uniform(0, 2)),
+        A=float(10 ** rng.uniform(1, 3)),
+        B=float(10 ** rng.uniform(1, 4)),
+        alpha=float(rng.uniform(0.1, 0.5)),
+        beta=float(rng.uniform(0.1, 0.5)),
+        kappa=kappa,
+        terms=terms,
+        copying=copying if rng.random() < 0.3 else None,
+        n_convention="total" if rng.random() < 0.7 else "non_embedding",
+        corpus="none",
+        source="at random",
+        n_params_range=(1e5, 1e9),
+        n_tokens_range=(1e6, 1e10),
+    )
+
+
+def describe(space: SearchSpace, objective: LossAtTime) -> dict[str, Any]:
+    """What tells a question from the others, for a table."""
+    law, model = objective.law, objective.device.step_time_model
+    return {
+        "n_architectures": space.n_architectures,
+        "step_time": model.name,
+        "kind": objective.device.kind,
+        "n_chips": objective.n_chips,
+        "remat": objective.remat,
+        "attention": objective.attention,
+        "terms": " ".join(law.terms),
+        "kappa": round(law.kappa, 3),
+        "copying": law.copying is not None,
+        "critical_batch": objective.critical_batch,
+        "data_limit": objective.data_limit_tokens is not None,
+        "time_budget_s": float(f"{objective.time_budget_s:.4g}"),
+    }

@@ -1,0 +1,183 @@
+"""A loss that no model of a box reaches less than: what a search by bounds prunes with.
+
+A box holds the models between two that differ in depth, MLP width and batch alone, the first of
+which has the least of each and the last the most. Over a box
+
+- parameters grow with depth and MLP width, and memory with all three, so that the ends say which
+  executions any model of it may be given;
+- a step takes at least as long as the first model's, and longer by what further parameters cost at
+  least (`LEAST_OVER_A_BOX`). Bounded apart, a box would have its last model's parameters in its
+  first one's time; linked, many parameters are bought with few steps;
+- the law's loss falls with parameters and tokens, and each of its terms says what it lies between.
+
+The parameters from first to last are cut into pieces, each with its own most parameters and least
+time; the lowest of the pieces bounds the box.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from ..space.architecture import Architecture
+from .cost.counts import n_params, n_params_non_embedding, total
+from .cost.execution import Execution
+from .cost.features import LINKS, PER_LAYER, growth, units_by_part
+from .law.least_loss import least_loss
+from .loss_at_time import LossAtTime
+from .step_cost import compute_s, step_memory_bytes, with_communication
+
+# The fields in which the models of a box differ.
+WITHIN_BOX = ("n_layers", "d_ff", "batch_size")
+N_PIECES = 8
+# What sums and powers may lose to rounding, many times over.
+ROUNDING = 1e-9
+# Memory is counted in whole bytes, cut off in two places, so that it may fall by one as it grows.
+CUT_OFF_BYTES = 8
+
+
+def least_losses(objective: LossAtTime, first: Architecture, last: Architecture) -> np.ndarray:
+    """A loss for each box that none of its feasible models is below; infinite: it has none.
+
+    Args:
+        objective: under which.
+        first: the least model of each box, its fields arrays of one length.
+        last: the greatest.
+
+    Raises:
+        ValueError: the step-time model has a feature that says nothing of its growth.
+    """
+    device, size = objective.device, np.shape(first.n_layers)
+    bounds = np.full(size, np.inf)
+    settled = np.zeros(size, dtype=bool)
+    for execution in objective.executions:
+        least_bytes = step_memory_bytes(device, first, execution) - CUT_OFF_BYTES
+        at = np.flatnonzero(~settled & (least_bytes <= device.memory_bytes))
+        if len(at):
+            box = take(first, at), take(last, at)
+            bounds[at] = np.minimum(bounds[at], _least_in(objective, *box, execution))
+        # All models of a box that fit in this way are run in no later one.
+        most_bytes = step_memory_bytes(device, last, execution) + CUT_OFF_BYTES
+        settled |= most_bytes <= device.memory_bytes
+        if np.all(settled):
+            break
+    bounded = bounds < np.inf
+    bounds[bounded] -= ROUNDING * np.abs(bounds[bounded])
+    return bounds
+
+
+def take(arch: Architecture, at: np.ndarray) -> Architecture:
+    """Some of an array of models, every field of which is an array."""
+    taken = copy.copy(arch)
+    for name, value in vars(arch).items():
+        vars(taken)[name] = value[at]
+    return taken
+
+
+def _least_in(
+    objective: LossAtTime, first: Architecture, last: Architecture, execution: Execution
+) -> np.ndarray:
+    """The bound of boxes whose models are all run in one way."""
+    fewest, most = n_params(first), n_params(last)
+    share = np.linspace(0, 1, N_PIECES + 1)[:, None]
+    edges = fewest + (most - fewest) * share
+    edges[-1] = most
+    more = edges[:-1] - fewest
+    time_s = _least_time_s(objective, first, last, execution, more)
+    n_steps = np.floor(objective.time_budget_s / time_s)
+    n_tokens = n_steps * last.tokens_per_step
+    if objective.n_chips == 1 and np.any(last.batch_size > first.batch_size):
+        # A step does not grow faster than its batch, so no batch has more tokens than the largest
+        # would if it made parts of steps.
+        widest = dataclasses.replace(first, batch_size=last.batch_size)
+        time_s = _least_time_s(objective, widest, widest, execution, more)
+        n_tokens = np.minimum(
+            n_tokens, objective.time_budget_s / time_s * last.tokens_per_step * (1 + ROUNDING)
+        )
+    makes_a_step = n_steps >= 1
+    n_tokens = np.where(makes_a_step, n_tokens, first.tokens_per_step)
+    vocabulary = fewest - n_params_non_embedding(first)
+    upper = edges[1:] - vocabulary if _counts_without(objective) else edges[1:]
+    losses = least_loss(
+        objective.law,
+        upper,
+        objective.effective_tokens(n_tokens, first.tokens_per_step),
+        _columns(first, edges[:-1], vocabulary, np.ones_like(n_steps)),
+        _columns(last, edges[1:], vocabulary, np.maximum(n_steps, 1)),
+    )
+    return np.min(np.where(makes_a_step, losses, np.inf), axis=0)
+
+
+def _counts_without(objective: LossAtTime) -> bool:
+    return objective.law.n_convention == "non_embedding"
+
+
+def _columns(arch: Architecture, n: Any, vocabulary: Any, n_steps: Any) -> dict[str, Any]:
+    """What terms read of models with `n` parameters."""
+    return {
+        "d_model": arch.d_model,
+        "n_layers": arch.n_layers,
+        "n_steps": n_steps,
+        "n_params": n,
+        "n_params_non_embedding": n - vocabulary,
+    }
+
+
+def _least_time_s(
+    objective: LossAtTime,
+    first: Architecture,
+    last: Architecture,
+    execution: Execution,
+    more_params: np.ndarray,
+) -> np.ndarray:
+    """Seconds of a step that has so many more parameters than the first model's, at least."""
+    device = objective.device
+    compute = compute_s(device, first, execution) * (1 - ROUNDING)
+    compute = compute + more_params * _least_s_per_param(objective, first, execution)
+    time_s = with_communication(device, compute, first, execution)
+    if objective.n_chips > 1 and np.any(last.batch_size > first.batch_size):
+        # Fully sharded, rows of the vocabulary travel in small batches and its table in large ones,
+        # whichever is less; each grows with the batch, but the step from one to the other may fall.
+        widest = dataclasses.replace(first, batch_size=last.batch_size)
+        time_s = np.minimum(time_s, with_communication(device, compute, widest, execution))
+    return time_s * (1 - ROUNDING)
+
+
+def _least_s_per_param(objective: LossAtTime, first: Architecture, execution: Execution) -> Any:
+    """Seconds that each further parameter adds to the first model's step, at least.
+
+    Time and parameters are a constant and the depth times so much a layer, which grows with the
+    MLP's width. From the first model to any other, let the MLP widen and then the depth grow: each
+    step adds at least the lesser of what widening and what deepening add at the first model, as the
+    ratio of two sums is no less than the least ratio of their parts.
+    """
+    fewest, time_s = n_params(first), _per_layer_s(objective, first, execution)
+    ratios = []
+    for name in ("n_layers", "d_ff"):
+        next_one = copy.copy(first)
+        vars(next_one)[name] = getattr(first, name) + 1
+        longer = _per_layer_s(objective, next_one, execution) - time_s
+        ratios.append(longer / (n_params(next_one) - fewest))
+    return np.maximum(np.minimum(*ratios) * (1 - 1e-6), 0)
+
+
+def _per_layer_s(objective: LossAtTime, arch: Architecture, execution: Execution) -> Any:
+    """Seconds of all features that are so many a layer."""
+    model = objective.device.step_time_model
+    seconds: Any = 0.0
+    for feature, seconds_per_unit in model.seconds_per_unit.items():
+        if feature in LINKS or growth(feature) != PER_LAYER or not seconds_per_unit:
+            continue
+        units = units_by_part(
+            feature,
+            arch,
+            execution,
+            ridge=model.ridge,
+            kind=objective.device.kind,
+            times_attention=model.times_attention,
+        )
+        seconds = seconds + seconds_per_unit * total(units)
+    return seconds

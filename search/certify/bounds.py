@@ -1,0 +1,243 @@
+"""The best of a space by branch and bound: as certain as a scan's, without looking at every model.
+
+Boxes are bounded from below (`objectives/bounds.py`) and dropped once something better is known
+than all that they may hold; the others are cut in two, the most promising first. What is left is
+predicted once more in the arrays of the scan, so that both answers agree to the last digit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from ...objectives.bounds import least_losses
+from ...objectives.loss_at_time import LossAtTime
+from ...space.architecture import Architecture
+from ...space.mesh import ATTENTION, open_mesh, part_with
+from ...space.search_space import SearchSpace
+from ..candidate import Candidate
+from .boxes import Boxes, Families
+from .scan import best_of_each_shape, feasible_losses
+
+# Boxes of so few models are not bounded but evaluated.
+FEW = 32
+# Boxes that are cut, bounded or evaluated at once.
+AT_ONCE = 4096
+# Families and boxes that are worth the time and the memory; more are not certified.
+MAX_FAMILIES = 1_000_000
+MAX_BOXES = 4_000_000
+# In arrays of other shapes, sums differ in the last places.
+ROUNDING = 1e-12
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What is certain of a space.
+
+    Attributes:
+        candidates: the best, best first: of each of the best shapes, or of all architectures.
+        n_covered: architectures that the certificate speaks of, all of the space's.
+        n_boxes: that were bounded for it.
+    """
+
+    candidates: list[Candidate]
+    n_covered: int
+    n_boxes: int
+
+
+def certify(
+    space: SearchSpace,
+    objective: LossAtTime,
+    *,
+    top: int = 1,
+    by_shape: bool = True,
+    on_progress: Callable[[int], None] = lambda n: None,
+) -> Certificate | None:
+    """The candidates that a scan would find best, or None where that would take too long.
+
+    Args:
+        space: where to look.
+        objective: what to minimise.
+        top: how many candidates.
+        by_shape: whether they are to differ in width or depth, the best of each; else in any field.
+        on_progress: called with the number of architectures dealt with since the last call.
+
+    Raises:
+        ValueError: the step-time model has a feature that says nothing of its growth over a box.
+    """
+    if _n_families(space) > MAX_FAMILIES:
+        return None
+    search = _Search(Families.of(space), objective, top, by_shape)
+    n_left = space.n_architectures
+    while len(search.pool.family):
+        if search.n_boxes > MAX_BOXES:
+            return None
+        search.step()
+        on_progress(n_left - (n_left := int(search.pool.n_models.sum())))
+    finalists = search.finalists()
+    candidates = as_scanned(space, objective, finalists)
+    if by_shape:
+        candidates = best_of_each_shape(candidates)
+    return Certificate(
+        candidates=candidates[:top],
+        n_covered=space.n_architectures,
+        n_boxes=search.n_boxes,
+    )
+
+
+def _n_families(space: SearchSpace) -> int:
+    """How many there are, without making them."""
+    free = [getattr(space, name) for name in ("vocab_size", "tied_embeddings", "seq_len")]
+    shared = len(space.gated_mlp) * int(np.prod([len(of) for of in free]))
+    return shared * sum(len(axes["attention"]) for axes in space.widths.values())
+
+
+class _Search:
+    """The boxes that are left and the best that is known."""
+
+    def __init__(self, families: Families, objective: LossAtTime, top: int, by_shape: bool) -> None:
+        self._families, self._objective = families, objective
+        self._top, self._by_shape = top, by_shape
+        # The lowest loss known of each width and depth; of each architecture, only finalists'.
+        self._reached = np.full(len(families.values["n_layers"]), np.inf)
+        self._limit = np.inf
+        self._found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.n_boxes = 0
+        self.pool = families.boxes()
+        self._bounds = self._bounded(self.pool)
+
+    def step(self) -> None:
+        """Cut or evaluate the most promising boxes, and drop what cannot hold what is sought."""
+        order = np.argsort(self._bounds, kind="stable")
+        now, later = order[:AT_ONCE], order[AT_ONCE:]
+        chosen, rest, bounds = self.pool.at(now), self.pool.at(later), self._bounds[later]
+        few = chosen.n_models <= FEW
+        if np.any(few):
+            self._evaluate(chosen.at(few))
+        if np.all(few):
+            self._keep(rest, bounds)
+            return
+        halves = self._families.halves(chosen.at(~few))
+        self._try_middles(halves)
+        self._keep(Boxes.joined([rest, halves]), np.concatenate([bounds, self._bounded(halves)]))
+
+    def finalists(self) -> Architecture:
+        """The models that may be among those sought, all that are as good as equal included."""
+        if not self._found:
+            return self._families.models(np.zeros(0, int), np.zeros((0, 3), int))
+        losses, family, places = map(np.concatenate, zip(*self._found, strict=True))
+        chosen = losses <= self._limits(family, places, places)
+        return self._families.models(family[chosen], places[chosen])
+
+    def _bounded(self, boxes: Boxes) -> np.ndarray:
+        self.n_boxes += len(boxes.family)
+        bounds = []
+        for at in range(0, len(boxes.family), AT_ONCE):
+            family, low, high = boxes.at(np.arange(at, min(at + AT_ONCE, len(boxes.family))))
+            ends = (self._families.models(family, places) for places in (low, high))
+            bounds.append(least_losses(self._objective, *ends))
+        return np.concatenate(bounds)
+
+    def _keep(self, boxes: Boxes, bounds: np.ndarray) -> None:
+        limits = self._limits(boxes.family, boxes.low, boxes.high)
+        kept = (bounds <= limits) & (bounds < np.inf)
+        self.pool, self._bounds = boxes.at(kept), bounds[kept]
+
+    def _limits(self, family: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """What each box must be able to reach: the best of the last sought, and of its shape."""
+        limits = np.full(len(family), self._limit)
+        if self._by_shape:
+            shape = self._shape(family, low)
+            limits = np.where(
+                low[:, 0] == high[:, 0], np.minimum(limits, self._reached[shape]), limits
+            )
+        return np.where(limits < np.inf, limits + ROUNDING * np.abs(limits), np.inf)
+
+    def _shape(self, family: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Of each model: its width's list of depths is one of its own."""
+        return self._families.start[family, 0] + places[:, 0]
+
+    def _losses(self, family: np.ndarray, places: np.ndarray) -> np.ndarray:
+        return feasible_losses(self._objective.predict(self._families.models(family, places)))
+
+    def _try_middles(self, boxes: Boxes) -> None:
+        """Of shapes, whatever is evaluated counts; of architectures, only what is kept."""
+        if not self._by_shape:
+            return
+        places = (boxes.low + boxes.high) // 2
+        self._learn(boxes.family, places, self._losses(boxes.family, places))
+
+    def _evaluate(self, boxes: Boxes) -> None:
+        family, places = self._families.members(boxes)
+        losses = self._losses(family, places)
+        self._learn(family, places, losses)
+        kept = (losses <= self._limits(family, places, places)) & (losses < np.inf)
+        self._found.append((losses[kept], family[kept], places[kept]))
+        if not self._by_shape:
+            losses = np.concatenate([found[0] for found in self._found])
+            self._limit = _nth(losses, self._top)
+
+    def _learn(self, family: np.ndarray, places: np.ndarray, losses: np.ndarray) -> None:
+        if self._by_shape:
+            np.minimum.at(self._reached, self._shape(family, places), losses)
+            self._limit = _nth(self._reached, self._top)
+
+
+def _nth(values: np.ndarray, n: int) -> float:
+    """The n-th lowest; infinite where there are fewer."""
+    return float(np.partition(values, n - 1)[n - 1]) if len(values) >= n else np.inf
+
+
+def as_scanned(space: SearchSpace, objective: LossAtTime, models: Architecture) -> list[Candidate]:
+    """Some models of a space as a scan would predict them, to the last digit and in its order.
+
+    Sums depend on the axes of the scan's meshes, so each is predicted in a smaller mesh along the
+    same axes.
+    """
+    parts: dict[tuple, tuple[dict, list[tuple]]] = {}
+    for d_model, entries in _entries(models):
+        place, axes = part_with(space.widths[d_model], entries)
+        place = (list(space.widths).index(d_model), *place)
+        at = tuple(axes[name].index(entries[name]) for name in axes)
+        parts.setdefault((d_model, place), (axes, []))[1].append(at)
+    found = []
+    for (d_model, place), (axes, at) in parts.items():
+        mesh, index = _around(d_model, axes, at)
+        predicted = objective.predict(mesh)
+        candidates = Candidate.each(mesh, predicted, index)
+        found += [
+            (candidate.loss, place, one, candidate)
+            for candidate, one in zip(candidates, at, strict=True)
+            if candidate.prediction.feasible
+        ]
+    return [candidate for *_, candidate in sorted(found, key=lambda row: row[:3])]
+
+
+def _entries(models: Architecture) -> Iterable[tuple[int, dict]]:
+    """Of each model its width, and its entry of each list of the space."""
+    columns = {name: np.asarray(of).tolist() for name, of in models.as_dict().items()}
+    for row in zip(*columns.values(), strict=True):
+        entries = {
+            name: value if isinstance(value, bool) else int(value)
+            for name, value in zip(columns, row, strict=True)
+        }
+        yield (
+            entries.pop("d_model"),
+            entries | {"attention": tuple(entries.pop(name) for name in ATTENTION)},
+        )
+
+
+def _around(
+    d_model: int, axes: dict[str, list], at: list[tuple]
+) -> tuple[Architecture, tuple[np.ndarray, ...]]:
+    """The mesh of all entries that some places have, two at least of each list with two; places."""
+    smaller, index = {}, []
+    for (name, values), of in zip(axes.items(), np.array(at).T, strict=True):
+        used = np.unique(of)
+        if len(used) == 1 < len(values):
+            used = np.unique([used[0], (used[0] + 1) % len(values)])
+        smaller[name] = [values[i] for i in used]
+        index.append(np.searchsorted(used, of))
+    return open_mesh(d_model, smaller), tuple(index)

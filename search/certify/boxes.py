@@ -1,0 +1,134 @@
+"""A space as boxes: families of models that differ in depth, MLP width and batch alone, in parts.
+
+A box is a range of places in each of a family's three lists.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from ...objectives.bounds import WITHIN_BOX
+from ...space.architecture import BOOL_FIELDS, FIELDS, Architecture
+from ...space.mesh import ATTENTION
+from ...space.search_space import FREE, SearchSpace
+
+FAMILY = tuple(name for name in FREE if name not in WITHIN_BOX)
+
+
+class Boxes(NamedTuple):
+    """Some boxes.
+
+    Attributes:
+        family: of each, shape (n,).
+        low: the places of its least values, by `WITHIN_BOX`, shape (n, 3).
+        high: of its greatest.
+    """
+
+    family: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @property
+    def n_models(self) -> np.ndarray:
+        """In each."""
+        return np.prod(self.high - self.low + 1, axis=1)
+
+    def at(self, chosen: np.ndarray) -> Self:
+        """Some of them."""
+        return self._make(column[chosen] for column in self)
+
+    @classmethod
+    def joined(cls, several: list[Self]) -> Self:
+        """All of several."""
+        return cls(*map(np.concatenate, zip(*several, strict=True)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Families:
+    """The families of a space.
+
+    Attributes:
+        fields: what the models of each share, arrays of one length.
+        values: the lists of all widths one after the other, by field.
+        start: where each family's lists begin in those, by `WITHIN_BOX`, shape (n, 3).
+        count: how many values are in them.
+    """
+
+    fields: dict[str, np.ndarray]
+    values: dict[str, np.ndarray]
+    start: np.ndarray
+    count: np.ndarray
+
+    @classmethod
+    def of(cls, space: SearchSpace) -> Families:
+        """Those of a space, by width."""
+        rows: list[tuple] = []
+        lists: dict[str, list] = {name: [] for name in WITHIN_BOX}
+        places = []
+        for d_model, axes in space.widths.items():
+            of_width = [
+                (d_model, *attention, *free)
+                for attention, *free in itertools.product(
+                    axes["attention"], *(axes[name] for name in FAMILY)
+                )
+            ]
+            rows += of_width
+            sizes = [(len(lists[name]), len(axes[name])) for name in WITHIN_BOX]
+            places += [sizes] * len(of_width)
+            for name in WITHIN_BOX:
+                lists[name] += axes[name]
+        columns = zip(*rows, strict=True)
+        named = zip(("d_model", *ATTENTION, *FAMILY), columns, strict=True)
+        start, count = np.moveaxis(np.array(places), 2, 0)
+        return cls(
+            fields={name: np.array(of, dtype=_dtype(name)) for name, of in named},
+            values={name: np.array(of, dtype=np.float64) for name, of in lists.items()},
+            start=start,
+            count=count,
+        )
+
+    def boxes(self) -> Boxes:
+        """One for each family."""
+        return Boxes(np.arange(len(self.count)), np.zeros_like(self.count), self.count - 1)
+
+    def models(self, family: np.ndarray, places: np.ndarray) -> Architecture:
+        """The models at some places of some families' lists."""
+        at = (self.start[family] + places).T
+        fields: dict[str, Any] = {name: of[family] for name, of in self.fields.items()}
+        fields |= {name: self.values[name][i] for name, i in zip(WITHIN_BOX, at, strict=True)}
+        return Architecture(**{name: fields[name] for name in FIELDS})
+
+    def halves(self, boxes: Boxes) -> Boxes:
+        """Each box cut in two where its ends are furthest apart, but in what it holds one of."""
+        ends = [self._values(boxes.family, places) for places in (boxes.low, boxes.high)]
+        axis = np.argmax(np.log(ends[1] / ends[0]), axis=1)
+        row = np.arange(len(axis))
+        middle = (boxes.low[row, axis] + boxes.high[row, axis]) // 2
+        lower_high, upper_low = boxes.high.copy(), boxes.low.copy()
+        lower_high[row, axis], upper_low[row, axis] = middle, middle + 1
+        return Boxes.joined([boxes._replace(high=lower_high), boxes._replace(low=upper_low)])
+
+    def members(self, boxes: Boxes) -> tuple[np.ndarray, np.ndarray]:
+        """All models of some boxes: their families and places."""
+        shape = boxes.high - boxes.low + 1
+        n = boxes.n_models
+        row = np.repeat(np.arange(len(n)), n)
+        rest = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
+        places = boxes.low[row]
+        for axis in range(len(WITHIN_BOX)):
+            places[:, axis] += rest % shape[row, axis]
+            rest = rest // shape[row, axis]
+        return boxes.family[row], places
+
+    def _values(self, family: np.ndarray, places: np.ndarray) -> np.ndarray:
+        at = (self.start[family] + places).T
+        columns = [self.values[name][i] for name, i in zip(WITHIN_BOX, at, strict=True)]
+        return np.stack(columns, axis=1)
+
+
+def _dtype(name: str) -> type:
+    return np.bool_ if name in BOOL_FIELDS else np.float64

@@ -1,0 +1,73 @@
+"""A product of lists as open meshes: how a space is walked, part by part."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .architecture import BOOL_FIELDS, Architecture
+
+Axes = dict[str, list]
+# One entry of a list is all three, for rules tie them together.
+ATTENTION = ("n_heads", "n_kv_heads", "d_head")
+# Models in a part, about: arrays of many more leave a core's caches.
+MESH_SIZE = 1 << 17
+
+
+def split(axes: Axes, max_size: int = MESH_SIZE) -> Iterator[Axes]:
+    """The product of lists in parts of at most `max_size`, cut along the longest list."""
+    longest = _to_cut(axes, max_size)
+    if not longest:
+        yield axes
+        return
+    for half in _halves(axes[longest]):
+        yield from split(axes | {longest: half}, max_size)
+
+
+def part_with(
+    axes: Axes, entries: dict[str, Any], max_size: int = MESH_SIZE
+) -> tuple[tuple[int, ...], Axes]:
+    """The part of `split` that holds one entry of each list.
+
+    Returns:
+        Its place, which sorts as `split` yields parts, and the part.
+    """
+    place = []
+    while longest := _to_cut(axes, max_size):
+        halves = _halves(axes[longest])
+        side = int(entries[longest] not in halves[0])
+        place.append(side)
+        axes = axes | {longest: halves[side]}
+    return tuple(place), axes
+
+
+def _to_cut(axes: Axes, max_size: int) -> str:
+    """The list to cut in two; none where the product is small, or no list can be."""
+    longest = max(axes, key=lambda name: len(axes[name]))
+    small = math.prod(map(len, axes.values())) <= max_size or len(axes[longest]) == 1
+    return "" if small else longest
+
+
+def _halves(values: list) -> tuple[list, list]:
+    return values[: len(values) // 2], values[len(values) // 2 :]
+
+
+def open_mesh(d_model: int, axes: Axes) -> Architecture:
+    """The product of lists as one `Architecture` of broadcasting float64 arrays.
+
+    Floats, since counts of large models overflow int64; whole numbers stay exact up to 2**53.
+    """
+    fields: dict[str, Any] = {"d_model": np.float64(d_model)}
+    for axis, (name, values) in enumerate(axes.items()):
+        shape = [1] * len(axes)
+        shape[axis] = len(values)
+        if name == "attention":
+            columns = np.array(values, dtype=np.float64).T
+            fields |= {n: c.reshape(shape) for n, c in zip(ATTENTION, columns, strict=True)}
+        else:
+            dtype = np.bool_ if name in BOOL_FIELDS else np.float64
+            fields[name] = np.array(values, dtype=dtype).reshape(shape)
+    return Architecture(**fields)

@@ -1,0 +1,174 @@
+"""The certificate by bounds against the scan, its referee: the same answers, to the last digit."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from anybudget.experiments.certify.random_questions import random_question
+from anybudget.objectives import bounds as objective_bounds
+from anybudget.objectives.bounds import WITHIN_BOX, least_losses, take
+from anybudget.objectives.cost.features import FEATURES, LEAST_OVER_A_BOX, ROOFLINE
+from anybudget.objectives.law.terms import TERMS
+from anybudget.presets.laws import load_law
+from anybudget.presets.spaces import load_space
+from anybudget.search.certify import bounds
+from anybudget.search.certify.bounds import certify
+from anybudget.search.certify.boxes import Boxes, Families
+from anybudget.search.certify.scan import feasible_losses, scan
+from anybudget.space.search_space import SearchSpace
+
+SEEDS = range(200)
+
+
+def same(seed):
+    """Whether all answers to a random question are the scan's."""
+    space, objective = random_question(seed)
+    expected = scan(space, objective, top=20)
+    best = certify(space, objective, top=20, by_shape=False)
+    assert best.candidates == expected.candidates
+    top = 10**6 if seed % 2 else 5
+    shapes = certify(space, objective, top=top)
+    assert [c.loss for c in shapes.candidates] == [c.loss for c in expected.shapes[:top]]
+    known = {candidate.shape: candidate for candidate in expected.shapes}
+    assert all(candidate == known[candidate.shape] for candidate in shapes.candidates)
+    assert {best.n_covered, shapes.n_covered} == {space.n_architectures}
+    return bool(expected.candidates)
+
+
+@pytest.mark.parametrize("seeds", np.array_split(SEEDS, 10), ids=lambda seeds: f"from {seeds[0]}")
+def test_random_questions_have_the_scan_s_answers(seeds):
+    n_feasible = sum(same(int(seed)) for seed in seeds)
+    assert n_feasible > len(seeds) / 3
+
+
+def test_of_equally_good_models_the_scan_s_first_is_first(small_space, objective):
+    flat = dataclasses.replace(objective, law=dataclasses.replace(objective.law, E=1e15))
+    expected = scan(small_space, flat, top=30).candidates
+    assert len({candidate.loss for candidate in expected}) < 30
+    assert certify(small_space, flat, top=30, by_shape=False).candidates == expected
+
+
+@pytest.mark.parametrize("max_size", [16, 200])
+def test_a_space_of_several_meshes(small_space, objective, monkeypatch, max_size):
+    blocks, part_with = SearchSpace.blocks, bounds.part_with
+    monkeypatch.setattr(SearchSpace, "blocks", lambda self: blocks(self, max_size))
+    monkeypatch.setattr(bounds, "part_with", lambda *args: part_with(*args, max_size))
+    expected = scan(small_space, objective, top=40)
+    found = certify(small_space, objective, top=40, by_shape=False)
+    assert found.candidates == expected.candidates
+    assert certify(small_space, objective, top=10**6).candidates == expected.shapes
+
+
+@pytest.mark.parametrize("seed", range(1000, 1080))
+def test_no_model_of_a_box_is_below_its_bound(seed):
+    space, objective = random_question(seed)
+    families, rng = Families.of(space), np.random.default_rng(seed)
+    family = rng.integers(len(families.count), size=64)
+    ends = np.sort(rng.integers(families.count[family, None], size=(64, 2, 3)), axis=1)
+    boxes = Boxes(family, ends[:, 0], ends[:, 1])
+    corners = (families.models(family, places) for places in (boxes.low, boxes.high))
+    least = least_losses(objective, *corners)
+    members = rng.integers(boxes.low, boxes.high + 1, size=(32, *boxes.low.shape))
+    for places in (boxes.low, boxes.high, *members):
+        losses = feasible_losses(objective.predict(families.models(family, places)))
+        assert np.all(least <= losses)
+
+
+def test_a_box_of_one_model_is_bounded_by_its_own_loss(small_space, roomy):
+    families = Families.of(small_space)
+    family = np.arange(len(families.count))
+    models = families.models(family, families.count - 1)
+    least = least_losses(roomy, models, models)
+    losses = roomy.predict(models).predicted_loss
+    assert np.all(least <= losses)
+    np.testing.assert_allclose(least, losses, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_a_term_lies_between_what_it_says(name):
+    rng = np.random.default_rng(0)
+    n = 2000
+    layers, steps = (np.sort(rng.integers(1, 200, (3, n)), axis=0) for _ in range(2))
+    params = np.sort(10 ** rng.uniform(5, 11, (3, n)), axis=0)
+    width, vocabulary = rng.integers(1, 5000, n), params[0] * rng.random(n)
+    first, member, last = (
+        {
+            "d_model": width,
+            "n_layers": layers[i],
+            "n_steps": steps[i],
+            "n_params": params[i],
+            "n_params_non_embedding": params[i] - vocabulary,
+        }
+        for i in range(3)
+    )
+    low, high = TERMS[name].between(first, last)
+    slack = 1e-12 * (1 + np.abs(low) + np.abs(high))
+    value = TERMS[name].value(member)
+    assert np.all((low - slack <= value) & (value <= high + slack))
+
+
+def test_every_feature_says_how_it_grows():
+    assert set(LEAST_OVER_A_BOX) == {*FEATURES, ROOFLINE, "attention"}
+
+
+def test_a_feature_that_does_not_say_is_an_error(small_space, objective, monkeypatch):
+    monkeypatch.delitem(LEAST_OVER_A_BOX, "memcpys")
+    with pytest.raises(ValueError, match="'memcpys' must say how it grows over a box"):
+        certify(small_space, objective)
+
+
+def test_without_the_link_of_parameters_and_time_it_looks_at_more(
+    small_space, objective, monkeypatch
+):
+    space = dataclasses.replace(small_space, d_ff=tuple(range(128, 769, 2)))
+    linked = certify(space, objective)
+    monkeypatch.setattr(objective_bounds, "_least_s_per_param", lambda *args: 0.0)
+    apart = certify(space, objective)
+    assert apart.candidates == linked.candidates
+    assert apart.n_boxes > 1.3 * linked.n_boxes
+
+
+def test_nothing_feasible(small_space, objective):
+    hopeless = dataclasses.replace(objective, time_budget_s=1e-6)
+    found = certify(small_space, hopeless)
+    assert (found.candidates, found.n_covered) == ([], 768)
+
+
+def test_too_many_boxes_are_no_certificate(small_space, objective, monkeypatch):
+    monkeypatch.setattr(bounds, "MAX_BOXES", 10)
+    assert certify(small_space, objective) is None
+
+
+def test_progress_counts_every_model_once(small_space, objective):
+    counts = []
+    certify(small_space, objective, on_progress=counts.append)
+    assert sum(counts) == small_space.n_architectures
+
+
+def test_sixty_million_and_a_law_that_knows_shape(objective):
+    terms = {"size_log_aspect_ratio": 0.05, "size_log_aspect_ratio_squared": 0.05}
+    law = dataclasses.replace(load_law("besiroglu-2024"), terms=terms)
+    asked = dataclasses.replace(objective, law=law, device=dataclasses.replace(
+        objective.device, peak_flops_per_s=1e15, bandwidth_bytes_per_s=1e12, memory_bytes=8e10
+    ))  # fmt: skip
+    space = load_space(aspect_ratio=(1.0, 8192.0))
+    assert space.n_architectures > 60e6
+    found = certify(space, asked, top=10)
+    assert found.n_boxes < space.n_architectures / 200
+    # The scan of all widths takes ten seconds; that of the best shapes alone referees the winner.
+    best = found.candidates[0]
+    around = dataclasses.replace(
+        space, d_model=(best.arch.d_model,), n_layers=(best.arch.n_layers,)
+    )
+    assert scan(around, asked).candidates[0].loss == pytest.approx(best.loss, rel=1e-14)
+
+
+def test_what_is_within_a_box(small_space, objective):
+    families = Families.of(small_space)
+    family = np.zeros(5, dtype=int)
+    models = families.models(family, np.zeros((5, 3), dtype=int))
+    assert np.shape(take(models, np.array([1, 2])).d_ff) == (2,)
+    assert set(WITHIN_BOX) == {"n_layers", "d_ff", "batch_size"}
+    everything, places = families.members(families.boxes())
+    assert len({(f, *p) for f, p in zip(everything, places.tolist(), strict=True)}) == 768
