@@ -89,16 +89,17 @@ def random_device(rng: np.random.Generator, n_chips: int) -> Device:
     """A device on which some of the models fit, from its datasheet or with any step-time model."""
     known = rng.random() < 0.7
     hosts = n_chips > 2 and rng.random() < 0.4
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {
+        "kind": str(rng.choice(["cpu", "gpu", "tpu"])),
+        "dtype": str(rng.choice(["bfloat16", "float32"])),
+    }
     if hosts:
-        more = {"chips_per_host": n_chips // 2, "network_bytes_per_s": 10 ** rng.uniform(7, 9)}
+        more |= {"chips_per_host": n_chips // 2, "network_bytes_per_s": 10 ** rng.uniform(7, 9)}
     return Device(
         name="random",
-        kind=str(rng.choice(["cpu", "gpu", "tpu"])),
         peak_flops_per_s=10 ** rng.uniform(10, 13),
         bandwidth_bytes_per_s=10 ** rng.uniform(9, 12),
         memory_bytes=10 ** rng.uniform(7, 10.5),
-        dtype=str(rng.choice(["bfloat16", "float32"])),
         source="at random",
         step_time=random_step_time(rng) if known else None,
         basis="measured" if known else "datasheet",
