@@ -52,18 +52,19 @@ def least_losses(objective: LossAtTime, first: Architecture, last: Architecture)
     """
     device, size = objective.device, np.shape(first.n_layers)
     bounds = np.full(size, np.inf)
-    settled = np.zeros(size, dtype=bool)
-    for execution in objective.executions:
-        least_bytes = step_memory_bytes(device, first, execution) - CUT_OFF_BYTES
-        at = np.flatnonzero(~settled & (least_bytes <= device.memory_bytes))
-        if len(at):
-            box = take(first, at), take(last, at)
-            bounds[at] = np.minimum(bounds[at], _least_in(objective, *box, execution))
-        # All models of a box that fit in this way are run in no later one.
-        most_bytes = step_memory_bytes(device, last, execution) + CUT_OFF_BYTES
-        settled |= most_bytes <= device.memory_bytes
-        if np.all(settled):
-            break
+    for way in objective.ways:
+        settled = np.zeros(size, dtype=bool)
+        for execution in way:
+            least_bytes = step_memory_bytes(device, first, execution) - CUT_OFF_BYTES
+            at = np.flatnonzero(~settled & (least_bytes <= device.memory_bytes))
+            if len(at):
+                box = take(first, at), take(last, at)
+                bounds[at] = np.minimum(bounds[at], _least_in(objective, *box, execution))
+            # Models of a box that all fit so are run in no later execution of this way.
+            most_bytes = step_memory_bytes(device, last, execution) + CUT_OFF_BYTES
+            settled |= most_bytes <= device.memory_bytes
+            if np.all(settled):
+                break
     bounded = bounds < np.inf
     bounds[bounded] -= ROUNDING * np.abs(bounds[bounded])
     return bounds
