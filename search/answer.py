@@ -95,9 +95,14 @@ class Answer:
         return self.candidates[0]
 
     @property
+    def enumerated(self) -> bool:
+        """Whether every architecture was evaluated, so that `shapes` are all that there are."""
+        return self.n_valid is not None
+
+    @property
     def covered(self) -> str:
         """What the certificate speaks of, for a sentence."""
-        if self.n_valid is None:
+        if not self.enumerated:
             return f"{self.space.n_architectures:,} architectures, by bounds on what they reach"
         return f"{self.n_valid:,} valid architectures"
 

@@ -20,7 +20,7 @@ def save(found: Answer, folder: Path, *, command: str) -> None:
         command: the command line that made it.
     """
     write_record(found, folder, command=command)
-    if found.certified:
+    if found.enumerated:
         _draw_search(found, folder)
 
 
@@ -33,7 +33,7 @@ def save_confirmation(confirmation: Confirmation, folder: Path, *, command: str)
 def draw_round(done: Round, folder: Path) -> None:
     """Draw the pictures of one round of `refine` into its folder."""
     _draw_confirmation(folder / CONFIRM_FOLDER)
-    if done.found.certified:
+    if done.found.enumerated:
         _draw_search(done.found, folder)
 
 

@@ -68,7 +68,7 @@ def _heads(count: int) -> str:
 def _how_sure(answer: Answer) -> str:
     standing = answer.standing
     proof = "It is the best that Optuna found, not proved to be the optimum."
-    if answer.certified and answer.n_valid is not None:
+    if answer.certified and answer.enumerated:
         proof = (
             f"It has the lowest predicted loss of all {answer.n_valid:,} valid architectures of "
             "its space, each of them evaluated."

@@ -217,7 +217,7 @@ def _how_sure(found: Answer) -> Lines:
 
     A chance among the few that a search met is none among all, so only a certified one is told.
     """
-    if found.certified and len(found.shapes) > 1:
+    if found.enumerated and len(found.shapes) > 1:
         yield f"The valley: {valley(found.shapes)}"
     if not found.standings:
         law = escape(found.objective.law.name)
