@@ -74,7 +74,7 @@ def test_settings_replace_what_the_file_says_and_the_file_what_the_default_says(
         ("d_model=0", "`d_model` must be at least 1, but got 0"),
         ("gated_mlp=maybe", "--set: `gated_mlp`: it must be true or false, or both"),
         ("heads_fill_width=true,false", "--set: `heads_fill_width`: it must be true or false"),
-        ("aspect_ratio=40", r"--set: `aspect_ratio`: it must be low:high \(got '40'\)"),
+        ("aspect_ratio=40:a", r"--set: `aspect_ratio`: it must be low:high \(got '40:a'\)"),
         ("aspect_ratio=90:40", "--set: `aspect_ratio`: .* 0 <= low <= high"),
         ("ff_ratio=nan:4", "--set: `ff_ratio`: .* 0 <= low <= high"),
         ("d_model=100", "space: no architecture is valid: no attention in the space"),
@@ -89,8 +89,11 @@ def test_a_bad_setting(setting, message):
     ("text", "message"),
     [
         ("d_modle = 512", "space.toml: unknown key `d_modle`; did you mean d_model"),
-        ("aspect_ratio = 40", r"space.toml: `aspect_ratio`: it must be low:high \(got 40\)"),
-        ("aspect_ratio = [40]", "space.toml: `aspect_ratio`: it must be low:high"),
+        (
+            'aspect_ratio = "40:a"',
+            r"space.toml: `aspect_ratio`: it must be low:high \(got '40:a'\)",
+        ),
+        ("aspect_ratio = [40, 50, 60]", "space.toml: `aspect_ratio`: it must be low:high"),
         ("aspect_ratio = true", "space.toml: `aspect_ratio`: it must be low:high"),
         ("heads_fill_width = [true, false]", "space.toml: `heads_fill_width`: it must be true or"),
         ("gated_mlp = 1", "space.toml: `gated_mlp`: it must be true or false"),

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from anybudget.files.lock import LOCK_FILE
 from anybudget.machines.engines import Engine
 from anybudget.machines.machine import count_cores
 from anybudget.search.explore.study import Exploring
@@ -56,7 +57,8 @@ def test_two_workers_confirm_what_one_does(small_space, objective, text, tmp_pat
     assert [line[:5] for line in lines[-2:]] == ["[1/2]", "[2/2]"]
     assert len(confirmation.machines) == 1
     # Neither jobs nor checkpoints are left, and nothing is trained again.
-    assert [path.name for path in (tmp_path / "two").iterdir()] == ["runs.csv"]
+    left = {path.name for path in (tmp_path / "two").iterdir()}
+    assert left == {"runs.csv", LOCK_FILE}
     again = confirm(found, tmp_path / "two", choice=choice, training=together)
     assert again.comparison.as_dict() == confirmation.comparison.as_dict()
     assert again.machines == frozenset()
