@@ -198,7 +198,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("fields", VARIANTS.values(), ids=VARIANTS)
 def test_transformers_builds_our_parameter_count_and_we_read_it_back(write, fields):
-    import torch
+    torch = pytest.importorskip("torch", reason="needs PyTorch, of the extra dev")
     from transformers import AutoConfig, AutoModelForCausalLM
 
     arch = Architecture.from_shape(**(SHAPE | fields))

@@ -15,7 +15,7 @@ N_LAYERS = 2
 
 def build(family, changes):
     """Parameters of a family's model, and its config as `save_pretrained` writes it."""
-    import torch
+    torch = pytest.importorskip("torch", reason="needs PyTorch, of the extra dev")
     from transformers import AutoModelForCausalLM
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 

@@ -28,7 +28,7 @@ def test_the_trainer_takes_the_arguments(brief_for, tmp_path, remat):
 
 @pytest.mark.parametrize("fields", [{}, {"gated_mlp": True, "tied_embeddings": False}])
 def test_every_parameter_has_the_recipes_own_settings(brief_for, fields):
-    import torch
+    torch = pytest.importorskip("torch", reason="needs PyTorch, of the extra dev")
     from transformers import AutoConfig, AutoModelForCausalLM
 
     exported = to_hf(brief_for(d_model=128, **fields))
@@ -79,7 +79,7 @@ def hf_weights(params, arch):
     ids=["plain", "gated-grouped-untied"],
 )
 def test_its_model_with_our_weights_gives_our_logits(brief_for, tmp_path, fields):
-    import torch
+    torch = pytest.importorskip("torch", reason="needs PyTorch, of the extra dev")
     from transformers import AutoConfig, AutoModelForCausalLM
 
     brief = brief_for(**fields)

@@ -33,7 +33,10 @@ def test_less_time_is_predicted_anew(result):
     objective = question.objective
     assert objective.time_budget_s == 1.0
     for entry in entries:
-        assert entry.candidate == Candidate.of(entry.candidate.arch, objective)
+        anew = Candidate.of(entry.candidate.arch, objective)
+        # The same numbers in another order of summation differ in the last digit.
+        assert entry.candidate.loss == pytest.approx(anew.loss, rel=1e-12)
+        assert entry.candidate.prediction.n_steps == anew.prediction.n_steps
     best = find(
         Question(space=result.space, objective=objective), top=1, exploring=Exploring(n_trials=1)
     ).candidates[0]
