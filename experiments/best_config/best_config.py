@@ -185,7 +185,12 @@ def draw() -> None:
             axes.set(xlabel="predicted loss, nats per token")
             axes.set_title(f"{budget}: Spearman {spearman:.2f}")
         panels[0, 0].set(ylabel="measured loss, nats per token")
-        panels[0, 0].legend(frameon=False, fontsize=8)
+        # A role may be in some panels only.
+        shown = [axes.get_legend_handles_labels() for axes in panels[0]]
+        by_role = {
+            label: dot for dots, labels in shown for dot, label in zip(dots, labels, strict=True)
+        }
+        panels[0, 0].legend(by_role.values(), by_role.keys(), frameon=False, fontsize=8)
         figure.savefig(FIGURE, dpi=130)
 
 
