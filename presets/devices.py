@@ -5,19 +5,17 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import numpy as np
-
 from ..files.places import calibrated_device_path
-from ..files.read import build, read_toml
+from ..files.read import build
 from ..objectives.device import Device
-from .drawn import draws_path, fingerprint, read_draws, save_pair
+from .drawn import Drawn, fingerprint, read_pair, save_pair, with_draws_of
 from .named import names_in, path_of
 
 DEFAULT_DEVICE = "tpu-v5e"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class KnownDevice:
+class KnownDevice(Drawn):
     """A device and what is not known of its step time.
 
     Attributes:
@@ -27,7 +25,6 @@ class KnownDevice:
     """
 
     device: Device
-    draws: np.ndarray | None = None
 
     @property
     def names(self) -> list[str]:
@@ -36,7 +33,7 @@ class KnownDevice:
 
     @property
     def fingerprint(self) -> str:
-        """Of the step-time model, whose numbers were drawn."""
+        """Of the numbers that were drawn, and of their form."""
         model = self.device.step_time_model
         return fingerprint(model.name, model.seconds_per_unit)
 
@@ -55,11 +52,7 @@ def known_device(name_or_path: str | None = None) -> KnownDevice:
         ValueError: no such name or file, or it is not a valid device with its own draws.
     """
     path = path_of(_default_device() if name_or_path is None else name_or_path, "devices")
-    data = read_toml(path)
-    named = data.pop("draws", None)
-    known = KnownDevice(device=build(Device, data, str(path)))
-    draws = read_draws(draws_path(path), named, known.names, known.fingerprint)
-    return dataclasses.replace(known, draws=draws)
+    return read_pair(path, lambda data: KnownDevice(device=build(Device, data, str(path))))
 
 
 def load_device(name_or_path: str | None = None) -> Device:
@@ -69,18 +62,13 @@ def load_device(name_or_path: str | None = None) -> Device:
 
 def shipped_device(device: Device) -> KnownDevice:
     """A device with the draws shipped under its name, if it is that device; else without."""
-    known = KnownDevice(device=device)
-    if device.name not in device_names():
-        return known
-    of_that_name = known_device(device.name)
-    same = of_that_name.fingerprint == known.fingerprint
-    return dataclasses.replace(known, draws=of_that_name.draws) if same else known
+    of_that_name = known_device(device.name) if device.name in device_names() else None
+    return with_draws_of(KnownDevice(device=device), of_that_name)
 
 
 def save_device(path: Path, known: KnownDevice) -> None:
     """Write a device and its draws as `known_device` reads them."""
-    fields = dataclasses.asdict(known.device)
-    save_pair(path, fields, known.draws, known.names, known.fingerprint)
+    save_pair(path, dataclasses.asdict(known.device), known)
 
 
 def _default_device() -> str:

@@ -8,21 +8,47 @@ nor is a file that was cut short.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tomli_w
 
-from ..files.read import build, read_text
+from ..files.read import build, read_text, read_toml
 from ..files.write import write_together
 
 FINGERPRINT = "# fingerprint "
 AGAIN = "fit or calibrate again, or remove the draws and the table `[draws]` that names them"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Drawn(abc.ABC):
+    """A thing with numbers that were fitted, and what is not known of them.
+
+    Attributes:
+        draws: numbers that the runs could as well have given, (draws, numbers); None where nothing
+            is known of them.
+    """
+
+    draws: np.ndarray | None = None
+
+    @property
+    @abc.abstractmethod
+    def names(self) -> list[str]:
+        """Of the numbers that are drawn."""
+
+    @property
+    @abc.abstractmethod
+    def fingerprint(self) -> str:
+        """Of the numbers that were drawn, and of their form."""
+
+
+OneDrawn = TypeVar("OneDrawn", bound=Drawn)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,15 +123,43 @@ def read_draws(path: Path, data: Any, names: Sequence[str], mark: str) -> np.nda
     return table
 
 
-def save_pair(
-    path: Path, fields: dict[str, Any], draws: np.ndarray | None, names: Sequence[str], mark: str
-) -> None:
-    """Write a law or device and its draws, to six digits; without draws, old ones are removed."""
+def read_pair(path: Path, made_of: Callable[[dict[str, Any]], OneDrawn]) -> OneDrawn:
+    """A law or device from its file, with the draws that lie beside it.
+
+    Args:
+        path: of the TOML.
+        made_of: builds it from what the file holds, without draws.
+
+    Raises:
+        ValueError: the file is not valid, or its draws are not its own.
+    """
+    data = read_toml(path)
+    named = data.pop("draws", None)
+    known = made_of(data)
+    draws = read_draws(draws_path(path), named, known.names, known.fingerprint)
+    return dataclasses.replace(known, draws=draws)
+
+
+def with_draws_of(known: OneDrawn, other: OneDrawn | None) -> OneDrawn:
+    """A law or device with another's draws where both have the same numbers; else as it is."""
+    if other is None or other.fingerprint != known.fingerprint:
+        return known
+    return dataclasses.replace(known, draws=other.draws)
+
+
+def save_pair(path: Path, fields: Mapping[str, Any], known: Drawn) -> None:
+    """Write a law or device and its draws, to six digits; without draws, old ones are removed.
+
+    Args:
+        path: of the TOML.
+        fields: what the TOML holds.
+        known: whose draws they are.
+    """
     data = {name: value for name, value in fields.items() if value is not None}
-    if draws is None:
+    if known.draws is None:
         write_together({path: tomli_w.dumps(data), draws_path(path): None})
         return
-    text = draws_text(_rounded(draws), names, mark)
+    text = draws_text(_rounded(known.draws), known.names, known.fingerprint)
     data["draws"] = dataclasses.asdict(Reference.of(text))
     write_together({draws_path(path): text, path: tomli_w.dumps(data)})
 

@@ -6,12 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ..files.read import build, read_toml
+from ..files.read import build
 from ..objectives.device import Device
 from ..objectives.law.loss_law import LossLaw
-from .drawn import draws_path, fingerprint, read_draws, save_pair
+from .drawn import Drawn, fingerprint, read_pair, save_pair, with_draws_of
 from .named import names_in, path_of
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ CPU_LAW = "python-source"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class KnownLaw:
+class KnownLaw(Drawn):
     """A law and what is not known of it.
 
     Attributes:
@@ -34,7 +32,6 @@ class KnownLaw:
     """
 
     law: LossLaw
-    draws: np.ndarray | None = None
 
     @classmethod
     def of(cls, report: LawReport) -> KnownLaw:
@@ -70,11 +67,7 @@ def known_law(name_or_path: str) -> KnownLaw:
         ValueError: no such name or file, or it is not a valid law with its own draws.
     """
     path = path_of(name_or_path, "laws")
-    data = read_toml(path)
-    named = data.pop("draws", None)
-    known = KnownLaw(law=build(LossLaw, data, str(path)))
-    draws = read_draws(draws_path(path), named, known.names, known.fingerprint)
-    return dataclasses.replace(known, draws=draws)
+    return read_pair(path, lambda data: KnownLaw(law=build(LossLaw, data, str(path))))
 
 
 def load_law(name_or_path: str) -> LossLaw:
@@ -84,15 +77,10 @@ def load_law(name_or_path: str) -> LossLaw:
 
 def shipped_law(law: LossLaw) -> KnownLaw:
     """A law with the draws that are shipped under its name, if it is that law; else without."""
-    known = KnownLaw(law=law)
-    if law.name not in law_names():
-        return known
-    of_that_name = known_law(law.name)
-    same = of_that_name.fingerprint == known.fingerprint
-    return dataclasses.replace(known, draws=of_that_name.draws) if same else known
+    of_that_name = known_law(law.name) if law.name in law_names() else None
+    return with_draws_of(KnownLaw(law=law), of_that_name)
 
 
 def save_law(path: Path, known: KnownLaw) -> None:
     """Write a law and its draws as `known_law` reads them."""
-    fields = dataclasses.asdict(known.law)
-    save_pair(path, fields, known.draws, known.names, known.fingerprint)
+    save_pair(path, dataclasses.asdict(known.law), known)
