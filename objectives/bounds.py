@@ -6,7 +6,7 @@ which has the least of each and the last the most. Over a box
 - parameters grow with depth and MLP width, and memory with all three, so that the ends say which
   executions any model of it may be given;
 - a step takes at least as long as the first model's, and longer by what further parameters cost at
-  least (`LEAST_OVER_A_BOX`). Bounded apart, a box would have its last model's parameters in its
+  least (`OverABox`). Bounded apart, a box would have its last model's parameters in its
   first one's time; linked, many parameters are bought with few steps;
 - the law's loss falls with parameters and tokens, and each of its terms says what it lies between.
 
@@ -18,14 +18,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..space.architecture import Architecture
 from .cost.counts import n_params, n_params_non_embedding, total
-from .cost.execution import Execution
-from .cost.features import LINKS, PER_LAYER, growth, units_by_part
+from .cost.execution import Execution, Parts
+from .cost.features import FEATURES, OverABox
+from .cost.passes import MLP
 from .law.least_loss import least_loss
 from .loss_at_time import LossAtTime
 from .step_cost import compute_s, step_memory_bytes, with_communication
@@ -46,9 +49,6 @@ def least_losses(objective: LossAtTime, first: Architecture, last: Architecture)
         objective: under which.
         first: the least model of each box, its fields arrays of one length.
         last: the greatest.
-
-    Raises:
-        ValueError: the step-time model has a feature that says nothing of its growth.
     """
     device, size = objective.device, np.shape(first.n_layers)
     bounds = np.full(size, np.inf)
@@ -136,8 +136,12 @@ def _least_time_s(
 ) -> np.ndarray:
     """Seconds of a step that has so many more parameters than the first model's, at least."""
     device = objective.device
+    seconds = functools.partial(_seconds_by_part, objective, execution)
+    unsteady = seconds(first, OverABox.BUT_FOR_MLP)
+    may_fall = total({part: unsteady[part] for part in MLP if part in unsteady})
+    per_param = least_per_param(first, lambda arch: total(seconds(arch, OverABox.PER_LAYER)))
     compute = compute_s(device, first, execution) * (1 - ROUNDING)
-    compute = compute + more_params * _least_s_per_param(objective, first, execution)
+    compute = compute - may_fall * (first.d_ff < last.d_ff) + more_params * per_param
     time_s = with_communication(device, compute, first, execution)
     if objective.n_chips > 1 and np.any(last.batch_size > first.batch_size):
         # Fully sharded, rows of the vocabulary travel in small batches and its table in large ones,
@@ -147,38 +151,27 @@ def _least_time_s(
     return time_s * (1 - ROUNDING)
 
 
-def _least_s_per_param(objective: LossAtTime, first: Architecture, execution: Execution) -> Any:
-    """Seconds that each further parameter adds to the first model's step, at least.
+def least_per_param(first: Architecture, per_layer: Callable[[Architecture], Any]) -> Any:
+    """What each further parameter adds at least to a quantity that is so much a layer.
 
-    Time and parameters are a constant and the depth times so much a layer, which grows with the
+    Quantity and parameters are a constant and the depth times so much a layer, which grows with the
     MLP's width. From the first model to any other, let the MLP widen and then the depth grow: each
     step adds at least the lesser of what widening and what deepening add at the first model, as the
     ratio of two sums is no less than the least ratio of their parts.
     """
-    fewest, time_s = n_params(first), _per_layer_s(objective, first, execution)
+    fewest, least = n_params(first), per_layer(first)
     ratios = []
     for name in ("n_layers", "d_ff"):
         next_one = copy.copy(first)
         vars(next_one)[name] = getattr(first, name) + 1
-        longer = _per_layer_s(objective, next_one, execution) - time_s
-        ratios.append(longer / (n_params(next_one) - fewest))
+        ratios.append((per_layer(next_one) - least) / (n_params(next_one) - fewest))
     return np.maximum(np.minimum(*ratios) * (1 - 1e-6), 0)
 
 
-def _per_layer_s(objective: LossAtTime, arch: Architecture, execution: Execution) -> Any:
-    """Seconds of all features that are so many a layer."""
+def _seconds_by_part(
+    objective: LossAtTime, execution: Execution, arch: Architecture, over_a_box: OverABox
+) -> Parts:
+    """Seconds of the features of which so much is certain."""
     model = objective.device.step_time_model
-    seconds: Any = 0.0
-    for feature, seconds_per_unit in model.seconds_per_unit.items():
-        if feature in LINKS or growth(feature) != PER_LAYER or not seconds_per_unit:
-            continue
-        units = units_by_part(
-            feature,
-            arch,
-            execution,
-            ridge=model.ridge,
-            kind=objective.device.kind,
-            times_attention=model.times_attention,
-        )
-        seconds = seconds + seconds_per_unit * total(units)
-    return seconds
+    features = [name for name in FEATURES if FEATURES[name].over_a_box == over_a_box]
+    return model.step_time_by_part(arch, execution, kind=objective.device.kind, features=features)

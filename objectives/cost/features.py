@@ -5,8 +5,9 @@ Each is a formula from one pass of one chip to units by part, so that a step's t
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -126,69 +127,75 @@ def lookup_by_part(arch: Architecture, _: Execution) -> Parts:
     return {"embedding": (1 - 1 * arch.tied_embeddings) * arch.vocab_size * arch.d_model}
 
 
-# Every feature splits its units by part, so that a step's time splits too.
-FEATURES: dict[str, Callable[..., Parts]] = {
-    "memcpys": memcpys_by_part,
-    "flops": flops_by_part,
-    "activations": activations_by_part,
-    "softmax": softmax_by_part,
-    "spilled_softmax": spilled_softmax_by_part,
-    "loss": loss_by_part,
-    "params": params_by_part,
-    "stacked": stacked_by_part,
-    "lookup": lookup_by_part,
-    "layers": lambda arch, execution: {"overhead": elementwise_passes(execution) * arch.n_layers},
-    "steps": lambda arch, execution: {"overhead": 1},
-}
+def layers_by_part(arch: Architecture, execution: Execution) -> Parts:
+    """Layers, each of which has an overhead in every pass."""
+    return {"overhead": elementwise_passes(execution) * arch.n_layers}
+
+
+class OverABox(enum.Enum):
+    """What is certain of a feature over a box: models between a first and a last of one family.
+
+    They differ in depth, MLP width and batch, of each of which the first has least and the last
+    most (`objectives.bounds`). All features grow with depth and batch, and none faster than the
+    batch.
+    """
+
+    # A constant and the depth times so many a layer, which grow with the MLP's width at least as
+    # fast as from the first model's to one more: each further parameter costs as much as there.
+    PER_LAYER = "per layer"
+    # Least in the first model.
+    GROWING = "growing"
+    # As GROWING at one MLP width; but a wider MLP may have less, as on and off a machine's tiles,
+    # so that between two widths the MLP's own parts are taken for nothing.
+    BUT_FOR_MLP = "growing but for the MLP"
+
+
+class Feature(NamedTuple):
+    """One feature of a step-time model.
+
+    Attributes:
+        units: in one pass of one chip, by part, so that a step's time splits too.
+        over_a_box: what a certificate by bounds may rest on, to be shown by the property tests of
+            `tests/objectives/test_bounds.py`.
+        needs: what `units` reads beside the architecture and the execution.
+        of_matmuls: whether what a fused kernel multiplies is among it.
+        once_a_step: whether a step does it once, however many passes it adds gradients up over.
+        shared: whether chips that share the state each do a part of it.
+    """
+
+    units: Callable[..., Parts]
+    over_a_box: OverABox
+    needs: tuple[str, ...] = ()
+    of_matmuls: bool = False
+    once_a_step: bool = False
+    shared: bool = False
+
+
 ROOFLINE = "roofline_flops"
 # What any model may have besides: seconds per FLOP of fused attention, where it was timed. Without
 # it a kernel runs at the rate of other matmuls.
 ATTENTION = "attention"
-OF_MATMULS = (ROOFLINE, "flops", "memcpys")
 # Likewise, where several chips were timed: seconds per byte sent to chips of the same host and of
 # others, and per hop of a message, as `communication.sent` counts them.
 LINKS = ("host_bytes", "network_bytes", "hops")
-# What chips that share the state each do a part of.
-SHARED = ("params", "stacked", "lookup")
-# What a step does once, however many forward and backward passes it accumulates gradients over.
-ONCE_A_STEP = ("params", "stacked", "steps")
 
-# How much of each feature the models of a box at least have, over which depth, MLP width and batch
-# grow from the least model's. None falls where one of these grows, and none grows faster than the
-# batch. Those that are PER_LAYER are besides a constant and the depth times so many a layer, which
-# grow with the MLP's width at least as fast as from its least to the next: each further parameter
-# costs as much as it does there. A feature must be here, or no optimum under it is certified.
-PER_LAYER, GROWING = "per layer", "growing"
-LEAST_OVER_A_BOX = {
-    "memcpys": PER_LAYER,
-    "flops": PER_LAYER,
-    "roofline_flops": PER_LAYER,
-    "attention": PER_LAYER,
-    "activations": PER_LAYER,
-    "softmax": PER_LAYER,
-    "spilled_softmax": PER_LAYER,
-    "layers": PER_LAYER,
-    "loss": GROWING,
-    "params": GROWING,
+_PER_LAYER, _GROWING = OverABox.PER_LAYER, OverABox.GROWING
+FEATURES: dict[str, Feature] = {
+    "memcpys": Feature(memcpys_by_part, _PER_LAYER, of_matmuls=True),
+    "flops": Feature(flops_by_part, _PER_LAYER, of_matmuls=True),
+    ROOFLINE: Feature(roofline_by_part, _PER_LAYER, needs=("ridge",), of_matmuls=True),
+    ATTENTION: Feature(attention_by_part, _PER_LAYER, needs=("kind",)),
+    "activations": Feature(activations_by_part, _PER_LAYER),
+    "softmax": Feature(softmax_by_part, _PER_LAYER),
+    "spilled_softmax": Feature(spilled_softmax_by_part, _PER_LAYER),
+    "loss": Feature(loss_by_part, _GROWING),
+    "params": Feature(params_by_part, _GROWING, once_a_step=True, shared=True),
     # Not per layer: a single layer has none, so the second costs more than a third.
-    "stacked": GROWING,
-    "lookup": GROWING,
-    "steps": GROWING,
+    "stacked": Feature(stacked_by_part, _GROWING, once_a_step=True, shared=True),
+    "lookup": Feature(lookup_by_part, _GROWING, shared=True),
+    "layers": Feature(layers_by_part, _PER_LAYER),
+    "steps": Feature(lambda arch, execution: {"overhead": 1}, _GROWING, once_a_step=True),
 }
-
-
-def growth(feature: str) -> str:
-    """How a feature grows over a box, one of PER_LAYER and GROWING.
-
-    Raises:
-        ValueError: nothing is said of the feature.
-    """
-    if feature not in LEAST_OVER_A_BOX:
-        raise ValueError(
-            f"feature {feature!r} must say how it grows over a box (LEAST_OVER_A_BOX) before an "
-            "optimum under it can be certified by bounds"
-        )
-    return LEAST_OVER_A_BOX[feature]
 
 
 def units_by_part(
@@ -211,18 +218,15 @@ def units_by_part(
         times_attention: whether what a fused kernel multiplies is counted by `ATTENTION`, and else
             by the features of other matmuls.
     """
+    about = FEATURES[feature]
+    needed = {name: {"ridge": ridge, "kind": kind}[name] for name in about.needs}
     one_pass = execution.part(arch)
-    each = 1 if feature in ONCE_A_STEP else execution.n_passes
-    shares = execution.n_shares if feature in SHARED else 1
+    each = 1 if about.once_a_step else execution.n_passes
+    shares = execution.n_shares if about.shared else 1
 
     def parts(one: Execution) -> Parts:
-        if feature == ATTENTION:
-            return attention_by_part(one_pass, one, kind=kind)
-        if feature == ROOFLINE:
-            counted = roofline_by_part(one_pass, one, ridge=ridge)
-        else:
-            counted = FEATURES[feature](one_pass, one)
-        if not one.fused or feature not in OF_MATMULS:
+        counted = about.units(one_pass, one, **needed)
+        if not one.fused or not about.of_matmuls:
             return counted
         if times_attention:
             return {part: units for part, units in counted.items() if part not in ATTENDING}

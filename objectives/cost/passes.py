@@ -9,9 +9,11 @@ from .execution import Execution, Remat
 
 # A matmul's backward pass is two more matmuls over the same three operands.
 PASSES = 3
-# The matmuls of a block whose forward pass runs again. "layer" runs all but the last, whose product
-# no gradient needs; "dots" keeps what matmuls with weights put out.
+# Matmuls of a block.
 ATTENDING = ("scores", "weighted_values")
+MLP = ("mlp_up", "mlp_down")
+# Those whose forward pass runs again. "layer" runs all but the last, whose product no gradient
+# needs; "dots" keeps what matmuls with weights put out.
 AGAIN = {
     Remat.NONE: (),
     Remat.DOTS: ATTENDING,

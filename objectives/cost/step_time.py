@@ -102,7 +102,12 @@ class StepTimeModel:
         return total({name: self.seconds_per_unit.get(name, 0.0) * sent[name] for name in LINKS})
 
     def step_time_by_part(
-        self, arch: Architecture, execution: Execution = PLAIN, *, kind: str = "cpu"
+        self,
+        arch: Architecture,
+        execution: Execution = PLAIN,
+        *,
+        kind: str = "cpu",
+        features: Collection[str] | None = None,
     ) -> Parts:
         """Seconds of one chip's optimizer step by part; they add up to `step_time_s`.
 
@@ -110,10 +115,12 @@ class StepTimeModel:
             arch: the model or models, with the batch of the step.
             execution: how the step is run.
             kind: of the device, see `KERNELS`.
+            features: that alone count; None: all.
         """
+        counted = self.seconds_per_unit.keys() - LINKS if features is None else features
         parts: Parts = {}
         for feature, seconds in self.seconds_per_unit.items():
-            if seconds and feature not in LINKS:
+            if seconds and feature in counted:
                 for part, units in self._units(feature, arch, execution, kind).items():
                     parts[part] = parts.get(part, 0) + seconds * units
         return parts

@@ -63,9 +63,6 @@ def certify(
         top: how many candidates.
         by_shape: whether they are to differ in width or depth, the best of each; else in any field.
         on_progress: called with the number of architectures dealt with since the last call.
-
-    Raises:
-        ValueError: the step-time model has a feature that says nothing of its growth over a box.
     """
     if _n_families(space) > MAX_FAMILIES:
         return None

@@ -28,7 +28,7 @@ from anybudget.objectives.cost.execution import (
     Sharding,
 )
 from anybudget.objectives.cost.features import (
-    ONCE_A_STEP,
+    FEATURES,
     ROOFLINE,
     roofline_by_part,
     units_by_part,
@@ -281,4 +281,4 @@ def test_passes_repeat_all_but_what_a_step_does_once(name):
     for feature, units, all_units in zip(
         model.features, once, model.units(large, Execution(n_accumulation=n)), strict=True
     ):
-        assert all_units == (1 if feature in ONCE_A_STEP else n) * units
+        assert all_units == (1 if FEATURES[feature].once_a_step else n) * units

@@ -8,7 +8,8 @@ import pytest
 from anybudget.experiments.certify.random_questions import random_question
 from anybudget.objectives import bounds as objective_bounds
 from anybudget.objectives.bounds import WITHIN_BOX, least_losses, take
-from anybudget.objectives.cost.features import FEATURES, LEAST_OVER_A_BOX, ROOFLINE
+from anybudget.objectives.cost import step_time
+from anybudget.objectives.cost.features import FEATURES, Feature, OverABox
 from anybudget.objectives.law.terms import TERMS
 from anybudget.presets.laws import load_law
 from anybudget.presets.spaces import load_space
@@ -62,7 +63,11 @@ def test_a_space_of_several_meshes(small_space, objective, monkeypatch, max_size
 
 @pytest.mark.parametrize("seed", range(1000, 1080))
 def test_no_model_of_a_box_is_below_its_bound(seed):
-    space, objective = random_question(seed)
+    assert bounds_hold(*random_question(seed), seed)
+
+
+def bounds_hold(space, objective, seed):
+    """Whether random boxes of a space bound their ends and random members."""
     families, rng = Families.of(space), np.random.default_rng(seed)
     family = rng.integers(len(families.count), size=64)
     ends = np.sort(rng.integers(families.count[family, None], size=(64, 2, 3)), axis=1)
@@ -70,9 +75,10 @@ def test_no_model_of_a_box_is_below_its_bound(seed):
     corners = (families.models(family, places) for places in (boxes.low, boxes.high))
     least = least_losses(objective, *corners)
     members = rng.integers(boxes.low, boxes.high + 1, size=(32, *boxes.low.shape))
-    for places in (boxes.low, boxes.high, *members):
-        losses = feasible_losses(objective.predict(families.models(family, places)))
-        assert np.all(least <= losses)
+    return all(
+        np.all(least <= feasible_losses(objective.predict(families.models(family, places))))
+        for places in (boxes.low, boxes.high, *members)
+    )
 
 
 def test_a_box_of_one_model_is_bounded_by_its_own_loss(small_space, roomy):
@@ -108,14 +114,26 @@ def test_a_term_lies_between_what_it_says(name):
     assert np.all((low - slack <= value) & (value <= high + slack))
 
 
-def test_every_feature_says_how_it_grows():
-    assert set(LEAST_OVER_A_BOX) == {*FEATURES, ROOFLINE, "attention"}
+def off_tile(arch, execution):
+    """MLP widths that are no multiples of 64 take longer, by the more the smaller they are."""
+    rows = 3 * arch.n_layers * arch.batch_size * arch.seq_len
+    return {"mlp_up": rows * arch.d_model * 500 / arch.d_ff * (arch.d_ff % 64 > 0)}
 
 
-def test_a_feature_that_does_not_say_is_an_error(small_space, objective, monkeypatch):
-    monkeypatch.delitem(LEAST_OVER_A_BOX, "memcpys")
-    with pytest.raises(ValueError, match="'memcpys' must say how it grows over a box"):
-        certify(small_space, objective)
+def test_a_feature_that_falls_as_the_mlp_widens(small_space, objective, monkeypatch):
+    space = dataclasses.replace(small_space, d_ff=tuple(range(128, 769, 8)), batch_size=(4,))
+    seconds = {"memcpys": 1e-10, "flops": 1e-12, "steps": 0.0, "off_tile": 1e-9}
+    monkeypatch.setitem(FEATURES, "off_tile", Feature(off_tile, OverABox.BUT_FOR_MLP))
+    monkeypatch.setitem(step_time.MODELS, "paper", tuple(seconds))
+    model = step_time.StepTimeModel(name="paper", seconds_per_unit=seconds)
+    device = dataclasses.replace(objective.device, step_time=model, basis="measured")
+    asked = dataclasses.replace(objective, device=device)
+    expected = scan(space, asked, top=40)
+    assert certify(space, asked, top=40, by_shape=False).candidates == expected.candidates
+    assert all(candidate.arch.d_ff % 64 == 0 for candidate in expected.candidates[:10])
+    assert bounds_hold(space, asked, seed=0)
+    monkeypatch.setitem(FEATURES, "off_tile", Feature(off_tile, OverABox.GROWING))
+    assert not bounds_hold(space, asked, seed=0)
 
 
 def test_without_the_link_of_parameters_and_time_it_looks_at_more(
@@ -123,7 +141,7 @@ def test_without_the_link_of_parameters_and_time_it_looks_at_more(
 ):
     space = dataclasses.replace(small_space, d_ff=tuple(range(128, 769, 2)))
     linked = certify(space, objective)
-    monkeypatch.setattr(objective_bounds, "_least_s_per_param", lambda *args: 0.0)
+    monkeypatch.setattr(objective_bounds, "least_per_param", lambda *args: 0.0)
     apart = certify(space, objective)
     assert apart.candidates == linked.candidates
     assert apart.n_boxes > 1.3 * linked.n_boxes
