@@ -105,7 +105,7 @@ def _least_in(
     losses = least_loss(
         objective.law,
         upper,
-        objective.effective_tokens(n_tokens, first.tokens_per_step),
+        objective.effective_tokens(n_tokens, first.tokens_per_step, last.tokens_per_step),
         _columns(first, edges[:-1], vocabulary, np.ones_like(n_steps)),
         _columns(last, edges[1:], vocabulary, np.maximum(n_steps, 1)),
     )

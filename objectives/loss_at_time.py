@@ -15,7 +15,7 @@ from .cost.counts import n_params, n_params_non_embedding
 from .cost.execution import Attention, Execution, Remat, Sharding
 from .cost.kernel import KERNELS
 from .device import Device
-from .law.batch_price import small_batch_tokens
+from .law.batch_price import best_batch_tokens, best_batch_worth
 from .law.loss_law import LossLaw
 from .step_cost import Cost, chosen, compute_s, fastest_that_fits, step_memory_bytes
 
@@ -58,8 +58,9 @@ class LossAtTime:
             weights put out; `layer`, whole blocks; or `auto`, the fastest of these that fits.
         data_limit_tokens: unique tokens that there are; tokens beyond it are repetitions and count
             for less (Muennighoff et al. 2023, equation 5). None: without limit.
-        critical_batch: whether tokens in large batches count for less (`small_batch_tokens`), so
-            that the batch may be searched. A law fitted on large batches is then charged twice.
+        critical_batch: whether tokens in batches too large or too small count for less
+            (`best_batch_worth`), so that the batch may be searched. The law's own runs are taken to
+            have had the best batch.
         n_chips: devices among which every batch is split. They work data parallel or fully sharded,
             whichever is faster of what fits.
         attention: `plain`, matmuls that write their scores to memory, as devices are calibrated;
@@ -188,13 +189,25 @@ class LossAtTime:
         non_embedding = self.law.n_convention == "non_embedding"
         return counts.n_params_non_embedding if non_embedding else counts.n_params
 
-    def effective_tokens(self, n_tokens: Any, tokens_per_step: Any) -> Any:
-        """Tokens that the law counts, where some are repetitions or batches are large."""
+    def effective_tokens(
+        self, n_tokens: Any, tokens_per_step: Any, most_per_step: Any | None = None
+    ) -> Any:
+        """Tokens that the law counts, where some are repetitions or the batch is not the best.
+
+        Args:
+            n_tokens: D, tokens trained on.
+            tokens_per_step: in a batch, or in the smallest of a range.
+            most_per_step: in the largest of the range, of which the best is then taken.
+        """
         if self.data_limit_tokens is not None:
             repetitions = np.maximum(n_tokens / self.data_limit_tokens - 1, 0)
             worth = REPETITIONS_SCALE * (1 - math.e ** (-repetitions / REPETITIONS_SCALE))
             n_tokens = np.minimum(n_tokens, self.data_limit_tokens) + self.data_limit_tokens * worth
-        return small_batch_tokens(n_tokens, tokens_per_step) if self.critical_batch else n_tokens
+        if not self.critical_batch:
+            return n_tokens
+        if most_per_step is not None:
+            tokens_per_step = np.clip(best_batch_tokens(n_tokens), tokens_per_step, most_per_step)
+        return best_batch_worth(n_tokens, tokens_per_step)
 
 
 def run_columns(arch: Architecture, counts: Cost | Prediction, n_steps: Any) -> dict[str, Any]:

@@ -1,68 +1,77 @@
-"""What a large batch costs: the critical batch size, and the tokens that a run is worth.
+"""The best batch for a number of tokens, and what a smaller or a larger one costs.
 
-A batch far below the critical one averages away noise at no price; far above it, further sequences
-teach nothing new. To reach the loss of D_min tokens seen in small batches, batches of B need
+Too large a batch averages away noise that was no hindrance, and leaves few steps; too small a one
+leaves noise that no learning rate mends. A run whose batch is x times the best needs
 
-    D = D_min (1 + B / B_crit),
+    D = D_best (1 + PRICE (x + 1/x - 2))
 
-so that at the critical batch size a loss takes twice the tokens.
+tokens for the loss that D_best reach in the best batch: on either side the tokens grow in
+proportion in the end, as the hyperbola of McCandlish et al. has it, and near the best nothing is
+lost. The best batch is that which makes
+
+    S(D) = LEAST_STEPS + STEPS_AT_1E9 (D / 10^9)^STEPS_EXPONENT
+
+steps of D tokens, whatever the model's size. From all that was measured it follows with an
+uncertainty of a third (`BATCH_SPREAD`), which costs 0.1% of loss.
 
 References:
+    Li et al. 2025, 'Step Law', arXiv:2503.04715: the 1,911 runs of 18 models and horizons, 214M to
+    1.07B parameters and 4 to 100 billion tokens, to which experiments/recipe/steplaw.py fits both
+    formulas, each at its best learning rate. AdamW with beta2 0.95 throughout.
     McCandlish et al. 2018, arXiv:1812.06162, equation 2.11, for the hyperbola.
-    Bergsma et al. 2025, 'Power Lines', arXiv:2505.13738, equations 6 and 7, for B_crit(D_min).
+    Bergsma et al. 2025, 'Power Lines', arXiv:2505.13738: that the model's size has no say.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-# Power Lines, figure 1: B_crit = 0.0471 D_min^0.462 sequences of 2,048 tokens, D_min in tokens, on
-# models of 111M to 3.3B parameters.
-COEFFICIENT = 0.0471
-EXPONENT = 0.462
-SEQUENCE_TOKENS = 2048
+PRICE = 0.147
+STEPS_AT_1E9 = 8900.0
+STEPS_EXPONENT = 0.547
+# From 600,000 tokens, which 1,200 steps serve better than 300 by 2.3% of loss
+# (experiments/learning_rate); above 10^9 tokens it is less than a tenth of the steps.
+LEAST_STEPS = 1000.0
+# Standard deviation of the logarithm of the best batch about the formula.
+BATCH_SPREAD = 0.3
 
-# Newton's method on logs, where the slope is between 0.54 and 1: four steps reach rounding.
-N_NEWTON_STEPS = 5
 
+def best_batch_tokens(n_tokens: Any) -> Any:
+    """Tokens in the batch of the lowest loss, for a run of `n_tokens`.
 
-def critical_batch_tokens(small_batch_tokens: Any) -> Any:
-    """Critical batch size in tokens, for a loss that `small_batch_tokens` reach in small batches.
+    It grows with every token, more slowly than they do from 10^7 tokens on.
 
     Examples:
-        2048 * 0.0471 * 10^(9 * 0.462): 96.46 times 10^4.158, which is 14,388.
-
-        >>> round(critical_batch_tokens(1e9) / 1e6, 3)
-        1.388
-
-    References:
-        Bergsma et al. 2025, arXiv:2505.13738, equation 7.
+        >>> [round(best_batch_tokens(10.0**n) / 1000, 1) for n in (6, 9, 12)]
+        [0.8, 101.0, 2561.5]
     """
-    return SEQUENCE_TOKENS * COEFFICIENT * small_batch_tokens**EXPONENT
+    return n_tokens / (LEAST_STEPS + STEPS_AT_1E9 * (n_tokens / 1e9) ** STEPS_EXPONENT)
 
 
-def small_batch_tokens(n_tokens: Any, tokens_per_step: Any) -> Any:
-    """Tokens that would do as much in small batches as `n_tokens` in batches of `tokens_per_step`.
+def tokens_needed(n_tokens: Any, tokens_per_step: Any) -> Any:
+    """How many times the tokens a batch needs for what `n_tokens` would reach in their best batch.
 
-    Solves D = D_min (1 + B / B_crit(D_min)) for D_min, for scalars and arrays alike.
+    At least 1, which the best batch has; rising on either side of it.
 
     Examples:
-        At the critical batch size half of the tokens are wasted; at three times it three quarters.
+        >>> best = best_batch_tokens(1e9)
+        >>> [round(tokens_needed(1e9, best * x), 2) for x in (1 / 8, 1 / 2, 1, 2, 8)]
+        [1.9, 1.07, 1.0, 1.07, 1.9]
+    """
+    ratio = tokens_per_step / best_batch_tokens(n_tokens)
+    return 1 + PRICE * (ratio + 1 / ratio - 2)
 
-        >>> critical = critical_batch_tokens(1e9)
-        >>> round(small_batch_tokens(2e9, critical))
-        1000000000
-        >>> round(small_batch_tokens(4e9, 3 * critical))
-        1000000000
+
+def best_batch_worth(n_tokens: Any, tokens_per_step: Any) -> Any:
+    """Tokens that would do as much in their best batch as `n_tokens` in batches of another size.
+
+    Never more than `n_tokens`. At any one batch it grows with the tokens (for PRICE < 1/2 and a
+    best batch that grows no faster than they do), and at any number of tokens it falls on either
+    side of the best batch: no run of at most `n_tokens` in batches from a to b is worth more than
+    `n_tokens` in whichever of a to b is nearest to their best.
 
     Args:
         n_tokens: D, tokens trained on.
-        tokens_per_step: B, tokens in an optimizer step.
+        tokens_per_step: B, tokens in an optimizer step; both scalars or arrays that broadcast.
     """
-    share = tokens_per_step / (SEQUENCE_TOKENS * COEFFICIENT)
-    found = n_tokens * 1.0
-    for _ in range(N_NEWTON_STEPS):
-        extra = share * found ** (1 - EXPONENT)
-        slope = (found + (1 - EXPONENT) * extra) / (found + extra)
-        found = found * (n_tokens / (found + extra)) ** (1 / slope)
-    return found
+    return n_tokens / tokens_needed(n_tokens, tokens_per_step)

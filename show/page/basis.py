@@ -204,7 +204,7 @@ def _data(objective: LossAtTime) -> str:
 
 def _batch(objective: LossAtTime) -> str:
     if objective.critical_batch:
-        return "Tokens in large batches count for less (Bergsma et al. 2025)."
+        return "Tokens count for less in batches too large or too small (Li et al. 2025)."
     return "A token counts the same in a batch of any size."
 
 
