@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from .words import Jobs, Stage, engine_of, silent, start
 
 if TYPE_CHECKING:
     from ..objectives.device import Device
-    from ..objectives.fit.prior import Anchored
     from ..objectives.fit.report import LawReport
     from ..objectives.law.loss_law import LossLaw
+    from ..presets.anchored import Moved
     from ..validation.timing.calibrate import Calibration
 
 
@@ -162,14 +161,6 @@ def fit(
     return report
 
 
-class Moved(NamedTuple):
-    """A law moved by runs of one's own, the law that it was, and what to beware of in the runs."""
-
-    anchored: Anchored
-    prior: LossLaw
-    warnings: tuple[str, ...]
-
-
 def anchor(
     runs: Path | str,
     *,
@@ -190,26 +181,15 @@ def anchor(
     Raises:
         ValueError: the table is none, or there is no such law.
     """
-    from ..files.table import read_runs
-    from ..objectives.fit.prior import anchor
-    from ..objectives.fit.report import corpus_of
-    from ..objectives.fit.runs import law_runs
-    from ..presets.laws import KnownLaw, known_law, save_law
+    from ..presets.anchored import moved_by
+    from ..presets.laws import known_law, save_law
 
     runs, out = Path(runs), _law_file(out)
-    table, known = read_runs(runs, dict(columns or {})), known_law(prior)
-    few = law_runs(table, n_convention=known.law.n_convention, few=True)
-    anchored = anchor(known.law, known.draws, few, seed=seed)
-    law = dataclasses.replace(
-        anchored.law,
-        name=out.stem if out else runs.stem,
-        corpus=corpus_of(table),
-        source=f"{known.law.name} moved by {few.n_runs} runs of {runs.name}, by anybudget fit",
-    )
-    anchored = dataclasses.replace(anchored, law=law)
+    name = out.stem if out else runs.stem
+    moved = moved_by(known_law(prior), runs, name=name, columns=columns, seed=seed)
     if out:
-        save_law(out, KnownLaw(law=law, draws=anchored.draws))
-    return Moved(anchored, known.law, few.warnings)
+        save_law(out, moved.known)
+    return moved
 
 
 def _law_file(out: Path | str | None) -> Path | None:

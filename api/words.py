@@ -25,6 +25,7 @@ class Chain(TypedDict, total=False):
 
     device: str | None
     law: str | None
+    anchor: str | None
     remat: str
     attention: str
     data_limit_tokens: float | None

@@ -51,6 +51,8 @@ class Chain:
     """A name of `anybudget devices`, or a TOML file."""
     law: str | None = None
     """A name of `anybudget laws`, or a TOML file; default: by device."""
+    anchor: str | None = None
+    """A CSV of runs of yours, as `fit` takes it: one tells the law's level, more the rest."""
     remat: str = "auto"
     """Run blocks again in the backward pass: none, dots, layer, or auto."""
     attention: str = "auto"

@@ -147,7 +147,9 @@ class Standing:
     """How one candidate stands among the others of its set.
 
     Attributes:
-        loss_low: 2.5% of the draws have a lower loss, nats per token.
+        loss_low: 2.5% of the draws have a lower loss, nats per token; they contain how far another
+            text and vocabulary are from the law's (`LossLaw.level_std`), which moves all
+            candidates alike and has no say in what follows.
         loss_high: 2.5% of the draws have a higher one.
         behind_low: as `loss_low`, of its loss behind the first candidate's in the same draw.
         behind_high: as `loss_high`.
@@ -180,23 +182,29 @@ def rank(
         draws: of law and step time; of unequal numbers, they are paired at random.
         seed: of pairing and residuals.
     """
-    return stand(draw_losses(objective, stacked(archs), stacked(predictions), draws, seed=seed))
+    losses = draw_losses(objective, stacked(archs), stacked(predictions), draws, seed=seed)
+    return stand(losses, level_std=objective.law.level_std, seed=seed)
 
 
-def stand(losses: np.ndarray, first: int | None = None) -> list[Standing]:
+def stand(
+    losses: np.ndarray, first: int | None = None, *, level_std: float = 0.0, seed: int = 0
+) -> list[Standing]:
     """How candidates stand among all, from the losses of all in each draw, (draws, candidates).
 
     Args:
         losses: nats per token, the predicted best's first.
         first: of how many to tell; None: of all.
+        level_std: relative standard deviation of all losses together, between texts.
+        seed: of the draws of that.
     """
     best = np.argmin(losses, axis=1)
     ties = tied(losses)
     losses = losses[:, :first]
     behind = losses - losses[:, :1]
+    levels = _residuals(np.random.default_rng(seed), level_std, len(losses), 1)
     quantiles = (BEATS_AT_LEAST, 1 - BEATS_AT_LEAST)
     (low, high), (behind_low, behind_high) = (
-        np.quantile(values, quantiles, axis=0) for values in (losses, behind)
+        np.quantile(values, quantiles, axis=0) for values in (losses * levels, behind)
     )
     return [
         Standing(

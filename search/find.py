@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from ..objectives.uncertainty import Standing, rank
 from .answer import Answer, answer_warnings
-from .candidate import Candidate
 from .certify import bounds
 from .certify.bounds import Certificate
 from .certify.scan import Scan, best_of_each_shape, scan
 from .explore.study import Exploration, Exploring, explore
 from .question import Question
+from .ranking import standings_of
 
 # Spaces of up to this many architectures are enumerated, which also counts the valid and tells the
 # best of every shape; larger ones are certified by bounds.
@@ -67,7 +66,7 @@ def find(
             "and makes a step in the budget; allow smaller models, a smaller batch, or more time"
         )
     ranked = (shapes if distinct == "shape" else candidates)[: max(top, MAX_RANKED)]
-    standings = _standings(question, ranked)
+    standings = standings_of(question, ranked)
     warnings = answer_warnings(question, candidates[0], certified=proof is not None)
     return Answer(
         question=question,
@@ -95,14 +94,6 @@ def _prove(
     return bounds.certify(
         space, objective, top=n_ranked, by_shape=by_shape, on_progress=on_progress
     )
-
-
-def _standings(question: Question, ranked: list[Candidate]) -> list[Standing] | None:
-    """How those that compete for P(best) stand; None where no draws are known."""
-    if question.draws is None:
-        return None
-    archs, predictions = [c.arch for c in ranked], [c.prediction for c in ranked]
-    return rank(question.objective, archs, predictions, question.draws, seed=question.seed)
 
 
 def _regret(explored: Exploration, proof: Scan | Certificate | None) -> float | None:

@@ -9,10 +9,12 @@ from typing import Any
 from ..objectives.cost.counts import flops_by_part, memcpys_by_part, n_params_by_part
 from ..objectives.flags import flags
 from ..objectives.loss_at_time import LossAtTime
+from ..objectives.uncertainty import Standing
 from ..space.architecture import Architecture
 from ..space.hf_config import architecture_from_hf
 from .candidate import Candidate
 from .question import Question
+from .ranking import standings_of
 
 # In the order in which a token meets them.
 PARTS = (
@@ -40,17 +42,21 @@ class Predicted:
     Attributes:
         question: what was asked, about one architecture.
         candidate: that, and what is predicted for it.
+        standing: the interval of its loss; None where nothing is known of the law's uncertainty.
         warnings: what a reader must know before believing it.
     """
 
     question: Question
     candidate: Candidate
+    standing: Standing | None
     warnings: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         """The prediction as one JSON object: a candidate's keys, `warnings`, and `parts`."""
-        objective = self.question.objective
+        objective, standing = self.question.objective, self.standing
         return self.candidate.as_dict() | {
+            "loss_low": standing and standing.loss_low,
+            "loss_high": standing and standing.loss_high,
             "feasible": self.candidate.prediction.feasible,
             "time_budget_s": objective.time_budget_s,
             "device": objective.device.name,
@@ -72,8 +78,13 @@ def predict(question: Question, note: str = "") -> Predicted:
     """
     candidate = Candidate.of(question.space.decode({}), question.objective)
     told = flags(question.objective, candidate.arch, candidate.prediction)
-    warnings = [*question.warnings, *told, *([note] if note else [])]
-    return Predicted(question=question, candidate=candidate, warnings=warnings)
+    standings = standings_of(question, [candidate]) if candidate.prediction.feasible else None
+    return Predicted(
+        question=question,
+        candidate=candidate,
+        standing=standings[0] if standings else None,
+        warnings=[*question.warnings, *told, *([note] if note else [])],
+    )
 
 
 def read_architecture(

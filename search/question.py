@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..objectives.budget import format_budget, parse_budget
@@ -21,10 +21,13 @@ from ..objectives.loss_at_time import LossAtTime
 from ..objectives.uncertainty import Draws
 from ..presets.devices import known_device
 from ..presets.known import Known
-from ..presets.laws import default_law, known_law
+from ..presets.laws import KnownLaw, default_law, known_law
 from ..presets.spaces import ANY_ASPECT_RATIO, default_space, evidence, load_space, still_held
 from ..space.architecture import Architecture
 from ..space.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from ..presets.anchored import Moved
 
 THE_DEFAULT = (
     "{} is the default, whatever this machine is: --device takes a name of `anybudget devices`, "
@@ -41,6 +44,7 @@ class Words:
     Attributes:
         device: a name of `device_names()` or a TOML file; None: this machine's, else the default.
         law: a name of `law_names()` or a TOML file; None: by the device.
+        anchor: a CSV of one's own runs that move the law; None: it is taken as it is.
         space: a name of `space_names()` or a TOML file; None: by the device.
         settings: `field=values`, each replacing one key of the space.
         remat, attention, data_limit_tokens, critical_batch: see `LossAtTime`; attention may be
@@ -54,6 +58,7 @@ class Words:
 
     device: str | None = None
     law: str | None = None
+    anchor: str | None = None
     space: str | None = None
     settings: tuple[str, ...] = ()
     remat: str = "auto"
@@ -171,6 +176,7 @@ class QuestionMaker:
         self._folder = folder
         self._device = functools.cache(known_device)
         self._law = functools.cache(known_law)
+        self._moved = functools.cache(_moved)
         self._space = functools.cache(load_space)
 
     def __call__(
@@ -196,10 +202,7 @@ class QuestionMaker:
                 priced = dataclasses.replace(machine.device, price_per_hour_usd=words.price)
                 machine = dataclasses.replace(machine, device=priced)
             device = machine.device
-        with blame("law"):
-            law = self._law(
-                default_law(device) if words.law is None else self._path(words.law) or ""
-            )
+        law, of_runs = self._law_of(words, device, blame)
         known = Known(law=law, device=machine)
         with blame("budget"):
             time_budget_s = parse_budget(words.budget)
@@ -226,10 +229,25 @@ class QuestionMaker:
                 seed=words.seed,
                 warnings=(
                     *_of_the_device(device, words.device),
+                    *of_runs,
                     *(() if arch else self._of_the_law(words, objective)),
                 ),
                 words=words,
             )
+
+    def _law_of(
+        self, words: Words, device: Device, blame: Blame
+    ) -> tuple[KnownLaw, tuple[str, ...]]:
+        """The law, and sentences on the runs that moved it."""
+        with blame("law"):
+            law = self._law(
+                default_law(device) if words.law is None else self._path(words.law) or ""
+            )
+        if words.anchor is None:
+            return law, ()
+        with blame("anchor"):
+            moved = self._moved(law, self._folder / words.anchor, words.seed)
+        return moved.known, (moved.sentence, *moved.warnings)
 
     def _space_of(self, words: Words, objective: LossAtTime) -> SearchSpace:
         law = objective.law
@@ -252,6 +270,13 @@ class QuestionMaker:
 
     def _path(self, name: str | None) -> str | None:
         return str(self._folder / name) if name and name.endswith(".toml") else name
+
+
+def _moved(law: KnownLaw, runs: Path, seed: int) -> Moved:
+    # Only those who have runs wait for the fit.
+    from ..presets.anchored import moved_by
+
+    return moved_by(law, runs, seed=seed)
 
 
 def ask(words: Words, arch: Architecture | None = None) -> Question:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..objectives.budget import format_budget
+from ..objectives.law.loss_law import LossLaw
 from ..search.candidate import Candidate
 
 # What stands behind a model's memory, and what that means.
@@ -58,6 +59,14 @@ def describe(candidate: Candidate, best_loss: float | None = None) -> tuple[str,
         f"{predicted.memory_bytes / 1e9:,.3g} GB",
         f"predicted loss {candidate.loss:.4f} nats per token{behind}",
     )
+
+
+def whose_level(law: LossLaw) -> str:
+    """Of which text and vocabulary a law's losses are, and what brings them to one's own."""
+    text = "a text not stated" if law.corpus == "not stated" else law.corpus
+    vocabulary = f" and a vocabulary of {law.vocab_size:,}" if law.vocab_size else ""
+    ours = f"; other texts lie {law.level_std:.0%} apart, --anchor RUNS tells yours"
+    return f"The level is that of {text}{vocabulary}{ours if law.level_std else ''}."
 
 
 def remat_means(used: Collection[str]) -> list[str]:

@@ -14,13 +14,16 @@ For each of the six pairs: the law of one corpus as it is, moved by the one, thr
 runs of the other (by n_params n_tokens), and the other's own law, each judged by its mean error on
 the other's runs but its six cheapest. The first three have 10 million parameters. Copying is off.
 Writes openlm.csv, and published_prior.csv: the numbers of `objectives/fit/prior.py`, each table's
-law on a text of its own kind, with and without a coupling of size and tokens.
+law on a text of its own kind, with and without a coupling of size and tokens. And levels.csv: how
+far the losses of equal runs lie apart, in log, over three corpora and seven texts, which is what an
+unanchored law's interval contains (`prior.LEVEL`); one vocabulary, so tokenizers are not in it.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +32,7 @@ import pandas as pd
 from anybudget.objectives.fit.as_law import as_loss_law
 from anybudget.objectives.fit.bootstrap import bootstrap_law
 from anybudget.objectives.fit.law import LawFit, fit_varpro
-from anybudget.objectives.fit.prior import anchor
+from anybudget.objectives.fit.prior import LEVEL, anchor
 from anybudget.objectives.fit.runs import LawRuns, law_runs
 from anybudget.objectives.law.loss_law import LossLaw
 from anybudget.objectives.law.terms import FORMS
@@ -66,6 +69,9 @@ def main() -> None:
     scores = pd.DataFrame([row for text in TEXTS for row in judged(table, text)])
     print(scores.to_string(index=False, float_format=lambda value: f"{value:.2%}"))
     scores.to_csv(HERE / "openlm.csv", index=False, float_format="%.4g")
+    levels = pd.DataFrame(apart(table))
+    print(levels.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    levels.to_csv(HERE / "levels.csv", index=False, float_format="%.4g")
     published = pd.DataFrame(published_numbers(table))
     print(published.to_string(index=False))
     published.to_csv(HERE / "published_prior.csv", index=False, float_format="%.4g")
@@ -119,6 +125,27 @@ def _row(law: LossLaw, draws: np.ndarray, rows: pd.DataFrame, text: str) -> dict
     return found
 
 
+def apart(table: pd.DataFrame) -> list[dict]:
+    """How far equal runs of two corpora, judged on two texts, lie apart."""
+    texts = ["measured_loss", *(name for name in table if name.startswith("loss_"))]
+    runs = ["d_model", "n_layers", "chinchilla_multiplier"]
+    losses = np.log(table.pivot_table(index=runs, columns="corpus", values=texts).dropna())
+    of_own = [(text, corpus) for corpus, (_, _, text) in CORPORA.items()]
+    kinds = {
+        "any two": list(losses),
+        "each on a text of its kind": of_own,
+        **{f"both on {text}": [one for one in losses if one[0] == text] for text in TEXTS},
+    }
+    rows = []
+    for kind, columns in kinds.items():
+        gaps = np.concatenate(
+            [losses[one] - losses[other] for one, other in itertools.combinations(columns, 2)]
+        )
+        within = np.mean(np.abs(gaps) < 1.96 * LEVEL)
+        rows.append({"corpora_and_texts": kind, "rms": np.sqrt(np.mean(gaps**2)), "held": within})
+    return rows
+
+
 def published_numbers(table: pd.DataFrame) -> list[dict]:
     """E, alpha, beta and the coupling of four tables, and the spread that foretells a fifth."""
     points = pd.read_csv(CHINCHILLA, comment="#")
@@ -155,6 +182,7 @@ def write_preset(table: pd.DataFrame, corpus: str) -> None:
         law,
         corpus=words,
         schedule="cosine",
+        level_std=LEVEL,
         source=SOURCE.format(runs.n_runs, words, text),
         pure=tuple(pure[number] for number in ("E", "A", "B", "alpha", "beta")),
     )

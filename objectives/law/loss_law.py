@@ -59,6 +59,8 @@ class LossLaw:
         copying: by how much, and from which tokens on, the loss of some runs falls suddenly.
         residual_std: relative standard deviation of measured losses about the law, once a run
             copies or not.
+        level_std: relative standard deviation of the loss on another text and vocabulary about this
+            law's; 0 for a law of the very data that is asked about.
 
     Raises:
         ValueError: a number is not positive and finite (E may be 0), kappa is above 1, or a range
@@ -87,6 +89,7 @@ class LossLaw:
     pure: tuple[float, float, float, float, float] | None = None
     copying: Copying | None = None
     residual_std: float = 0.0
+    level_std: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("A", "B", "alpha", "beta"):
@@ -116,10 +119,9 @@ class LossLaw:
                     f"law {self.name!r}: a term must be one of {sorted(TERMS)} with a finite "
                     f"coefficient, but got {name!r}: {value}"
                 )
-        if not (math.isfinite(self.residual_std) and self.residual_std >= 0):
-            raise ValueError(
-                f"law {self.name!r}: `residual_std` must be >= 0, but got {self.residual_std}"
-            )
+        for name in ("residual_std", "level_std"):
+            if not (math.isfinite(value := getattr(self, name)) and value >= 0):
+                raise ValueError(f"law {self.name!r}: `{name}` must be >= 0, but got {value}")
 
     @property
     def numbers(self) -> dict[str, float]:

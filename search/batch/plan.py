@@ -23,6 +23,7 @@ MAX_ARCHITECTURES = 500_000_000
 DEFAULTS: dict[str, Any] = {
     "device": None,
     "law": None,
+    "anchor": None,
     "space": None,
     "set": {},
     "remat": "auto",
@@ -36,7 +37,7 @@ DEFAULTS: dict[str, Any] = {
 NAMING = ("name", "extends")
 TEXT = ("text", lambda value: isinstance(value, str))
 KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    **dict.fromkeys(("device", "law", "space", "remat", "attention", *NAMING), TEXT),
+    **dict.fromkeys(("device", "law", "anchor", "space", "remat", "attention", *NAMING), TEXT),
     "budget": ("text such as '3h'", lambda value: type(value) in (str, int, float)),
     "set": ("a table of fields of the space", lambda value: isinstance(value, dict)),
     "data_limit_tokens": ("a number", lambda value: type(value) in (int, float)),

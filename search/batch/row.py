@@ -116,7 +116,8 @@ def _sureness(question: Question, arch: Architecture, prediction: Prediction) ->
     if question.draws is None:
         return {}
     losses = draw_losses(question.objective, arch, prediction, question.draws, seed=question.seed)
-    [best] = stand(losses, first=1)
+    level_std = question.objective.law.level_std
+    [best] = stand(losses, first=1, level_std=level_std, seed=question.seed)
     sureness: dict[str, Any] = {
         "loss_low": best.loss_low,
         "loss_high": best.loss_high,

@@ -18,7 +18,7 @@ from ...objectives.loss_at_time import FUSED_MARK, LossAtTime
 from ...search.answer import Answer
 from ...search.valley import valley
 from ...space.architecture import marks, marks_mean
-from ..words import REMAT_MARKS, gigabytes, remat_means, short_count
+from ..words import REMAT_MARKS, gigabytes, remat_means, short_count, whose_level
 
 Lines = Iterator[str | Table]
 
@@ -79,7 +79,10 @@ def show_prediction(answer: dict[str, Any], objective: LossAtTime) -> Lines:
     )
     yield _costs(objective)
     if answer["feasible"]:
-        yield f"predicted loss [bold]{answer['predicted_loss']:.4f}[/] nats per token\n"
+        sure = answer["loss_low"] is not None
+        interval = " ({loss_low:.3f} to {loss_high:.3f}, 95%)".format(**answer) if sure else ""
+        yield f"predicted loss [bold]{answer['predicted_loss']:.4f}[/]{interval} nats per token"
+        yield escape(whose_level(objective.law)) + "\n"
     else:
         yield "[bold]cannot be trained so[/]: it does not fit, or makes no step in the budget\n"
     yield from show_warnings(answer["warnings"])
@@ -227,7 +230,8 @@ def _how_sure(found: Answer) -> Lines:
     tied = f"{n_others} other shapes tie" if n_others > 1 else "one other shape ties"
     chance = f"; {tied if n_others else 'no other shape ties'} with it" * found.certified
     chance += f" (P(best) {best.p_best:.0%})" * found.certified
-    yield f"How sure: its loss is {best.loss_low:.3f} to {best.loss_high:.3f} (95%){chance}.\n"
+    yield f"How sure: its loss is {best.loss_low:.3f} to {best.loss_high:.3f} (95%){chance}."
+    yield escape(whose_level(found.objective.law)) + "\n"
 
 
 def _marks(rows: list[dict[str, Any]]) -> str:

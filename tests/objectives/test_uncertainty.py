@@ -18,7 +18,8 @@ from anybudget.presets.devices import load_device
 from anybudget.presets.laws import load_law
 from anybudget.space.architecture import Architecture
 
-LAW = load_law("besiroglu-2024")
+# As if it were of the very text that is asked about.
+LAW = dataclasses.replace(load_law("besiroglu-2024"), level_std=0.0)
 NUMBERS = np.array([[LAW.E, LAW.A, LAW.B, LAW.alpha, LAW.beta]])
 OBJECTIVE = LossAtTime(device=load_device("tpu-v5e-datasheet"), law=LAW, time_budget_s=3600)
 SECONDS = np.array([list(OBJECTIVE.device.step_time_model.seconds_per_unit.values())])
@@ -79,6 +80,19 @@ def test_fused_attention_that_was_timed_is_drawn_by_its_coefficient():
     certain = dataclasses.replace(CERTAIN, seconds_per_unit=np.array([list(seconds.values())]))
     losses = draw_losses(objective, stacked(ARCHS), stacked(predictions), certain)
     np.testing.assert_allclose(losses, [[p.predicted_loss for p in predictions]], rtol=1e-12)
+
+
+def test_another_text_s_level_widens_the_interval_and_no_difference():
+    elsewhere = dataclasses.replace(OBJECTIVE, law=dataclasses.replace(LAW, level_std=0.25))
+    many = dataclasses.replace(CERTAIN, laws=np.repeat(NUMBERS, 4000, axis=0), time_residual=0.05)
+    here = rank(OBJECTIVE, ARCHS, PREDICTIONS, many)
+    there = rank(elsewhere, ARCHS, PREDICTIONS, many)
+    for own, other, predicted in zip(here, there, PREDICTIONS, strict=True):
+        same = dataclasses.replace(other, loss_low=own.loss_low, loss_high=own.loss_high)
+        assert same == own
+        # 1.96 standard deviations either way, in log.
+        ends = np.log(np.array([other.loss_low, other.loss_high]) / predicted.predicted_loss)
+        assert ends == pytest.approx([-0.49, 0.49], abs=0.03)
 
 
 def test_a_shared_shift_moves_levels_and_not_differences():

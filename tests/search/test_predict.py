@@ -8,12 +8,13 @@ from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step, n
 from anybudget.objectives.cost.execution import Execution
 from anybudget.search.candidate import Candidate
 from anybudget.search.predict import predict, read_architecture
-from anybudget.search.question import Question
+from anybudget.search.question import Question, Words, ask
 from anybudget.show.terminal.found import show_prediction
 from anybudget.space.architecture import Architecture
 from anybudget.space.search_space import SearchSpace
 
 SHAPE = {"d_model": 128, "n_layers": 3, "vocab_size": 1000}
+LOSSES = ("predicted_loss", "loss_low", "loss_high")
 ARCH = Architecture.from_shape(**SHAPE, seq_len=1024, batch_size=8)
 
 
@@ -29,6 +30,19 @@ def test_it_has_the_keys_and_values_of_a_candidate(objective):
     assert {name: answer[name] for name in candidate} == candidate
     assert (answer["device"], answer["law"], answer["time_budget_s"]) == ("toy", "toy-law", 600)
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+
+
+def test_its_loss_has_an_interval_where_the_law_has_draws(objective):
+    asked = ask(
+        Words(budget="3h", device="h100-sxm"), Architecture.from_shape(d_model=768, n_layers=12)
+    )
+    loss, low, high = (predict(asked).as_dict()[k] for k in LOSSES)
+    assert low < 0.7 * loss
+    assert high > 1.4 * loss
+    text = "".join(map(str, show_prediction(predict(asked).as_dict(), asked.objective)))
+    assert f"({low:.3f} to {high:.3f}, 95%)" in text
+    assert "The level is that of Dolma and a vocabulary of 50,304" in text
+    assert [predict_one(objective, SHAPE)[k] for k in LOSSES[1:]] == [None, None]
 
 
 @pytest.mark.parametrize("remat", ["none", "dots", "layer"])

@@ -2,14 +2,19 @@
 
 import dataclasses
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from anybudget.api import anchor
+from anybudget.objectives.cost.counts import n_params, n_params_non_embedding
 from anybudget.presets.devices import DEFAULT_DEVICE, load_device
 from anybudget.presets.laws import CPU_LAW, DEFAULT_LAW, load_law
 from anybudget.presets.spaces import ANY_ASPECT_RATIO, evidence, load_space
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
 from anybudget.search.question import Question, QuestionMaker, Words, ask
+from anybudget.search.record import read_record, write_record
 from anybudget.space.architecture import Architecture
 from anybudget.space.search_space import SearchSpace
 
@@ -46,6 +51,53 @@ def test_a_cpu_has_a_space_and_a_law_of_its_own():
         "cpu", aspect_ratio=question.objective.law.aspect_ratio_range
     )
     assert question.seed == 3
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two runs whose loss is a fifth above what the law of their shapes says."""
+    law = load_law(DEFAULT_LAW)
+    shapes = [{"d_model": 384, "n_layers": 6}, {"d_model": 512, "n_layers": 12}]
+    rows = []
+    for shape in shapes:
+        arch = Architecture.from_shape(**shape, vocab_size=32_000)
+        row = shape | {"n_params": n_params(arch), "vocab_size": 32_000, "n_tokens": 2_000_000_000}
+        row["n_params_non_embedding"] = n_params_non_embedding(arch)
+        loss = 1.2 * law.loss(row["n_params"], row["n_tokens"], row)
+        rows.append(row | {"measured_loss": loss})
+    pd.DataFrame(rows).to_csv(tmp_path / "mine.csv", index=False)
+    return tmp_path / "mine.csv"
+
+
+def test_runs_anchor_the_law_as_fit_does_and_the_answer_keeps_it(runs, tmp_path):
+    words = Words(budget="3h", anchor=str(runs), settings=("d_model=256:768:128",))
+    question = ask(words)
+    law, known = question.objective.law, question.known
+    fitted = anchor(runs, prior=DEFAULT_LAW).anchored
+    assert law.numbers == fitted.law.numbers
+    np.testing.assert_array_equal(known.law.draws, fitted.draws)
+    assert (law.name, law.vocab_size) == (f"{DEFAULT_LAW}+mine", 32_000)
+    assert question.space.vocab_size == (32_000,)
+    assert f"{DEFAULT_LAW} moved by 2 runs of yours, whose loss is +20.0%" in question.warnings[1]
+    unanchored = ask(dataclasses.replace(words, anchor=None))
+    assert (unanchored.objective.law.level_std, law.level_std) == (0.25, 0.0)
+
+    found = find(question, exploring=Exploring(n_trials=20))
+    write_record(found, tmp_path, command="")
+    back = read_record(tmp_path)
+    assert back.objective == question.objective
+    np.testing.assert_array_equal(back.question.draws.laws, question.draws.laws)
+    wide = find(unanchored, exploring=Exploring(n_trials=20)).standing
+    narrow = found.standing
+    assert narrow.loss_high - narrow.loss_low < 0.3 * (wide.loss_high - wide.loss_low)
+
+
+def test_runs_that_cannot_anchor_are_refused(tmp_path):
+    (tmp_path / "mine.csv").write_text("n_params,n_tokens,measured_loss\n1e7,1e9,4\n")
+    with pytest.raises(ValueError, match="needs the columns d_model, n_layers in the runs"):
+        QuestionMaker(tmp_path)(Words(budget="3h", anchor="mine.csv"))
+    with pytest.raises(ValueError, match=r"cannot read .*other\.csv"):
+        QuestionMaker(tmp_path)(Words(budget="3h", anchor="other.csv"))
 
 
 def test_every_word_is_heard():

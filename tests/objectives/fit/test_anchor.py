@@ -46,6 +46,14 @@ def drawn(row: np.ndarray) -> LossLaw:
     return dataclasses.replace(KNOWN.law, **pure, terms=numbers)
 
 
+def others(n: int, seed: int) -> list[LossLaw]:
+    """Laws of other corpora, but of those whose losses a table would be taken to have wrong."""
+    laws = [drawn(row) for row in between_corpora(KNOWN.law, KNOWN.draws, seed=seed)]
+    first = counts(SHAPES[:1])
+    losses = [law.loss(first["n_params"], first["n_tokens"], first)[0] for law in laws]
+    return [law for law, loss in zip(laws, losses, strict=True) if loss < 6][:n]
+
+
 def test_one_run_tells_the_level():
     other = dataclasses.replace(
         KNOWN.law, E=1.2 * KNOWN.law.E, A=1.2 * KNOWN.law.A, B=1.2 * KNOWN.law.B
@@ -57,12 +65,11 @@ def test_one_run_tells_the_level():
 
 
 def test_more_runs_tell_more_and_the_interval_says_so():
-    others = [drawn(row) for row in between_corpora(KNOWN.law, KNOWN.draws, seed=5)[:40]]
-    errors, widths = [], []
+    laws, errors, widths = others(40, seed=5), [], []
     for n_runs in (1, 3, 6):
-        moved = [anchor(KNOWN.law, KNOWN.draws, runs_under(one, n_runs)) for one in others]
+        moved = [anchor(KNOWN.law, KNOWN.draws, runs_under(one, n_runs)) for one in laws]
         off = [loss_of_largest(m.law) / loss_of_largest(o) - 1 for m, o in zip(
-            moved, others, strict=True)]  # fmt: skip
+            moved, laws, strict=True)]  # fmt: skip
         errors.append(np.abs(off).mean())
         widths.append(np.mean([np.log(loss_of_largest(m.law, m.draws)).std() for m in moved]))
     assert errors[0] > errors[1] > errors[2]
@@ -72,10 +79,8 @@ def test_more_runs_tell_more_and_the_interval_says_so():
 
 def test_intervals_of_an_anchored_law_hold_as_often_as_they_say():
     """Of another corpus as unlike this one as it is said to be, with noise in its three runs."""
-    others = between_corpora(KNOWN.law, KNOWN.draws, seed=7)[:200]
     held = []
-    for seed, row in enumerate(others):
-        other = drawn(row)
+    for seed, other in enumerate(others(200, seed=7)):
         moved = anchor(KNOWN.law, KNOWN.draws, runs_under(other, 3, MIN_NOISE, seed))
         low, high = np.quantile(loss_of_largest(moved.law, moved.draws), [0.025, 0.975])
         held.append(low < loss_of_largest(other)[0] < high)
@@ -87,7 +92,7 @@ def test_unanchored_a_level_is_as_unsure_as_it_is_between_corpora():
     spread = np.log(loss_of_largest(KNOWN.law, between_corpora(KNOWN.law, KNOWN.draws))).std()
     own = np.log(loss_of_largest(KNOWN.law, KNOWN.draws)).std()
     assert own < 0.02
-    assert 0.15 < spread < 0.3
+    assert 0.2 < spread < 0.35
 
 
 def test_what_a_term_needs_must_be_there():
