@@ -1,10 +1,10 @@
 """A loss that no model of a box reaches less than: what a search by bounds prunes with.
 
-A box holds the models between two that differ in depth, MLP width and batch alone, the first of
-which has the least of each and the last the most. Over a box
+A box holds the models between two that differ in depth, MLP width, key heads and batch alone, the
+first of which has the least of each and the last the most. Over a box
 
-- parameters grow with depth and MLP width, and memory with all three, so that the ends say which
-  executions any model of it may be given;
+- parameters grow with all but the batch, and memory with all, so that the ends say which executions
+  any model of it may be given;
 - a step takes at least as long as the first model's, and longer by what further parameters cost at
   least (`OverABox`). Bounded apart, a box would have its last model's parameters in its
   first one's time; linked, many parameters are bought with few steps;
@@ -16,25 +16,22 @@ time; the lowest of the pieces bounds the box.
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..space.architecture import Architecture
-from .cost.counts import n_params, n_params_non_embedding, total
+from ..space.architecture import Architecture, altered
+from .cost.counts import n_params, n_params_by_part, n_params_non_embedding, total
 from .cost.execution import Execution, Parts
 from .cost.features import FEATURES, OverABox
-from .cost.passes import MLP
+from .cost.passes import MLP, OF_A_LAYER, OF_KEY_HEADS
 from .law.least_loss import least_loss
 from .loss_at_time import LossAtTime
-from .step_cost import compute_s, step_memory_bytes, with_communication
+from .step_cost import step_memory_bytes, with_communication
 
 # The fields in which the models of a box differ.
-WITHIN_BOX = ("n_layers", "d_ff", "batch_size")
+WITHIN_BOX = ("n_layers", "d_ff", "n_kv_heads", "batch_size")
 N_PIECES = 8
 # What sums and powers may lose to rounding, many times over.
 ROUNDING = 1e-9
@@ -72,10 +69,7 @@ def least_losses(objective: LossAtTime, first: Architecture, last: Architecture)
 
 def take(arch: Architecture, at: np.ndarray) -> Architecture:
     """Some of an array of models, every field of which is an array."""
-    taken = copy.copy(arch)
-    for name, value in vars(arch).items():
-        vars(taken)[name] = value[at]
-    return taken
+    return altered(arch, **{name: value[at] for name, value in vars(arch).items()})
 
 
 def _least_in(
@@ -93,7 +87,7 @@ def _least_in(
     if objective.n_chips == 1 and np.any(last.batch_size > first.batch_size):
         # A step does not grow faster than its batch, so no batch has more tokens than the largest
         # would if it made parts of steps.
-        widest = dataclasses.replace(first, batch_size=last.batch_size)
+        widest = altered(first, batch_size=last.batch_size)
         time_s = _least_time_s(objective, widest, widest, execution, more)
         n_tokens = np.minimum(
             n_tokens, objective.time_budget_s / time_s * last.tokens_per_step * (1 + ROUNDING)
@@ -137,35 +131,61 @@ def _least_time_s(
     """Seconds of a step that has so many more parameters than the first model's, at least."""
     device = objective.device
     seconds = functools.partial(_seconds_by_part, objective, execution)
-    unsteady = seconds(first, OverABox.BUT_FOR_MLP)
-    may_fall = total({part: unsteady[part] for part in MLP if part in unsteady})
-    per_param = least_per_param(first, lambda arch: total(seconds(arch, OverABox.PER_LAYER)))
-    compute = compute_s(device, first, execution) * (1 - ROUNDING)
-    compute = compute - may_fall * (first.d_ff < last.d_ff) + more_params * per_param
+    of = {over_a_box: seconds(first, over_a_box) for over_a_box in OverABox}
+    per_param = least_per_param(
+        first, last, of[OverABox.PER_LAYER], seconds(widened(first), OverABox.PER_LAYER)
+    ) + total(of[OverABox.PER_PARAM]) / n_params(first)
+    may_fall = total(that_may_fall(of[OverABox.UNSTEADY], first, last))
+    compute = sum(map(total, of.values())) * (1 - ROUNDING) - may_fall + more_params * per_param
     time_s = with_communication(device, compute, first, execution)
     if objective.n_chips > 1 and np.any(last.batch_size > first.batch_size):
         # Fully sharded, rows of the vocabulary travel in small batches and its table in large ones,
         # whichever is less; each grows with the batch, but the step from one to the other may fall.
-        widest = dataclasses.replace(first, batch_size=last.batch_size)
+        widest = altered(first, batch_size=last.batch_size)
         time_s = np.minimum(time_s, with_communication(device, compute, widest, execution))
     return time_s * (1 - ROUNDING)
 
 
-def least_per_param(first: Architecture, per_layer: Callable[[Architecture], Any]) -> Any:
+def that_may_fall(parts: Parts, first: Architecture, last: Architecture) -> Parts:
+    """What other models of a box may not have of an unsteady quantity of its first one."""
+    widens = dict.fromkeys(MLP, first.d_ff < last.d_ff)
+    widens |= dict.fromkeys(OF_KEY_HEADS, first.n_kv_heads < last.n_kv_heads)
+    return {part: parts[part] * widens[part] for part in parts.keys() & widens}
+
+
+def widened(arch: Architecture) -> Architecture:
+    """Models with one more of what makes a layer wider, which rules may not allow."""
+    return altered(arch, d_ff=arch.d_ff + 1, n_kv_heads=arch.n_kv_heads + 1)
+
+
+def least_per_param(first: Architecture, last: Architecture, parts: Parts, wider: Parts) -> Any:
     """What each further parameter adds at least to a quantity that is so much a layer.
 
     Quantity and parameters are a constant and the depth times so much a layer, which grows with the
-    MLP's width. From the first model to any other, let the MLP widen and then the depth grow: each
-    step adds at least the lesser of what widening and what deepening add at the first model, as the
-    ratio of two sums is no less than the least ratio of their parts.
+    MLP's width and with key heads, each in parts of its own. From the first model to any other, let
+    the MLP widen, key heads grow, and then the depth: each adds at least as much per parameter as
+    at the first model, as the ratio of two sums is no less than the least ratio of their parts.
+
+    Args:
+        first: the least model of each box.
+        last: the greatest.
+        parts: of the quantity, of the first models.
+        wider: of `widened` ones.
     """
-    fewest, least = n_params(first), per_layer(first)
-    ratios = []
-    for name in ("n_layers", "d_ff"):
-        next_one = copy.copy(first)
-        vars(next_one)[name] = getattr(first, name) + 1
-        ratios.append((per_layer(next_one) - least) / (n_params(next_one) - fewest))
-    return np.maximum(np.minimum(*ratios) * (1 - 1e-6), 0)
+    counts, wider_counts = n_params_by_part(first), n_params_by_part(widened(first))
+    pairs = (parts, wider), (counts, wider_counts)
+    added = {"n_layers": [_of(one, OF_A_LAYER) for one, _ in pairs]}
+    for name, chosen in (("d_ff", MLP), ("n_kv_heads", OF_KEY_HEADS)):
+        added[name] = [_of(more, chosen) - _of(one, chosen) for one, more in pairs]
+    ratio: Any = np.inf
+    for name, (units, params) in added.items():
+        grows = getattr(first, name) < getattr(last, name)
+        ratio = np.where(grows, np.minimum(ratio, units / params), ratio)
+    return np.where(ratio < np.inf, np.maximum(ratio * (1 - 1e-6), 0), 0)
+
+
+def _of(parts: Parts, chosen: tuple[str, ...]) -> Any:
+    return total({part: parts[part] for part in chosen if part in parts})
 
 
 def _seconds_by_part(

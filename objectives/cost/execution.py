@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...space.architecture import Architecture
+from ...space.architecture import Architecture, altered
 
 Count = Any
 Parts = dict[str, Any]
@@ -170,7 +170,7 @@ class Execution:
                 "d_ff": arch.d_ff // n,
                 "vocab_size": -(-arch.vocab_size // n),
             }
-        return dataclasses.replace(arch, **changes) if changes else arch
+        return altered(arch, **changes) if changes else arch
 
     def as_dict(self) -> dict[str, Any]:
         """The fields by name, as numbers; see `named`."""

@@ -135,19 +135,23 @@ def layers_by_part(arch: Architecture, execution: Execution) -> Parts:
 class OverABox(enum.Enum):
     """What is certain of a feature over a box: models between a first and a last of one family.
 
-    They differ in depth, MLP width and batch, of each of which the first has least and the last
-    most (`objectives.bounds`). All features grow with depth and batch, and none faster than the
-    batch.
+    They differ in depth, MLP width, key heads and batch, of each of which the first has least and
+    the last most (`objectives.bounds`). All features grow with depth and batch, and none faster
+    than the batch.
     """
 
-    # A constant and the depth times so many a layer, which grow with the MLP's width at least as
-    # fast as from the first model's to one more: each further parameter costs as much as there.
+    # Growing; and its parts in `passes.OF_A_LAYER` are the depth times so much a layer, which
+    # grows with the MLP's width in that one's parts and with key heads in theirs, at least as fast
+    # as from the first model's to one more: each further parameter costs as much as there.
     PER_LAYER = "per layer"
+    # Of parameters alone, and growing at least in proportion to them.
+    PER_PARAM = "per parameter"
     # Least in the first model.
     GROWING = "growing"
-    # As GROWING at one MLP width; but a wider MLP may have less, as on and off a machine's tiles,
-    # so that between two widths the MLP's own parts are taken for nothing.
-    BUT_FOR_MLP = "growing but for the MLP"
+    # As GROWING at one MLP width and number of key heads; but a model with more of either may have
+    # less, as on and off a machine's tiles, so that parts which these have to do with are taken for
+    # nothing where they differ (`passes.MLP`, `passes.OF_KEY_HEADS`).
+    UNSTEADY = "growing with depth and batch"
 
 
 class Feature(NamedTuple):
@@ -187,11 +191,11 @@ FEATURES: dict[str, Feature] = {
     ATTENTION: Feature(attention_by_part, _PER_LAYER, needs=("kind",)),
     "activations": Feature(activations_by_part, _PER_LAYER),
     "softmax": Feature(softmax_by_part, _PER_LAYER),
-    "spilled_softmax": Feature(spilled_softmax_by_part, _PER_LAYER),
+    # The more key heads, the less each has.
+    "spilled_softmax": Feature(spilled_softmax_by_part, OverABox.UNSTEADY),
     "loss": Feature(loss_by_part, _GROWING),
-    "params": Feature(params_by_part, _GROWING, once_a_step=True, shared=True),
-    # Not per layer: a single layer has none, so the second costs more than a third.
-    "stacked": Feature(stacked_by_part, _GROWING, once_a_step=True, shared=True),
+    "params": Feature(params_by_part, OverABox.PER_PARAM, once_a_step=True, shared=True),
+    "stacked": Feature(stacked_by_part, _PER_LAYER, once_a_step=True, shared=True),
     "lookup": Feature(lookup_by_part, _GROWING, shared=True),
     "layers": Feature(layers_by_part, _PER_LAYER),
     "steps": Feature(lambda arch, execution: {"overhead": 1}, _GROWING, once_a_step=True),

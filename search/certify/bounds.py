@@ -8,21 +8,22 @@ predicted once more in the arrays of the scan, so that both answers agree to the
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from ...objectives.bounds import least_losses
+from ...objectives.bounds import WITHIN_BOX, least_losses
 from ...objectives.loss_at_time import LossAtTime
 from ...space.architecture import Architecture
 from ...space.mesh import ATTENTION, open_mesh, part_with
 from ...space.search_space import SearchSpace
 from ..candidate import Candidate
 from .boxes import Boxes, Families
-from .scan import best_of_each_shape, feasible_losses
+from .scan import best_of_each_shape, feasible_losses, mesh_shape
 
 # Boxes of so few models are not bounded but evaluated.
-FEW = 32
+FEW = 8
 # Boxes that are cut, bounded or evaluated at once.
 AT_ONCE = 4096
 # Families and boxes that are worth the time and the memory; more are not certified.
@@ -74,9 +75,7 @@ def certify(
         search.step()
         on_progress(n_left - (n_left := int(search.pool.n_models.sum())))
     finalists = search.finalists()
-    candidates = as_scanned(space, objective, finalists)
-    if by_shape:
-        candidates = best_of_each_shape(candidates)
+    candidates = as_scanned(space, objective, finalists, by_shape=by_shape)
     return Certificate(
         candidates=candidates[:top],
         n_covered=space.n_architectures,
@@ -123,7 +122,7 @@ class _Search:
     def finalists(self) -> Architecture:
         """The models that may be among those sought, all that are as good as equal included."""
         if not self._found:
-            return self._families.models(np.zeros(0, int), np.zeros((0, 3), int))
+            return self._families.models(np.zeros(0, int), np.zeros((0, len(WITHIN_BOX)), int))
         losses, family, places = map(np.concatenate, zip(*self._found, strict=True))
         chosen = losses <= self._limits(family, places, places)
         return self._families.models(family[chosen], places[chosen])
@@ -146,10 +145,8 @@ class _Search:
         """What each box must be able to reach: the best of the last sought, and of its shape."""
         limits = np.full(len(family), self._limit)
         if self._by_shape:
-            shape = self._shape(family, low)
-            limits = np.where(
-                low[:, 0] == high[:, 0], np.minimum(limits, self._reached[shape]), limits
-            )
+            worst = _highest(self._reached, self._shape(family, low), self._shape(family, high))
+            limits = np.minimum(limits, worst)
         return np.where(limits < np.inf, limits + ROUNDING * np.abs(limits), np.inf)
 
     def _shape(self, family: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -182,16 +179,40 @@ class _Search:
             self._limit = _nth(self._reached, self._top)
 
 
+def _highest(values: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """The highest value of each range from first to last, both included.
+
+    It is known of all ranges of a length that is a power of two; two of these cover any range.
+    """
+    known, found = values, np.empty(len(first))
+    length, size = last - first + 1, 1
+    while True:
+        at = np.flatnonzero((length >= size) & (length < 2 * size))
+        found[at] = np.maximum(known[first[at]], known[last[at] - size + 1])
+        if not np.any(length >= 2 * size):
+            return found
+        known = np.maximum(known[:-size], known[size:])
+        size *= 2
+
+
 def _nth(values: np.ndarray, n: int) -> float:
     """The n-th lowest; infinite where there are fewer."""
     return float(np.partition(values, n - 1)[n - 1]) if len(values) >= n else np.inf
 
 
-def as_scanned(space: SearchSpace, objective: LossAtTime, models: Architecture) -> list[Candidate]:
+def as_scanned(
+    space: SearchSpace, objective: LossAtTime, models: Architecture, *, by_shape: bool = False
+) -> list[Candidate]:
     """Some models of a space as a scan would predict them, to the last digit and in its order.
 
     Sums depend on the axes of the scan's meshes, so each is predicted in a smaller mesh along the
     same axes.
+
+    Args:
+        space: where they are from.
+        objective: predicts.
+        models: a flat array of them.
+        by_shape: whether the best of each width and depth are enough.
     """
     parts: dict[tuple, tuple[dict, list[tuple]]] = {}
     for d_model, entries in _entries(models):
@@ -203,13 +224,16 @@ def as_scanned(space: SearchSpace, objective: LossAtTime, models: Architecture) 
     for (d_model, place), (axes, at) in parts.items():
         mesh, index = _around(d_model, axes, at)
         predicted = objective.predict(mesh)
-        candidates = Candidate.each(mesh, predicted, index)
-        found += [
-            (candidate.loss, place, one, candidate)
-            for candidate, one in zip(candidates, at, strict=True)
-            if candidate.prediction.feasible
-        ]
-    return [candidate for *_, candidate in sorted(found, key=lambda row: row[:3])]
+        losses = np.broadcast_to(feasible_losses(predicted), mesh_shape(mesh))[index]
+        order = sorted(np.flatnonzero(losses < np.inf), key=lambda one: (losses[one], at[one]))
+        if by_shape:
+            depth = list(axes).index("n_layers")
+            order = list({at[one][depth]: one for one in reversed(order)}.values())
+        candidates = Candidate.each(mesh, predicted, tuple(along[order] for along in index))
+        rows = (losses[order].tolist(), itertools.repeat(place), [at[one] for one in order])
+        found += zip(*rows, candidates, strict=False)
+    candidates = [candidate for *_, candidate in sorted(found, key=lambda row: row[:3])]
+    return best_of_each_shape(candidates) if by_shape else candidates
 
 
 def _entries(models: Architecture) -> Iterable[tuple[int, dict]]:

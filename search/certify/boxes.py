@@ -1,6 +1,6 @@
-"""A space as boxes: families of models that differ in depth, MLP width and batch alone, in parts.
+"""A space as boxes: families of models that differ in few fields alone, `WITHIN_BOX`, in parts.
 
-A box is a range of places in each of a family's three lists.
+A box is a range of places in each of a family's lists.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from ...space.architecture import BOOL_FIELDS, FIELDS, Architecture
 from ...space.mesh import ATTENTION
 from ...space.search_space import FREE, SearchSpace
 
-FAMILY = tuple(name for name in FREE if name not in WITHIN_BOX)
+# What the models of a family share, beside their width.
+FREE_OF_FAMILY = tuple(name for name in FREE if name not in WITHIN_BOX)
+HEADS = tuple(name for name in ATTENTION if name not in WITHIN_BOX)
 
 
 class Boxes(NamedTuple):
@@ -24,7 +26,7 @@ class Boxes(NamedTuple):
 
     Attributes:
         family: of each, shape (n,).
-        low: the places of its least values, by `WITHIN_BOX`, shape (n, 3).
+        low: the places of its least values, by `WITHIN_BOX`, shape (n, 4).
         high: of its greatest.
     """
 
@@ -54,7 +56,7 @@ class Families:
     Attributes:
         fields: what the models of each share, arrays of one length.
         values: the lists of all widths one after the other, by field.
-        start: where each family's lists begin in those, by `WITHIN_BOX`, shape (n, 3).
+        start: where each family's lists begin in those, by `WITHIN_BOX`, shape (n, 4).
         count: how many values are in them.
     """
 
@@ -70,19 +72,14 @@ class Families:
         lists: dict[str, list] = {name: [] for name in WITHIN_BOX}
         places = []
         for d_model, axes in space.widths.items():
-            of_width = [
-                (d_model, *attention, *free)
-                for attention, *free in itertools.product(
-                    axes["attention"], *(axes[name] for name in FAMILY)
-                )
-            ]
-            rows += of_width
-            sizes = [(len(lists[name]), len(axes[name])) for name in WITHIN_BOX]
-            places += [sizes] * len(of_width)
-            for name in WITHIN_BOX:
-                lists[name] += axes[name]
+            at = {name: _append(lists[name], axes[name]) for name in WITHIN_BOX if name in axes}
+            for heads, n_kv_heads in _key_heads(axes["attention"]).items():
+                at["n_kv_heads"] = _append(lists["n_kv_heads"], n_kv_heads)
+                for free in itertools.product(*(axes[name] for name in FREE_OF_FAMILY)):
+                    rows.append((d_model, *heads, *free))
+                    places.append([at[name] for name in WITHIN_BOX])
         columns = zip(*rows, strict=True)
-        named = zip(("d_model", *ATTENTION, *FAMILY), columns, strict=True)
+        named = zip(("d_model", *HEADS, *FREE_OF_FAMILY), columns, strict=True)
         start, count = np.moveaxis(np.array(places), 2, 0)
         return cls(
             fields={name: np.array(of, dtype=_dtype(name)) for name, of in named},
@@ -104,8 +101,8 @@ class Families:
 
     def halves(self, boxes: Boxes) -> Boxes:
         """Each box cut in two where its ends are furthest apart, but in what it holds one of."""
-        ends = [self._values(boxes.family, places) for places in (boxes.low, boxes.high)]
-        axis = np.argmax(np.log(ends[1] / ends[0]), axis=1)
+        ends = [self._sizes(boxes.family, places) for places in (boxes.low, boxes.high)]
+        axis = np.argmax(ends[1] / ends[0], axis=1)
         row = np.arange(len(axis))
         middle = (boxes.low[row, axis] + boxes.high[row, axis]) // 2
         lower_high, upper_low = boxes.high.copy(), boxes.low.copy()
@@ -124,10 +121,27 @@ class Families:
             rest = rest // shape[row, axis]
         return boxes.family[row], places
 
-    def _values(self, family: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def _sizes(self, family: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """What parameters and time go with, by `WITHIN_BOX`: key heads stand beside the queries."""
         at = (self.start[family] + places).T
-        columns = [self.values[name][i] for name, i in zip(WITHIN_BOX, at, strict=True)]
-        return np.stack(columns, axis=1)
+        columns = {name: self.values[name][i] for name, i in zip(WITHIN_BOX, at, strict=True)}
+        columns["n_kv_heads"] = self.fields["n_heads"][family] + 2 * columns["n_kv_heads"]
+        return np.stack(list(columns.values()), axis=1)
+
+
+def _append(values: list, more: list) -> tuple[int, int]:
+    """Where more values then stand, and how many they are."""
+    place = len(values), len(more)
+    values += more
+    return place
+
+
+def _key_heads(attention: list[tuple]) -> dict[tuple, list[int]]:
+    """Numbers of key heads, ascending, by the rest of an attention's shape."""
+    of: dict[tuple, list[int]] = {}
+    for n_heads, n_kv_heads, d_head in attention:
+        of.setdefault((n_heads, d_head), []).append(n_kv_heads)
+    return of
 
 
 def _dtype(name: str) -> type:

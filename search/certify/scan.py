@@ -7,6 +7,7 @@ passes over a mesh whose smallest member does not fit: memory only grows with ev
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -134,9 +135,14 @@ def _better_shapes(
     return better
 
 
+def mesh_shape(mesh: Architecture) -> tuple[int, ...]:
+    """Of all that is said of a mesh, once broadcast."""
+    return np.broadcast_shapes(*map(np.shape, mesh.as_dict().values()))
+
+
 def size_of(mesh: Architecture) -> int:
     """Number of models in a mesh."""
-    return np.broadcast(*mesh.as_dict().values()).size
+    return math.prod(mesh_shape(mesh))
 
 
 def least(mesh: Architecture) -> Architecture:

@@ -2,15 +2,15 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 import pytest
 
-from anybudget.objectives.bounds import least_per_param
+from anybudget.objectives.bounds import least_per_param, that_may_fall, widened
 from anybudget.objectives.cost.counts import n_params, total
 from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.cost.features import FEATURES, Feature, OverABox, units_by_part
-from anybudget.objectives.cost.passes import MLP
 from anybudget.space.architecture import Architecture
 
 # Each feature in so many boxes, in each of so many executions.
@@ -30,27 +30,26 @@ def test_a_feature_keeps_over_a_box_what_it_says(name, seed):
     def at_least(least, units):
         assert np.all(least <= units * (1 + ROUNDING))
 
-    at_least(total(counted(arch_like(first, d_ff=member.d_ff))), total(counted(member)))
+    alike = arch_like(first, d_ff=member.d_ff, n_kv_heads=member.n_kv_heads)
+    at_least(total(counted(alike)), total(counted(member)))
     larger = arch_like(member, batch_size=3 * member.batch_size)
     at_least(total(counted(larger)), 3 * total(counted(member)))
-    if FEATURES[name].over_a_box == OverABox.BUT_FOR_MLP:
-        at_least(total(but_for_mlp(counted(first))), total(counted(member)))
-        return
-    least = total(counted(first))
-    if FEATURES[name].over_a_box == OverABox.PER_LAYER:
-        per_param = least_per_param(first, lambda arch: total(counted(arch)))
-        assert not FEATURES[name].of_matmuls or np.all(per_param > 0)
-        least = least + per_param * (n_params(member) - n_params(first))
-    at_least(least, total(counted(member)))
+    parts, growth = counted(first), FEATURES[name].over_a_box
+    per_param: Any = 0
+    if growth == OverABox.PER_LAYER:
+        per_param = least_per_param(first, member, parts, counted(widened(first)))
+        larger = n_params(member) > n_params(first)
+        assert not FEATURES[name].of_matmuls or np.all((per_param > 0) == larger)
+    elif growth == OverABox.PER_PARAM:
+        per_param = total(parts) / n_params(first)
+    may_fall = that_may_fall(parts, first, member) if growth == OverABox.UNSTEADY else {}
+    more = per_param * (n_params(member) - n_params(first))
+    at_least(total(parts) - total(may_fall) + more, total(counted(member)))
 
 
 def test_a_feature_must_say_it():
     with pytest.raises(TypeError, match="over_a_box"):
         Feature(lambda arch, execution: {"overhead": 1})
-
-
-def but_for_mlp(parts):
-    return {part: units for part, units in parts.items() if part not in MLP}
 
 
 def arch_like(arch, **fields):
@@ -74,11 +73,11 @@ def random_boxes(rng, execution):
     def counts(low, high):
         return np.floor(np.exp(rng.uniform(np.log(low), np.log(high + 1), N_BOXES)))
 
-    n_kv_heads = counts(1, 8)
+    least_kv_heads, more_kv_heads = counts(1, 8), counts(1, 4)
+    n_kv_heads = least_kv_heads * np.where(rng.random(N_BOXES) < 0.5, more_kv_heads, 1)
     of_family = {
         "d_model": 8 * counts(4, 1024),
-        "n_heads": n_kv_heads * counts(1, 16),
-        "n_kv_heads": n_kv_heads,
+        "n_heads": n_kv_heads * counts(1, 8),
         "d_head": 8 * counts(1, 32),
         "gated_mlp": rng.random(N_BOXES) < 0.5,
         "vocab_size": counts(100, 200_000),
@@ -91,4 +90,7 @@ def random_boxes(rng, execution):
     more["batch_size"] *= execution.n_split * execution.n_accumulation
     more = {name: n * (rng.random(N_BOXES) < 0.7) for name, n in more.items()}
     member = {name: value + more[name] for name, value in first.items()}
-    return Architecture(**of_family, **first), Architecture(**of_family, **member)
+    return (
+        Architecture(**of_family, **first, n_kv_heads=least_kv_heads),
+        Architecture(**of_family, **member, n_kv_heads=n_kv_heads),
+    )

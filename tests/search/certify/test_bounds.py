@@ -70,7 +70,7 @@ def bounds_hold(space, objective, seed):
     """Whether random boxes of a space bound their ends and random members."""
     families, rng = Families.of(space), np.random.default_rng(seed)
     family = rng.integers(len(families.count), size=64)
-    ends = np.sort(rng.integers(families.count[family, None], size=(64, 2, 3)), axis=1)
+    ends = np.sort(rng.integers(families.count[family, None], size=(64, 2, 4)), axis=1)
     boxes = Boxes(family, ends[:, 0], ends[:, 1])
     corners = (families.models(family, places) for places in (boxes.low, boxes.high))
     least = least_losses(objective, *corners)
@@ -123,7 +123,7 @@ def off_tile(arch, execution):
 def test_a_feature_that_falls_as_the_mlp_widens(small_space, objective, monkeypatch):
     space = dataclasses.replace(small_space, d_ff=tuple(range(128, 769, 8)), batch_size=(4,))
     seconds = {"memcpys": 1e-10, "flops": 1e-12, "steps": 0.0, "off_tile": 1e-9}
-    monkeypatch.setitem(FEATURES, "off_tile", Feature(off_tile, OverABox.BUT_FOR_MLP))
+    monkeypatch.setitem(FEATURES, "off_tile", Feature(off_tile, OverABox.UNSTEADY))
     monkeypatch.setitem(step_time.MODELS, "paper", tuple(seconds))
     model = step_time.StepTimeModel(name="paper", seconds_per_unit=seconds)
     device = dataclasses.replace(objective.device, step_time=model, basis="measured")
@@ -185,8 +185,8 @@ def test_sixty_million_and_a_law_that_knows_shape(objective):
 def test_what_is_within_a_box(small_space, objective):
     families = Families.of(small_space)
     family = np.zeros(5, dtype=int)
-    models = families.models(family, np.zeros((5, 3), dtype=int))
+    models = families.models(family, np.zeros((5, 4), dtype=int))
     assert np.shape(take(models, np.array([1, 2])).d_ff) == (2,)
-    assert set(WITHIN_BOX) == {"n_layers", "d_ff", "batch_size"}
+    assert set(WITHIN_BOX) == {"n_layers", "d_ff", "n_kv_heads", "batch_size"}
     everything, places = families.members(families.boxes())
     assert len({(f, *p) for f, p in zip(everything, places.tolist(), strict=True)}) == 768
