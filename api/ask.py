@@ -70,9 +70,11 @@ def find(
         on_progress=on_progress,
     )
     if folder:
+        from ..files.lock import TURN_S, held
         from ..show.save import save
 
-        save(answer, folder, command=command)
+        with held(folder, wait_s=TURN_S):
+            save(answer, folder, command=command)
     return answer
 
 
@@ -118,7 +120,9 @@ def front(
     folder = writable(out) if out else None
     frame = front(question, against=against, n_trials=trials)
     if folder:
-        frame.to_csv(folder / "front.csv", index=False)
+        from ..files.write import write_whole
+
+        write_whole(folder / "front.csv", frame.to_csv(index=False))
     return frame
 
 
@@ -171,6 +175,7 @@ def batch(
     Raises:
         ValueError: the plan has a mistake, or what was kept there cannot be read.
     """
+    from ..files.lock import held
     from ..search.batch.plan import load_plan
     from ..search.batch.run import Batch, run_batch
     from ..show.save_batch import save_batch
@@ -180,8 +185,9 @@ def batch(
     folder = writable(out or plan.with_suffix(""))
     for warning in dict.fromkeys(warning for one in questions for warning in one.warnings):
         on_warning(warning)
-    done = Batch.of(questions, run_batch(questions, folder, on_progress=on_progress), folder)
-    files = save_batch(questions, done.table, done.curves, folder, plan=plan, command=command)
+    with held(folder):
+        done = Batch.of(questions, run_batch(questions, folder, on_progress=on_progress), folder)
+        files = save_batch(questions, done.table, done.curves, folder, plan=plan, command=command)
     return dataclasses.replace(done, files=files)
 
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from .words import Jobs, Stage, engine_of, silent, start
+from .words import Jobs, Stage, engine_of, silent, start, writable
 
 if TYPE_CHECKING:
     from ..objectives.device import Device
     from ..objectives.fit.report import LawReport
     from ..objectives.law.loss_law import LossLaw
     from ..presets.anchored import Moved
+    from ..presets.laws import KnownLaw
     from ..validation.timing.calibrate import Calibration
 
 
@@ -49,9 +50,14 @@ def calibrate(
     Raises:
         ValueError: a word makes no sense, or too little could be timed.
     """
+    from ..files.lock import held
+    from ..validation.timing.step_rows import rows_path_of
+
     path = calibration_path(out, topology=topology, steps=steps)
+    rows_path_of(path)
     if steps:
-        return _of_table(path, Path(steps), device, basis=basis, seed=seed)
+        with held(path):
+            return _of_table(path, Path(steps), device, basis=basis, seed=seed)
     fit: Callable[..., Calibration]
     if topology:
         from ..validation.compiler.calibrate import DEFAULT, QUICK, calibrate_compiled
@@ -64,7 +70,8 @@ def calibrate(
         from ..validation.timing.step_design import DEFAULT, QUICK
 
     effort = QUICK if quick else DEFAULT
-    return fit(path, effort=effort, seed=seed, engine=engine, on_progress=on_progress)
+    with held(path):
+        return fit(path, effort=effort, seed=seed, engine=engine, on_progress=on_progress)
 
 
 def calibration_path(
@@ -136,7 +143,7 @@ def fit(
     """
     from ..files.table import read_runs
     from ..objectives.fit.report import Fitting, report_law
-    from ..presets.laws import KnownLaw, save_law
+    from ..presets.laws import KnownLaw
 
     fitting = Fitting(
         method=method,  # type: ignore[arg-type]
@@ -157,7 +164,7 @@ def fit(
         on_progress=on_progress,
     )
     if out:
-        save_law(out, KnownLaw.of(report))
+        _save(out, KnownLaw.of(report))
     return report
 
 
@@ -182,13 +189,13 @@ def anchor(
         ValueError: the table is none, or there is no such law.
     """
     from ..presets.anchored import moved_by
-    from ..presets.laws import known_law, save_law
+    from ..presets.laws import known_law
 
     runs, out = Path(runs), _law_file(out)
     name = out.stem if out else runs.stem
     moved = moved_by(known_law(prior), runs, name=name, columns=columns, seed=seed)
     if out:
-        save_law(out, moved.known)
+        _save(out, moved.known)
     return moved
 
 
@@ -196,7 +203,18 @@ def _law_file(out: Path | str | None) -> Path | None:
     path = Path(out) if out else None
     if path and (path.suffix != ".toml" or not path.parent.is_dir()):
         raise ValueError(f"--out must be a .toml file in an existing folder, but got {str(path)!r}")
+    if path:
+        writable(path.parent)
     return path
+
+
+def _save(path: Path, known: KnownLaw) -> None:
+    """Write a law and its draws, when whoever else writes there has ended."""
+    from ..files.lock import TURN_S, held
+    from ..presets.laws import save_law
+
+    with held(path, wait_s=TURN_S):
+        save_law(path, known)
 
 
 def devices() -> list[Device]:

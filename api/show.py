@@ -56,5 +56,9 @@ def export(
 
     exported = export(answer_of(result), to, candidate=candidate, seed=seed)
     if out or isinstance(result, str | Path):
-        save_export(exported, writable(beside(result, out, f"export/{to}")))
+        from ..files.lock import TURN_S, held
+
+        folder = writable(beside(result, out, f"export/{to}"))
+        with held(folder, wait_s=TURN_S):
+            save_export(exported, folder)
     return exported

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -83,21 +84,21 @@ def confirm(
     if engine and distributed:
         raise ValueError("--distributed trains in these processes; leave out --engine")
     is_first = not distributed or _join()
-    if is_first:
-        writable(folder)
+    from ..files.lock import held
     from ..show.save import save_confirmation
     from ..validation.confirm.confirm import confirm
 
-    confirmation = confirm(
-        answer,
-        folder,
-        choice=choice,
-        training=_training(trained, engine),
-        on_progress=on_progress if is_first else silent,
-    )
-    if not is_first:
-        return None
-    save_confirmation(confirmation, folder, command=command)
+    with held(writable(folder)) if is_first else contextlib.nullcontext():
+        confirmation = confirm(
+            answer,
+            folder,
+            choice=choice,
+            training=_training(trained, engine),
+            on_progress=on_progress if is_first else silent,
+        )
+        if not is_first:
+            return None
+        save_confirmation(confirmation, folder, command=command)
     return confirmation
 
 
@@ -128,22 +129,24 @@ def refine(
     answer, folder = answer_of(result), writable(beside(result, out, "refine"))
     choice = _choice(trained)
     engine = start(_jobs(trained), n_cores_of(answer.objective.device))
+    from ..files.lock import held
     from ..show.save import draw_round
     from ..validation.confirm.refine import refine
 
     done = []
-    for one in refine(
-        answer,
-        folder,
-        runs=[Path(path) for path in runs],
-        rounds=rounds,
-        choice=choice,
-        training=_training(trained, engine),
-        command=command,
-        on_progress=on_progress,
-    ):
-        draw_round(one, folder / f"round-{one.number}")
-        done.append(one)
+    with held(folder):
+        for one in refine(
+            answer,
+            folder,
+            runs=[Path(path) for path in runs],
+            rounds=rounds,
+            choice=choice,
+            training=_training(trained, engine),
+            command=command,
+            on_progress=on_progress,
+        ):
+            draw_round(one, folder / f"round-{one.number}")
+            done.append(one)
     return done
 
 

@@ -9,7 +9,7 @@ import threading
 
 import cyclopts
 
-from .output import mistake
+from .output import mistake, tell
 
 FAULT, INTERRUPTED, TERMINATED = 1, 130, 143
 HELP = """The best decoder-only transformer for a time budget on a given machine.
@@ -96,8 +96,8 @@ def _open_closed() -> None:
 
 
 def _run(words: list[str]) -> int:
-    app = build(described=words[:1] in ([], ["--help"], ["-h"]))
     try:
+        app = build(described=words[:1] in ([], ["--help"], ["-h"]))
         app(words, exit_on_error=False, print_error=False, result_action="return_none")
         sys.stdout.flush()
     except cyclopts.CycloptsError as error:
@@ -109,19 +109,19 @@ def _run(words: list[str]) -> int:
     except RecursionError:
         return mistake("what was given is nested too deeply")
     except Terminated:
-        print("anybudget: ended by SIGTERM; finished work is kept", file=sys.stderr)
+        tell("anybudget: ended by SIGTERM; finished work is kept")
         return TERMINATED
     except KeyboardInterrupt:
-        print("anybudget: interrupted; finished work is kept", file=sys.stderr)
+        tell("anybudget: interrupted; finished work is kept")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read has enough; what is left in the buffer must not fail at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAULT
     except OSError as error:
-        from ..files.write import FULL
+        from ..files.disk import FAILING
 
-        if error.errno not in FULL:
+        if error.errno not in FAILING:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return mistake(f"standard output cannot be written: {error.strerror}")

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,14 @@ def mistake(message: str) -> int:
 
     line = " ".join(masked(message, sys.argv).split())
     plain = (c if c.isprintable() else ascii(c)[1:-1] for c in line)
-    print(f"anybudget: {''.join(plain)}", file=sys.stderr)
+    tell(f"anybudget: {''.join(plain)}")
     return MISTAKE
 
 
 def tell(line: str) -> None:
-    """A line of progress, beside the result and not in it."""
-    print(line, file=sys.stderr, flush=True)
+    """A line beside the result and not in it; where nobody can hear it, the work goes on."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def show(lines: Iterable[Any]) -> None:

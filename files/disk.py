@@ -5,14 +5,29 @@ They are few, so that a test can let each of them fail, or a kill come before it
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import functools
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# What a disk refuses in the middle of writing.
+FAILING = FULL | {errno.EIO, errno.EROFS}
+# What a disk or a folder refuses, and no fault of ours.
+REFUSALS = FAILING | {
+    getattr(errno, name)
+    for name in ("EACCES", "EPERM", "EISDIR", "ENOTDIR", "ENOENT", "EEXIST", "ENAMETOOLONG",
+                 "ELOOP", "ENOTEMPTY")
+}  # fmt: skip
 
-def put(path: Path, content: bytes) -> None:
-    """Write a file."""
-    path.write_bytes(content)
+
+def put(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a file; the mode is that of a new one."""
+    with open(path, "wb", opener=functools.partial(os.open, mode=mode)) as file:
+        file.write(content)
 
 
 def extend(path: Path, at: int, content: bytes) -> None:
@@ -48,3 +63,15 @@ def remove(path: Path) -> None:
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, where they are missing."""
     path.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def refusing(path: Path, refusals: set[int] = REFUSALS) -> Iterator[None]:
+    """What a disk refuses while a file is written is one line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in refusals:
+            raise
+        remedy = "free some space" if error.errno in FULL else "name another place"
+        raise ValueError(f"{path} cannot be written: {error.strerror}; {remedy}") from error

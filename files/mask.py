@@ -17,6 +17,8 @@ QUERY = re.compile(
     r"([?&;][^=&;?]*(?:pass|pwd|secret|token|key|auth|credential)[^=&;]*=)([^&;\"'\s]*)",
     re.IGNORECASE,
 )
+# A study's address in a command line.
+STUDY = re.compile(rb"--storage[ =]\S*://")
 # Shorter ones stand in too many words to be taken out of a text by themselves.
 LEAST_CHARS = 4
 
@@ -37,6 +39,11 @@ def masked(text: str, words: Iterable[str] = ()) -> str:
 def masked_command(words: Iterable[str]) -> str:
     """A command line, its words masked."""
     return " ".join(_without(word) if "://" in word else word for word in words)
+
+
+def names_a_study(content: bytes) -> bool:
+    """Whether a file says where a study lies, as the command line in it does: it is private."""
+    return STUDY.search(content) is not None
 
 
 def _without(address: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pydantic
 
 from . import disk
-from .write import refusing
+from .disk import refusing
 
 logger = logging.getLogger(__name__)
 

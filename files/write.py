@@ -7,7 +7,6 @@ named. A full disk or a kill leaves what was there before.
 from __future__ import annotations
 
 import contextlib
-import errno
 import glob
 import json
 import math
@@ -20,15 +19,12 @@ from typing import Any
 import psutil
 
 from . import disk
+from .disk import FAILING, refusing
+from .mask import names_a_study
 
 PROBE_BYTES = 1 << 16
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
-# What a disk or a folder refuses, and no fault of ours.
-REFUSALS = FULL | {
-    getattr(errno, name)
-    for name in ("EACCES", "EPERM", "EISDIR", "ENOTDIR", "ENOENT", "EEXIST", "ENAMETOOLONG",
-                 "ELOOP", "ENOTEMPTY")
-}  # fmt: skip
+# Who may read a file: the user alone, or as the umask has it.
+PRIVATE, SHARED = 0o600, 0o666
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -57,8 +53,9 @@ def write_together(files: Mapping[Path, str | bytes | None]) -> None:
         for path, content in files.items():
             if content is not None:
                 raw = content.encode() if isinstance(content, str) else content
+                mode = PRIVATE if names_a_study(raw) else SHARED
                 with refusing(path):
-                    disk.put(places[path], raw)
+                    disk.put(places[path], raw, mode)
                     disk.sync(places[path])
         for path, content in files.items():
             with refusing(path):
@@ -81,7 +78,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     with refusing(path):
         disk.make_folder(path.parent)
     with _beside(path) as place:
-        with refusing(path, FULL):
+        with refusing(path, FAILING):
             yield place
         with refusing(path):
             for file in [place, *place.rglob("*")]:
@@ -121,26 +118,16 @@ def check_writable(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def refusing(path: Path, refusals: set[int] = REFUSALS) -> Iterator[None]:
-    """What a disk refuses while a file is written is one line that names the file."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in refusals:
-            raise
-        remedy = "free some space" if error.errno in FULL else "name another place"
-        raise ValueError(f"{path} cannot be written: {error.strerror}; {remedy}") from error
-
-
-@contextlib.contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A hidden name in the same folder, of which nothing is left at the end."""
     start = f".{path.name}.{platform.node()}."
+    place = path.with_name(f"{start}{os.getpid()}.partial")
     for other in path.parent.glob(f"{glob.escape(start)}*.partial"):
         pid = other.name.removeprefix(start).removesuffix(".partial")
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            disk.remove(other)  # of a writer that was killed
-    place = path.with_name(f"{start}{os.getpid()}.partial")
+        # Of a writer that was killed, perhaps in another container under our own number.
+        if other == place or (pid.isdecimal() and not psutil.pid_exists(int(pid))):
+            with contextlib.suppress(OSError):
+                disk.remove(other)
     try:
         yield place
     finally:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..files import disk
+from ..files.disk import refusing
 from ..files.read import did_you_mean
-from ..files.write import refusing
 from .job import Job, reference
 from .machine import count_cores, default_n_cores
 

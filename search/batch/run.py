@@ -14,7 +14,6 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from ...files.lock import held
 from ...files.rows import append_row, read_rows
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.uncertainty import stacked
@@ -74,7 +73,8 @@ def run_batch(
 
     Args:
         questions: of `load_plan`.
-        folder: an existing folder, with what an earlier run of this or another plan kept there.
+        folder: an existing folder, with what an earlier run of this or another plan kept there,
+            held by the caller.
         on_progress: called with the stage, what is newly done in it, and the stage's total.
 
     Returns:
@@ -82,18 +82,17 @@ def run_batch(
         those of its `AnswerRow`.
 
     Raises:
-        ValueError: what was kept there cannot be read, or another process works there.
+        ValueError: what was kept there cannot be read.
     """
     kept = folder / KEPT
-    with held(folder):
-        rows = read_rows(kept, AnswerRow)
-        answers = {row.fingerprint: row for row in rows}
-        missing = [question for question in questions if question.fingerprint not in answers]
-        on_progress("searches", len(questions) - len(missing), len(questions))
-        for found in search_all(missing, on_progress):
-            append_row(kept, found)
-            answers[found.fingerprint] = found
-            on_progress("searches", 1, len(questions))
+    rows = read_rows(kept, AnswerRow)
+    answers = {row.fingerprint: row for row in rows}
+    missing = [question for question in questions if question.fingerprint not in answers]
+    on_progress("searches", len(questions) - len(missing), len(questions))
+    for found in search_all(missing, on_progress):
+        append_row(kept, found)
+        answers[found.fingerprint] = found
+        on_progress("searches", 1, len(questions))
     return to_table(questions, answers)
 
 

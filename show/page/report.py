@@ -6,7 +6,7 @@ import dataclasses
 import math
 from pathlib import Path
 
-from ...files.write import write_whole
+from ...files.write import check_writable, write_whole
 from ...objectives.budget import format_budget
 from ...search.record import read_record
 from ...validation.confirm.confirmed import Confirmed, ConfirmedModel, load_confirmed
@@ -35,6 +35,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     out = out or folder / REPORT_FILE
     if out.suffix != ".html":
         raise ValueError(f"--out must be a .html file, but got {str(out)!r}")
+    check_writable(out.parent)
     page = search_page(read_record(folder, whole=True))
     if confirmed := load_confirmed(folder):
         page = with_confirmation(page, confirmed)

@@ -53,10 +53,15 @@ DASHES: dict[str, Any] = {
 
 def save_png(drawn: Picture | Sheet, path: Path) -> None:
     """Draw a picture, or several on a sheet, into a file."""
+    write_whole(path, png_of(drawn))
+
+
+def png_of(drawn: Picture | Sheet) -> bytes:
+    """A picture, or several on a sheet, as a PNG file has it."""
     png = io.BytesIO()
     with matplotlib.rc_context(STYLE):
         figure_of(drawn).savefig(png, format="png")
-    write_whole(path, png.getvalue())
+    return png.getvalue()
 
 
 def figure_of(drawn: Picture | Sheet) -> Figure:

@@ -5,8 +5,6 @@ import json
 import pandas as pd
 import pytest
 
-from anybudget.files.lock import LOCK_FILE
-
 DEVICE = """
 name = "[/] $my $ chip"
 kind = "gpu"
@@ -46,7 +44,6 @@ def test_it_prints_tables_in_80_columns_and_writes_all(run, tmp_path):
     assert "$15.00" in out
     written = {path.name for path in (tmp_path / "plan").iterdir()}
     assert written == {
-        LOCK_FILE,
         "batch.csv", "batch.json", "batch.parquet", "curves.csv", "money.png", "searches.csv",
         "scaling-besiroglu-2024.png", "scaling-hoffmann-2022.png",
     }  # fmt: skip

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ...files import disk
 from ...files.places import default_cache_dir
-from ...files.write import written_whole
+from ...files.write import check_writable, written_whole
 
 PACKAGES = ("jax", "jaxlib", "libtpu", "optax")
 # The code that a compiled step is made of.
@@ -45,9 +46,10 @@ def cached(request: dict[str, Any], make: Callable[[Path], None]) -> Path:
     text = json.dumps(facts, sort_keys=True, indent=2)
     folder = default_cache_dir() / "compiled" / hashlib.sha256(text.encode()).hexdigest()[:24]
     if not folder.is_dir():
+        check_writable(folder.parent)
         with written_whole(folder) as partial:
-            partial.mkdir()
-            (partial / REQUEST).write_text(text + "\n", encoding="utf-8")
+            disk.make_folder(partial)
+            disk.put(partial / REQUEST, f"{text}\n".encode())
             make(partial)
     return folder
 

@@ -21,8 +21,9 @@ from ...objectives.fit.step_time import StepTimeFit, compare_step_times, draw_co
 from ...presets.devices import KnownDevice, save_device
 from ...space.architecture import Architecture
 from ..runs import append_row, read_rows
-from ..timing.calibrate import Calibration, Report, in_order, judgement, rows_path_of
+from ..timing.calibrate import Calibration, Report, in_order, judgement
 from ..timing.step_design import ACCELERATOR_SCALE, Effort, Limits, choose_architectures
+from ..timing.step_rows import rows_path_of
 from .compile import compile_for, require_compiler
 from .rows import CompileRow, row_of, steps_of
 from .topology import Topology, parse_topology

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gc
 import hashlib
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from ...files.lock import held
+from ...files import disk
 from ...machines.engines import Engine
 from ...machines.job import Job
 from ...objectives.budget import format_budget
@@ -132,11 +130,9 @@ Trainer = Callable[[list[PlannedRun]], Iterator[tuple[PlannedRun, Run]]]
 def train_all(listed: TrainingList, trainer: Trainer) -> list[Trained]:
     """Train what is planned, a row of `runs.csv` each; what is there is not redone.
 
-    Where several processes train together, the first of them writes.
+    Where several processes train together, the first of them writes. The caller holds the folder.
     """
-    path = listed.folder / RUNS_FILE
-    with held(listed.folder) if is_first() else contextlib.nullcontext():
-        rows = _trained(listed, trainer, path)
+    rows = _trained(listed, trainer, listed.folder / RUNS_FILE)
     return [
         Trained(
             label=entry.label,
@@ -155,9 +151,9 @@ def _trained(listed: TrainingList, trainer: Trainer, path: Path) -> dict[tuple, 
         rows[planned.key] = row
         if is_first():
             append_row(path, row)
-            shutil.rmtree(planned.checkpoint, ignore_errors=True)
+            disk.remove(planned.checkpoint)
     if is_first():
-        shutil.rmtree(listed.folder / "checkpoints", ignore_errors=True)
+        disk.remove(listed.folder / "checkpoints")
     return rows
 
 

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ...files.write import check_writable
 from ...machines.engines import Engine
 from ...objectives.device import Device
 from ...objectives.fit.step_time import (
@@ -30,7 +29,7 @@ from ...presets.devices import KnownDevice, save_device
 from ...space.architecture import Architecture
 from ..runs import ArchitectureRow, append_row, read_rows
 from .step_design import ACCELERATOR_SCALE, DEFAULT, Effort, Limits, choose_architectures
-from .step_rows import DISAGREEMENT, StepRow, steps_of, unsettled
+from .step_rows import DISAGREEMENT, StepRow, rows_path_of, steps_of, unsettled
 from .timers import Survey, Timer, fan_out, one_by_one, survey, survey_job
 
 PASSES, EXTRA_PASSES = 2, 2
@@ -210,17 +209,6 @@ def in_order(rows: list[T], design: list[Architecture]) -> list[T]:
     """Rows as the design has their architectures, whichever came first."""
     place = {arch: at for at, arch in enumerate(design)}
     return sorted(rows, key=lambda row: place.get(row.architecture, len(design)))
-
-
-def rows_path_of(path: Path) -> Path:
-    """The file of the rows, after a check that files can be written beside the device's."""
-    if path.suffix != ".toml":
-        raise ValueError(f"--out must end in .toml, but got {path}")
-    if path.is_dir():
-        raise ValueError(f"--out {path} cannot be written: it is a folder")
-    rows_path = path.with_suffix(".csv")
-    check_writable(path.parent)
-    return rows_path
 
 
 def _check_setting(rows_path: Path, rows: list[StepRow], setting: dict[str, Any]) -> None:

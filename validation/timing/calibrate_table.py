@@ -9,7 +9,8 @@ from typing import Any, Literal
 from ...objectives.device import Device
 from ...objectives.fit.step_time import compare_step_times, draw_coefficients
 from ...presets.devices import KnownDevice, save_device
-from .calibrate import Calibration, judgement, rows_path_of
+from .calibrate import Calibration, judgement
+from .step_rows import rows_path_of
 from .step_table import StepTable, read_step_table
 
 # Fewer shapes are few to judge by.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from pydantic import AwareDatetime, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from ...files.write import check_writable
 from ...objectives.fit.step_time import Steps
 from ...space.architecture import FIELDS, Architecture
 from ..runs import ArchitectureRow
@@ -43,6 +46,21 @@ class StepRow(ArchitectureRow):
     def key(self) -> tuple[Architecture, int]:
         """What a file holds once."""
         return self.architecture, self.pass_index
+
+
+def rows_path_of(path: Path) -> Path:
+    """The file of the rows, after a check that files can be written beside the device's.
+
+    Raises:
+        ValueError: they cannot, or the device's is not named as one.
+    """
+    if path.suffix != ".toml":
+        raise ValueError(f"--out must end in .toml, but got {path}")
+    if path.is_dir():
+        raise ValueError(f"--out {path} cannot be written: it is a folder")
+    rows_path = path.with_suffix(".csv")
+    check_writable(path.parent)
+    return rows_path
 
 
 def steps_of(rows: list[StepRow]) -> Steps:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import json
 import logging
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from ...files import disk
 from ...files.places import default_cache_dir
-from ...files.write import written_whole
+from ...files.write import check_writable, json_text, written_whole
 from .corpus import DOCUMENT_SEPARATOR, Corpus
 
 logger = logging.getLogger(__name__)
@@ -29,6 +32,8 @@ TOKENIZER_SAMPLE_BYTES = 20_000_000
 # however long they are, for 0.03% more tokens (measured on `python`).
 PIECE_CHARS = 1 << 13
 PIECES_AT_ONCE = 128
+# The files of a folder of tokens; the last holds the others' checksums.
+TOKENIZER, TRAIN, HELDOUT, CHECKSUMS = "tokenizer.json", "train.bin", "heldout.bin", "sums.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,7 +88,8 @@ def prepare_tokens(
         seed: decides which documents are held out.
 
     Raises:
-        ValueError: the text does not support the vocabulary, or cannot be split.
+        ValueError: the text does not support the vocabulary, or cannot be split; or the cache
+            cannot be written.
     """
     if vocab_size < N_BASE_TOKENS:
         raise ValueError(f"`vocab_size` must be at least {N_BASE_TOKENS}, but got {vocab_size}")
@@ -94,26 +100,67 @@ def prepare_tokens(
     key = (settings, corpus.fingerprint, vocab_size, heldout_fraction, seed)
     fingerprint = hashlib.blake2b(repr(key).encode(), digest_size=8).hexdigest()
     folder = (cache_dir or default_cache_dir()) / "tokens" / fingerprint
-    dtype = np.uint16 if vocab_size <= 1 << 16 else np.uint32
-    if not folder.exists():
+    if not is_whole(folder):
+        check_writable(folder.parent)
+        if folder.exists():
+            logger.warning(
+                "%s is damaged, or has no checksums yet: the text is encoded anew", folder
+            )
+            with disk.refusing(folder):
+                disk.remove(folder)
         tokenizer = _train_tokenizer(corpus, is_sample, vocab_size)
         with written_whole(folder) as partial:
-            partial.mkdir(exist_ok=True)
-            tokenizer.save(str(partial / "tokenizer.json"))
-            _encode(tokenizer, corpus, ~is_heldout, dtype, partial / "train.bin")
-            _encode(tokenizer, corpus, is_heldout, dtype, partial / "heldout.bin")
-    return Tokens(
+            disk.make_folder(partial)
+            disk.put(partial / TOKENIZER, tokenizer.to_str(pretty=True).encode())
+            for name, is_chosen in ((TRAIN, ~is_heldout), (HELDOUT, is_heldout)):
+                _encode(tokenizer, corpus, is_chosen, token_type(vocab_size), partial / name)
+            disk.put(partial / CHECKSUMS, json_text(_checksums(partial)).encode())
+    return map_tokens(
+        folder,
         corpus=corpus.name,
         corpus_fingerprint=corpus.fingerprint,
         fingerprint=fingerprint,
         vocab_size=vocab_size,
-        train=np.memmap(folder / "train.bin", dtype, "r"),
-        heldout=np.memmap(folder / "heldout.bin", dtype, "r"),
         heldout_n_bytes=sum(
             doc.n_bytes for doc in itertools.compress(corpus.documents, is_heldout)
         ),
-        tokenizer_path=folder / "tokenizer.json",
     )
+
+
+def token_type(vocab_size: int) -> type[np.unsignedinteger]:
+    """The type of the tokens of a vocabulary."""
+    return np.uint16 if vocab_size <= 1 << 16 else np.uint32
+
+
+def map_tokens(folder: Path, *, vocab_size: int, **plain: Any) -> Tokens:
+    """Tokens in a folder that is whole, memory-mapped."""
+    train, heldout = (
+        np.memmap(folder / name, token_type(vocab_size), "r") for name in (TRAIN, HELDOUT)
+    )
+    return Tokens(
+        vocab_size=vocab_size,
+        train=train,
+        heldout=heldout,
+        tokenizer_path=folder / TOKENIZER,
+        **plain,
+    )
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder holds tokens, all with the checksums that were noted."""
+    try:
+        return json.loads((folder / CHECKSUMS).read_bytes()) == _checksums(folder)
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Of each file: as fast as the corpus is read, which is done every time too."""
+    sums = {}
+    for name in (TOKENIZER, TRAIN, HELDOUT):
+        with (folder / name).open("rb") as file:
+            sums[name] = hashlib.file_digest(file, "blake2b").hexdigest()
+    return sums
 
 
 def _split(corpus: Corpus, heldout_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -165,18 +212,19 @@ def _train_tokenizer(corpus: Corpus, is_sample: np.ndarray, vocab_size: int) -> 
 def _encode(
     tokenizer: Tokenizer, corpus: Corpus, is_chosen: np.ndarray, dtype: type, path: Path
 ) -> None:
-    """Write the tokens of the chosen documents, each with its end, to a raw file."""
+    """Write the tokens of the chosen documents, each with its end, to a new raw file."""
     end = [tokenizer.token_to_id(END_OF_DOCUMENT)]
     pieces = _pieces(itertools.compress(corpus, is_chosen))
-    n_chars = 0
-    with path.open("wb") as file:
-        while some := list(itertools.islice(pieces, PIECES_AT_ONCE)):
-            texts, is_last = zip(*some, strict=True)
-            for encoding, last in zip(tokenizer.encode_batch_fast(texts), is_last, strict=True):
-                np.array(encoding.ids + end * last, dtype).tofile(file)
-            n_megabytes, n_chars = n_chars // 10**6, n_chars + sum(map(len, texts))
-            if n_chars // 10**7 > n_megabytes // 10:
-                logger.info("encoded %d of %d MB", n_chars // 10**6, corpus.n_bytes // 10**6)
+    n_chars = n_bytes = 0
+    while some := list(itertools.islice(pieces, PIECES_AT_ONCE)):
+        texts, is_last = zip(*some, strict=True)
+        encodings = zip(tokenizer.encode_batch_fast(texts), is_last, strict=True)
+        raw = b"".join(np.array(one.ids + end * last, dtype).tobytes() for one, last in encodings)
+        disk.extend(path, n_bytes, raw)
+        n_bytes += len(raw)
+        n_megabytes, n_chars = n_chars // 10**6, n_chars + sum(map(len, texts))
+        if n_chars // 10**7 > n_megabytes // 10:
+            logger.info("encoded %d of %d MB", n_chars // 10**6, corpus.n_bytes // 10**6)
 
 
 def _pieces(texts: Iterable[str]) -> Iterator[tuple[str, bool]]:

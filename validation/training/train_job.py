@@ -10,15 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ...machines.job import find_function, reference
 from ...objectives.cost.execution import Execution
 from ...objectives.device import Device
 from ...space.architecture import Architecture
 from ...validation.backend import check_kind, machine_name
 from .corpus import load_corpus
-from .tokens import Tokens, prepare_tokens
+from .tokens import Tokens, is_whole, map_tokens, prepare_tokens
 from .train import Upkeep
 
 # Of a text's description, what `Tokens` has under the same name.
@@ -48,7 +46,6 @@ def training(
     """
     text = {name: getattr(tokens, name) for name in PLAIN}
     text |= {"folder": str(tokens.tokenizer_path.parent.absolute()), "read": read}
-    text["dtype"] = tokens.train.dtype.name
     return {
         "train": reference(train),
         "arch": arch.as_dict(),
@@ -86,20 +83,14 @@ def train_job(
     return {"run": run.model_dump(mode="json"), "machine": machine_name(device["kind"])}
 
 
-def open_text(*, folder: str, read: dict[str, Any], dtype: str, **plain: Any) -> Tokens:
+def open_text(*, folder: str, read: dict[str, Any], **plain: Any) -> Tokens:
     """The driver's tokens, from its cache or else prepared anew on this machine.
 
     Raises:
         ValueError: the same corpus is another text here.
     """
-    path = Path(folder)
-    if path.exists():
-        return Tokens(
-            **plain,
-            train=np.memmap(path / "train.bin", dtype, "r"),
-            heldout=np.memmap(path / "heldout.bin", dtype, "r"),
-            tokenizer_path=path / "tokenizer.json",
-        )
+    if is_whole(Path(folder)):
+        return map_tokens(Path(folder), **plain)
     tokens = prepare_tokens(load_corpus(**read), vocab_size=plain["vocab_size"])
     if tokens.fingerprint != plain["fingerprint"]:
         raise ValueError(

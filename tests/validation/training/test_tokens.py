@@ -1,5 +1,6 @@
 import math
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,3 +167,36 @@ def test_bad_settings_and_texts_are_refused_in_one_line(tmp_path: Path):
         with pytest.raises(ValueError, match="separate documents by lines"):
             prepare_tokens(make_corpus(tmp_path, texts), vocab_size=300, cache_dir=tmp_path)
     assert not list(tmp_path.glob("tokens/*"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: np.full(900, 60_000, np.uint16).tofile(folder / "train.bin"),
+        lambda folder: (folder / "train.bin").write_bytes(b"odd"),
+        lambda folder: (folder / "train.bin").write_bytes(b""),
+        lambda folder: (folder / "heldout.bin").unlink(),
+        lambda folder: (folder / "tokenizer.json").write_text("{}"),
+        lambda folder: (folder / "sums.json").write_text("[" * 9_999),
+        lambda folder: (folder / "sums.json").unlink(),
+        lambda folder: (shutil.rmtree(folder), folder.write_text("another's file")),
+    ],
+    ids=["beyond the vocabulary", "odd", "empty", "no half", "foreign", "nested", "old", "a file"],
+)
+def test_a_damaged_cache_is_told_of_and_made_anew(tmp_path: Path, damage, caplog):
+    corpus = make_corpus(tmp_path, make_texts(40))
+    whole = prepare_tokens(corpus, vocab_size=300, cache_dir=tmp_path)
+    expected = np.array(whole.train), np.array(whole.heldout)
+    damage(whole.tokenizer_path.parent)
+    again = prepare_tokens(corpus, vocab_size=300, cache_dir=tmp_path)
+    np.testing.assert_array_equal(again.train, expected[0])
+    np.testing.assert_array_equal(again.heldout, expected[1])
+    assert "is damaged, or has no checksums yet: the text is encoded anew" in caplog.text
+
+
+def test_a_cache_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path, monkeypatch):
+    corpus = make_corpus(tmp_path, make_texts(40))
+    monkeypatch.setattr(tokens_module, "_train_tokenizer", None)
+    (tmp_path / "tokens").write_text("a file in its place")
+    with pytest.raises(ValueError, match=r"tokens cannot be written: .*; name another place"):
+        prepare_tokens(corpus, vocab_size=300, cache_dir=tmp_path)

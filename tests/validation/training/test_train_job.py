@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 
-from anybudget.files.lock import LOCK_FILE
 from anybudget.machines.engines import Engine
 from anybudget.machines.machine import count_cores
 from anybudget.search.explore.study import Exploring
@@ -58,7 +57,7 @@ def test_two_workers_confirm_what_one_does(small_space, objective, text, tmp_pat
     assert len(confirmation.machines) == 1
     # Neither jobs nor checkpoints are left, and nothing is trained again.
     left = {path.name for path in (tmp_path / "two").iterdir()}
-    assert left == {"runs.csv", LOCK_FILE}
+    assert left == {"runs.csv"}
     again = confirm(found, tmp_path / "two", choice=choice, training=together)
     assert again.comparison.as_dict() == confirmation.comparison.as_dict()
     assert again.machines == frozenset()
