@@ -42,7 +42,7 @@ def export(
 
     Args:
         result: what `find` answered, or the folder that it was written to.
-        to: `hf`, `maxtext`, `nanogpt` or `levanter`.
+        to: `hf`, `levanter`, `litgpt`, `maxtext`, `nanogpt` or `torchtitan`.
         candidate: which of the result; the best is 1.
         seed: for the trainer.
         out: folder; default: `export/TRAINER` beside the result; of an answer that lies in no

@@ -31,7 +31,7 @@ def export(
     result: Result,
     /,
     *,
-    to: Annotated[str, Parameter(help="hf, maxtext, nanogpt or levanter.")],
+    to: Annotated[str, Parameter(help="hf, levanter, litgpt, maxtext, nanogpt or torchtitan.")],
     candidate: Whole = 1,
     seed: Seed = 0,
     out: Path | None = None,

@@ -1,4 +1,4 @@
-"""How every architecture is trained alike: initialisation, learning rates, AdamW, schedule.
+"""How every architecture is trained: initialisation, learning rates, AdamW, schedule.
 
 One learning rate that suits some shapes and not others would fake any comparison of shapes, so
 initialisation and learning rates follow width and depth as in CompleteP (Dey et al. 2025,
@@ -6,6 +6,9 @@ arXiv:2505.01618; its widths are those of muP, Yang et al. 2022, arXiv:2203.0346
 do not depend on the scale of the gradient, so a multiplier on what a matrix puts out is the same
 as a smaller beginning and a smaller learning rate of the matrix itself: the model needs no
 multipliers, and all rules stand in one table, `scales`.
+
+What is left follows the batch and the horizon, in `recipe_for`: training, the forecast's words and
+every exported config take it from there.
 """
 
 from __future__ import annotations
@@ -15,21 +18,49 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..space.architecture import Architecture
+from .cost.counts import n_params
+from .law.batch_price import best_batch_tokens
+
+# Highest learning rate of a matrix that reads 256 features, in a run of 10^9 tokens in batches of
+# `NOISE_BATCHES` times their best: 0.0076 (D / 10^9)^0.144. Fitted at width^-1 to the best rates of
+# 151 batches of Li et al. 2025 (arXiv:2503.04715; 960 to 2,048 wide, to 100 billion tokens) and of
+# six of ours (64 to 384 wide, 600,000 tokens); experiments/recipe/steplaw.py.
+PEAK_RATE = 0.0076
+PEAK_EXPONENT = 0.144
+# In larger and in smaller batches the best rate is less, by 2 / (sqrt(x) + 1 / sqrt(x)) at x times
+# this batch (Li et al. 2024, arXiv:2405.14578, equation 22): far below it falls with the root.
+NOISE_BATCHES = 5.0
+# Standard deviation of the logarithm of the best rate about the formula.
+RATE_SPREAD = 0.25
+# Where what blocks add does not shrink with depth, as in most trainers, the rate falls with it: as
+# depth^-0.33 (0.11) in the same runs of Li et al., whose depths are around 8.
+PLAIN_DEPTH = 8
+PLAIN_DEPTH_EXPONENT = -0.33
+# The share of a run over which AdamW averages: 1.084 (D / N)^-0.527 (Bergsma et al. 2025,
+# arXiv:2505.13738, figure 1), for a rate that falls to zero on a line.
+DECAY_SHARE = 1.084
+DECAY_SHARE_EXPONENT = -0.527
+# A tenth of the run, as in all of ours, or 375 million tokens where that is less (Brown et al.
+# 2020, arXiv:2005.14165, appendix B).
+WARMUP_SHARE = 0.1
+WARMUP_TOKENS = 375e6
+# At the best batch and above; below it the second moment averages over as many tokens as there,
+# which keeps small batches from being unstable (Marek et al. 2025, arXiv:2507.07101).
+BETA2 = 0.95
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The constants of the recipe, chosen on small models (experiments/learning_rate).
+    """What one run is trained by; `recipe_for` has the numbers that suit it.
 
     Attributes:
-        learning_rate: the highest, of a matrix as wide as `base_d_model`, in batches of
-            `base_tokens_per_step` or more.
+        rule: whose rule set the numbers; empty where they were set by hand.
+        learning_rate: the highest, of a matrix as wide as `base_d_model`.
         embedding_rate: the embedding's learning rate over that, at any width.
         embedding_std: spread of the embedding at the beginning.
         output_gain: what the last norm multiplies by at the beginning, at `base_d_model`.
         base_d_model: the width at which the rules of width change nothing.
         base_n_layers: the depth at which the rules of depth change nothing.
-        base_tokens_per_step: the batch, in tokens, below which the learning rate falls.
         warmup: share of training in which the learning rate rises from zero; then it falls to
             zero, both on a line (Bergsma et al. 2025, arXiv:2502.15938).
         weight_decay: of matrices; times the scheduled learning rate, whatever the width.
@@ -38,28 +69,76 @@ class Recipe:
         clip_norm: the longest gradient, all parameters together.
     """
 
+    rule: str = ""
     learning_rate: float = 0.004
     embedding_rate: float = 15.0
     embedding_std: float = 0.2
     output_gain: float = 0.3
     base_d_model: int = 256
     base_n_layers: int = 4
-    base_tokens_per_step: int = 2048
-    warmup: float = 0.1
+    warmup: float = WARMUP_SHARE
     weight_decay: float = 0.1
     beta1: float = 0.9
-    beta2: float = 0.95
+    beta2: float = BETA2
     clip_norm: float = 1.0
 
     @property
     def label(self) -> str:
-        """The recipe's name, with what differs from the default besides the learning rate."""
+        """The rule's name, or what differs from the default besides the learning rate."""
+        if self.rule:
+            return self.rule
         changed = [
             f"{field.name}={getattr(self, field.name)}"
             for field in dataclasses.fields(self)
             if field.name != "learning_rate" and getattr(self, field.name) != field.default
         ]
         return " ".join(["completep", *changed])
+
+
+def recipe_for(arch: Architecture, n_tokens: float) -> Recipe:
+    """The recipe of a run of `n_tokens`, in the architecture's batches.
+
+    Args:
+        arch: one architecture.
+        n_tokens: D, tokens in all of its steps.
+
+    Examples:
+        >>> arch = Architecture.from_shape(d_model=1024, n_layers=12, batch_size=128, seq_len=1024)
+        >>> recipe = recipe_for(arch, 4e9)
+        >>> round(recipe.learning_rate * 256 / 1024, 4), recipe.warmup, round(recipe.beta2, 3)
+        (0.0015, 0.09375, 0.967)
+    """
+    batch_tokens, best = arch.tokens_per_step, best_batch_tokens(n_tokens)
+    peak = peak_learning_rate(batch_tokens, n_tokens)
+    share = DECAY_SHARE * (n_tokens / n_params(arch)) ** DECAY_SHARE_EXPONENT
+    return Recipe(
+        rule="horizon",
+        learning_rate=peak,
+        warmup=min(WARMUP_SHARE, WARMUP_TOKENS / n_tokens),
+        weight_decay=batch_tokens / n_tokens / share / peak,
+        beta2=BETA2 ** min(batch_tokens / best, 1.0),
+    )
+
+
+def peak_learning_rate(batch_tokens: Any, n_tokens: Any) -> Any:
+    """The highest learning rate of a matrix that reads 256 features.
+
+    Args:
+        batch_tokens: B, tokens in a step.
+        n_tokens: D, tokens in all steps.
+    """
+    ratio = batch_tokens / (NOISE_BATCHES * best_batch_tokens(n_tokens))
+    at_the_peak = PEAK_RATE * (n_tokens / 1e9) ** PEAK_EXPONENT
+    return at_the_peak * 2 / (ratio**0.5 + ratio**-0.5)
+
+
+def single_rate(arch: Architecture, recipe: Recipe) -> float:
+    """The highest learning rate where all parameters have one, and blocks add at full strength.
+
+    It is that of the matrices that read the residual stream, which hold most of the parameters.
+    """
+    depth = (arch.n_layers / PLAIN_DEPTH) ** PLAIN_DEPTH_EXPONENT
+    return recipe.learning_rate * named_scales(arch, recipe)["qkv"].rate * depth
 
 
 # So small that no update depends on the size of the gradient, on which `scales` relies.
@@ -114,15 +193,3 @@ def named_scales(arch: Architecture, recipe: Recipe) -> dict[str, Scale]:
 def _leaves(tree: dict[str, Any]) -> Iterator[tuple[str, Scale]]:
     for name, node in sorted(tree.items()):
         yield from _leaves(node) if isinstance(node, dict) else [(name, node)]
-
-
-def peak_learning_rate(arch: Architecture, recipe: Recipe) -> float:
-    """The highest learning rate in an architecture's batches.
-
-    It falls with the root of the batch, as Adam's does (Malladi et al. 2022, arXiv:2205.10287): at
-    512 tokens the rate of 2,048 costs 2 to 3% of loss (experiments/learning_rate). Above the
-    base nothing was measured, and it stays.
-    """
-    return recipe.learning_rate * min(
-        1.0, (arch.tokens_per_step / recipe.base_tokens_per_step) ** 0.5
-    )

@@ -14,6 +14,8 @@ from ..space.search_space import RULES, Range, SearchSpace
 
 HERE = Path(__file__).parent / "spaces"
 DEFAULT = "default"
+# Spaces that hold what the runs behind a law did not vary; those of a family say all themselves.
+GIVE_WAY = (DEFAULT, "cpu")
 # Where the law does not say: the loss stays within some 2% over it (Kaplan et al. 2020,
 # arXiv:2001.08361, figure 5), and beyond it a law without shape would run to a single layer.
 ASPECT_RATIO = (10.0, 300.0)
@@ -55,7 +57,7 @@ def load_space(
         settings: `field=values`, each replacing one key; values as in `parse_values`.
         aspect_ratio: the law's range of d_model / n_layers, used where nothing else says; None:
             `ASPECT_RATIO`.
-        held: keys and values that a shipped space gives way to, see `evidence`.
+        held: keys and values that the spaces of `GIVE_WAY` give way to, see `evidence`.
 
     Raises:
         ValueError: no such name or file, a key is unknown, a value is not of its kind, or no model
@@ -96,9 +98,9 @@ def evidence(law: LossLaw) -> tuple[tuple[str, str], ...]:
 def still_held(
     held: tuple[tuple[str, str], ...], name_or_path: str | Path, settings: Iterable[str]
 ) -> list[tuple[str, str]]:
-    """Those of `evidence` that neither a user's file of a space nor a setting says otherwise of."""
+    """Those of `evidence` that neither the space nor a setting says otherwise of."""
     said = set(_set(settings))
-    if str(name_or_path) not in space_names():
+    if str(name_or_path) not in GIVE_WAY:
         said |= set(read_toml(_path(name_or_path)))
     freed = {key for key, fields in FREED_BY.items() if said & set(fields)}
     return [(key, value) for key, value in held if key not in said | freed]

@@ -232,7 +232,6 @@ def _run(candidate, seed, *, diverged):
 @pytest.fixture
 def brief_for(objective):
     """The brief of a small model, changed as asked."""
-    from anybudget.objectives.recipe import Recipe
     from anybudget.search.candidate import Candidate
     from anybudget.show.export.brief import Brief
 
@@ -240,8 +239,7 @@ def brief_for(objective):
         shape = {"d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff": 256, "vocab_size": 300}
         arch = Architecture.from_shape(**(shape | {"seq_len": 16, "batch_size": 2} | changes))
         chosen = dataclasses.replace(objective, remat=remat)
-        recipe = Recipe(base_tokens_per_step=32)
-        return Brief(candidate=Candidate.of(arch, chosen), objective=chosen, recipe=recipe, seed=7)
+        return Brief(candidate=Candidate.of(arch, chosen), objective=chosen, seed=7)
 
     return brief_for
 

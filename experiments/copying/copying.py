@@ -67,7 +67,7 @@ def losses(arch: Architecture, text: Tokens, seed: int) -> Iterator[dict[str, fl
     state = program.init(seed)
     for step in range(N_STEPS):
         tokens = program.place(batch(text.train, seed=seed, step=step, **size))
-        state, _ = program.step(state, tokens, step / N_STEPS)
+        state, _ = program.step(state, tokens, step / N_STEPS, program.recipe)
         if (step + 1) % EVERY == 0:
             yield {
                 "n_tokens": (step + 1) * arch.tokens_per_step,

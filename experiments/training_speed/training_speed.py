@@ -147,7 +147,7 @@ def our_step(arch: Architecture, tokens: np.ndarray) -> Callable[[], float]:
 
     def step() -> float:
         nonlocal state
-        state, loss = program.step(state, placed, 0.5)
+        state, loss = program.step(state, placed, 0.5, program.recipe)
         jax.block_until_ready(state)
         return float(loss)
 

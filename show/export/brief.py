@@ -1,13 +1,14 @@
 """What any trainer has to be told to train one candidate as the recipe would, and what it gets.
 
-The recipe gives every matrix its own learning rate (`recipe.scales`); trainers take one. It is that
-of the matrices that read the residual stream, which hold most of the parameters, and the weight
-decay is set so that matrices shrink as fast as under the recipe.
+The recipe gives every matrix its own learning rate (`recipe.scales`); trainers take one
+(`recipe.single_rate`), and the weight decay is set so that matrices shrink as fast as under the
+recipe.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,15 @@ from ...objectives.budget import format_budget
 from ...objectives.cost.execution import Execution
 from ...objectives.cost.kernel import KERNELS
 from ...objectives.loss_at_time import LossAtTime
-from ...objectives.recipe import Recipe, named_scales, peak_learning_rate
+from ...objectives.recipe import Recipe, named_scales, recipe_for, single_rate
 from ...search.candidate import Candidate
 from ...space.architecture import Architecture
 
 # So few digits that a file is pleasant to read, and more than a learning rate is known to.
 N_DIGITS = 4
 ONE_RATE = (
-    "one learning rate for all parameters, the recipe's for matrices that read the residual stream"
+    "one learning rate for all parameters, the recipe's for matrices that read the residual "
+    "stream, less in deep models, whose blocks add to the stream at full strength"
 )
 # All trainers do, where the accelerator and its libraries allow it.
 FUSES = (
@@ -39,13 +41,11 @@ class Brief:
     Attributes:
         candidate: the architecture and its prediction.
         objective: the device, law and time budget of the prediction.
-        recipe: the constants of training.
         seed: of the initial weights and of the order of the text.
     """
 
     candidate: Candidate
     objective: LossAtTime
-    recipe: Recipe = dataclasses.field(default_factory=Recipe)
     seed: int = 0
 
     @property
@@ -53,10 +53,20 @@ class Brief:
         """What to train."""
         return self.candidate.arch
 
+    @functools.cached_property
+    def recipe(self) -> Recipe:
+        """How it is trained."""
+        return recipe_for(self.arch, self.candidate.prediction.n_tokens)
+
     @property
     def n_steps(self) -> int:
         """Optimizer steps in the time budget."""
         return self.candidate.prediction.n_steps
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens in those steps."""
+        return self.candidate.prediction.n_tokens
 
     @property
     def n_warmup_steps(self) -> int:
@@ -65,17 +75,19 @@ class Brief:
 
     @property
     def learning_rate(self) -> float:
-        """The highest, of the matrices that read the residual stream."""
-        return _short(peak_learning_rate(self.arch, self.recipe) * self._rate)
+        """The highest, where all parameters have one."""
+        return _short(single_rate(self.arch, self.recipe))
 
     @property
     def weight_decay(self) -> float:
         """AdamW's, which a trainer multiplies by its learning rate, and the recipe by its own."""
-        return _short(self.recipe.weight_decay / self._rate)
+        recipe = self.recipe
+        return _short(recipe.weight_decay * recipe.learning_rate / self.learning_rate)
 
     @property
-    def _rate(self) -> float:
-        return named_scales(self.arch, self.recipe)["qkv"].rate
+    def beta2(self) -> float:
+        """Adam's, of the second moment."""
+        return _short(self.recipe.beta2)
 
     @property
     def is_bfloat16(self) -> bool:
@@ -96,7 +108,7 @@ class Brief:
         """For how many devices a file is, and which setting changes with their number."""
         n_chips = self.execution.n_chips
         if n_chips == 1:
-            return f"{file} is for one device; for n, divide {name} by n"
+            return f"{file} is for one device; for n, divide {name} by n, or what accumulates"
         kind = self.execution.sharding.phrase
         return f"{file} is for {n_chips} devices, {kind}; {name} is of each"
 
@@ -118,10 +130,10 @@ class Brief:
 
     def rows(self) -> Iterator[tuple[str, dict[str, float]]]:
         """What the recipe gives each kind of parameter: its own AdamW settings and beginning."""
-        recipe, peak = self.recipe, peak_learning_rate(self.arch, self.recipe)
+        recipe = self.recipe
         for name, scale in named_scales(self.arch, recipe).items():
             decay = recipe.weight_decay / scale.rate if scale.std else 0.0
-            settings = {"learning_rate": peak * scale.rate, "weight_decay": decay}
+            settings = {"learning_rate": recipe.learning_rate * scale.rate, "weight_decay": decay}
             settings |= {"mean": scale.mean, "std": scale.std}
             yield name, {key: _short(value) for key, value in settings.items()}
 

@@ -13,14 +13,18 @@ from ...space.architecture import ADDED, Architecture
 from .brief import Brief, Export, refuse
 from .hf import to_hf
 from .levanter import to_levanter
+from .litgpt import to_litgpt
 from .maxtext import to_maxtext
 from .nanogpt import to_nanogpt
+from .torchtitan import to_torchtitan
 
 TRAINERS: dict[str, Callable[[Brief], Export]] = {
     "hf": to_hf,
     "levanter": to_levanter,
+    "litgpt": to_litgpt,
     "maxtext": to_maxtext,
     "nanogpt": to_nanogpt,
+    "torchtitan": to_torchtitan,
 }
 
 

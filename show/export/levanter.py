@@ -46,6 +46,7 @@ def to_levanter(brief: Brief) -> Export:
             "seed": brief.seed,
             "mp": "p=f32,c=bfloat16" if brief.is_bfloat16 else "f32",
             "train_batch_size": arch.batch_size,
+            "per_device_parallelism": brief.device_batch_size,
             "num_train_steps": brief.n_steps,
         },
         "optimizer": {
@@ -57,7 +58,7 @@ def to_levanter(brief: Brief) -> Export:
             "weight_decay": brief.weight_decay,
             "weight_decay_modules": DECAYED,
             "beta1": recipe.beta1,
-            "beta2": recipe.beta2,
+            "beta2": brief.beta2,
             "epsilon": EPSILON,
             "max_grad_norm": recipe.clip_norm,
         },

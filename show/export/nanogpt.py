@@ -41,7 +41,7 @@ def to_nanogpt(brief: Brief) -> Export:
         "min_lr": 0.0,
         "weight_decay": brief.weight_decay,
         "beta1": recipe.beta1,
-        "beta2": recipe.beta2,
+        "beta2": brief.beta2,
         "grad_clip": recipe.clip_norm,
         "dtype": device.dtype,
         "device": "cpu" if device.kind == "cpu" else "cuda",

@@ -1,8 +1,16 @@
 """Reading a space: value lists, the shipped default, files and settings on top of it."""
 
+import contextlib
+import dataclasses
+
+import numpy as np
 import pytest
 
 from anybudget.presets.spaces import load_space, parse_values, space_names
+from anybudget.search.candidate import Candidate
+from anybudget.show.export.brief import Brief
+from anybudget.show.export.export import TRAINERS
+from anybudget.space.architecture import Architecture
 
 
 @pytest.mark.parametrize(
@@ -120,7 +128,7 @@ def test_rules_in_a_file_may_be_lists_or_text(tmp_path):
 
 
 def test_a_space_by_name_lies_on_the_default():
-    assert space_names() == ["cpu", "default"]
+    assert space_names() == ["cpu", "default", "gpt2", "llama"]
     assert load_space("default") == load_space()
     small = load_space("cpu", settings=["n_layers=3"], aspect_ratio=(40.0, 109.0))
     assert (small.vocab_size, small.n_layers) == ((1024,), (3,))
@@ -134,3 +142,45 @@ def test_a_space_by_name_lies_on_the_default():
 def test_a_name_that_no_space_has():
     with pytest.raises(ValueError, match=r"no space is called 'cpi'; did you mean cpu\? \(a file"):
         load_space("cpi")
+
+
+@pytest.mark.parametrize(
+    ("name", "trainers"),
+    [
+        ("llama", {"hf", "levanter", "litgpt", "maxtext", "torchtitan"}),
+        ("gpt2", {"hf", "litgpt", "maxtext", "nanogpt"}),
+    ],
+)
+def test_a_family_s_space_has_only_what_its_trainers_take(objective, name, trainers):
+    space = load_space(name, held=(("d_head", "32"), ("gated_mlp", "false")))
+    assert set(space.gated_mlp) == {name == "llama"}
+    rng, objective = np.random.default_rng(0), dataclasses.replace(objective, time_budget_s=1e12)
+    for _ in range(20):
+        arch = space.decode({field: float(rng.random()) for field in space.free_coordinates})
+        brief = Brief(candidate=Candidate.of(arch, objective), objective=objective)
+        taken = set()
+        for trainer, export in TRAINERS.items():
+            with contextlib.suppress(ValueError):
+                export(brief)
+                taken.add(trainer)
+        assert taken == trainers
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("llama", {"d_model": 4096, "n_layers": 32, "d_ff": 11008, "d_head": 128}),
+        ("llama", {"d_model": 4096, "n_layers": 32, "d_ff": 14336, "d_head": 128, "n_kv_heads": 8}),
+        ("llama", {"d_model": 8192, "n_layers": 80, "d_ff": 28672, "d_head": 128, "n_kv_heads": 8}),
+        ("llama", {"d_model": 2048, "n_layers": 22, "d_ff": 5632, "d_head": 64, "n_kv_heads": 4}),
+        ("gpt2", {"d_model": 768, "n_layers": 12, "d_ff": 3072, "d_head": 64}),
+        ("gpt2", {"d_model": 1280, "n_layers": 36, "d_ff": 5120, "d_head": 64}),
+    ],
+)
+def test_a_family_s_space_has_its_released_models(name, shape):
+    space = load_space(name)
+    n_heads = shape["d_model"] // shape["d_head"]
+    fields = {"n_kv_heads": n_heads} | shape | {"n_heads": n_heads, "batch_size": 8}
+    fields |= {key: getattr(space, key)[0] for key in ("gated_mlp", "vocab_size", "seq_len")}
+    arch = Architecture(tied_embeddings=name == "gpt2", **fields)
+    assert space.decode(space.encode(arch)) == arch

@@ -58,7 +58,7 @@ class CompiledStep:
 
     def __init__(self, arch: Architecture, backend: Backend = CPU, execution: Execution = PLAIN):
         self.arch = arch
-        recipe = Recipe()
+        self._recipe = recipe = Recipe()
         params = jax.tree.map(
             lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32),
             param_shapes(arch),
@@ -66,9 +66,9 @@ class CompiledStep:
         )
         self._state = State(params, jax.eval_shape(optimizer(arch, recipe).init, params))
         tokens = jax.ShapeDtypeStruct((arch.batch_size, arch.seq_len + 1), jnp.int32)
-        how = {"recipe": recipe, "execution": execution, "backend": backend}
-        step = functools.partial(train_step, arch=arch, **how)
-        self._step = jax.jit(step, donate_argnums=0).lower(self._state, tokens, 0.5).compile()
+        step = functools.partial(train_step, arch=arch, execution=execution, backend=backend)
+        lowered = jax.jit(step, donate_argnums=0).lower(self._state, tokens, 0.5, recipe)
+        self._step = lowered.compile()
 
     def time(self, seconds: float) -> StepTiming:
         """Time steps for about `seconds`, after two to warm up.
@@ -89,7 +89,7 @@ class CompiledStep:
             nonlocal state
             processor_s, wall_s = time.process_time(), time.perf_counter()
             for _ in range(n_steps):
-                state, _ = self._step(state, tokens, 0.5)
+                state, _ = self._step(state, tokens, 0.5, self._recipe)
             jax.block_until_ready(state)
             return {
                 "processor": time.process_time() - processor_s,

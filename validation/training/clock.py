@@ -68,6 +68,12 @@ class Budget:
             share = (n_begun + 0.5) / (self.n_steps or 1)
         return share if share <= 1 else None
 
+    def expected_steps(self, step_time_s: float, n_begun: int, begin_s: float) -> float:
+        """Steps of the whole run, of which `n_begun` have taken `begin_s`."""
+        if self.time_s is None:
+            return float(self.n_steps or 1)
+        return n_begun + (self.time_s - begin_s) / step_time_s
+
     def check(self, step_time_s: float) -> None:
         """Raise ValueError when the time is that of fewer than `MIN_STEPS` steps."""
         if self.time_s is not None and self.time_s < MIN_STEPS * step_time_s:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 import numpy as np
 
+from ...objectives.recipe import Recipe
 from .clock import Budget, Clock
 from .hosts import agreed
 from .step import CompiledTraining, State
@@ -40,9 +41,11 @@ class Loop:
         budget: when to end.
         load: from a step's number to its batch, on the host.
         step_time_s: a first estimate of it.
+        recipe: how a step changes the weights.
         on_step: called after each step, on the clock.
 
     Attributes:
+        recipe: as given.
         state: the weights and moments, set by `run`.
         n_steps: ended since the run's beginning.
         train_time_s: when the last of them ended.
@@ -56,9 +59,11 @@ class Loop:
         budget: Budget,
         load: Callable[[int], np.ndarray],
         step_time_s: float,
+        recipe: Recipe,
         on_step: Callable[[StepReport], None] | None = None,
     ) -> None:
         self._compiled, self._budget, self._load = compiled, budget, load
+        self.recipe = recipe
         self._on_step = on_step or (lambda report: None)
         self._recent_s = collections.deque([step_time_s], maxlen=9)
         self._in_flight: collections.deque[tuple[float, jax.Array]] = collections.deque()
@@ -87,7 +92,7 @@ class Loop:
         next_checkpoint_s = train_time_s + checkpoint_every_s
         while (progress := self._next_progress()) is not None and not self.has_diverged:
             tokens = self._compiled.place(self._load(self.n_steps + len(self._in_flight)))
-            self.state, loss = self._compiled.step(self.state, tokens, progress)
+            self.state, loss = self._compiled.step(self.state, tokens, progress, self.recipe)
             self._in_flight.append((progress, loss))
             self._wait(n_left=1)
             if self.train_time_s >= next_checkpoint_s:

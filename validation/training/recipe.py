@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,22 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ...objectives.recipe import EPSILON, Recipe, Scale, peak_learning_rate, scales
+from ...objectives.recipe import EPSILON, Recipe, Scale, scales
 from ...space.architecture import Architecture
 from .model import Params, param_shapes
+
+# What `recipe_for` sets by the horizon is an argument of a compiled step, the rest a part of it.
+BY_HORIZON = ("learning_rate", "warmup", "weight_decay", "beta2")
+jax.tree_util.register_dataclass(
+    Recipe,
+    data_fields=BY_HORIZON,
+    meta_fields=[
+        field.name
+        for field in dataclasses.fields(Recipe)
+        if field.name not in (*BY_HORIZON, "rule")
+    ],
+    drop_fields=["rule"],
+)
 
 
 def init_params(arch: Architecture, recipe: Recipe, seed: int) -> Params:
@@ -43,10 +57,10 @@ def optimizer(arch: Architecture, recipe: Recipe) -> optax.GradientTransformatio
     )
 
 
-def learning_rate(arch: Architecture, recipe: Recipe, progress: jax.Array | float) -> jax.Array:
+def learning_rate(recipe: Recipe, progress: jax.Array | float) -> jax.Array:
     """The scheduled learning rate, at a progress from 0 when training begins to 1 at its end."""
     rise, fall = progress / recipe.warmup, (1 - progress) / (1 - recipe.warmup)
-    return peak_learning_rate(arch, recipe) * jnp.minimum(rise, fall)
+    return recipe.learning_rate * jnp.minimum(rise, fall)
 
 
 def _for_each_array(function: Callable[..., Any], table: Params, *trees: Any) -> Params:

@@ -31,9 +31,9 @@ def train_step(
     state: State,
     tokens_bt: jax.Array,
     progress: jax.Array | float,
+    recipe: Recipe,
     *,
     arch: Architecture,
-    recipe: Recipe,
     execution: Execution = PLAIN,
     backend: Backend = CPU,
 ) -> tuple[State, jax.Array]:
@@ -43,8 +43,8 @@ def train_step(
         state: as it is.
         tokens_bt: (batch_size, seq_len + 1) token ids.
         progress: through the schedule, from 0 to 1.
-        arch: the model.
         recipe: how it is updated.
+        arch: the model.
         execution: how its gradient is computed.
         backend: what it is compiled for.
     """
@@ -53,7 +53,7 @@ def train_step(
         functools.partial(jax.value_and_grad(one_pass), state.params), tokens_bt, execution
     )
     updates, opt_state = optimizer(arch, recipe).update(gradient, state.opt_state, state.params)
-    rate = learning_rate(arch, recipe, progress)
+    rate = learning_rate(recipe, progress)
     params = jax.tree.map(lambda param, update: param - rate * update, state.params, updates)
     return State(params, opt_state), before
 
@@ -86,20 +86,23 @@ class CompiledTraining:
 
     Attributes:
         init: seed -> `State`.
-        step: `State`, tokens, progress -> `State`, loss; the first `State` is consumed.
+        step: `State`, tokens, progress, recipe -> `State`, loss; the first `State` is consumed, and
+            the recipe may differ in `BY_HORIZON` from the one that was compiled.
         evaluate: params, tokens -> loss.
         place: tokens on the host -> tokens on the devices, of which each process has its own; what
             it is given is the whole batch.
         state_shapes: shape, dtype and sharding of every array of the `State`.
         memory_bytes: what a step needs on each device.
+        recipe: with which it was compiled.
     """
 
     init: Callable[[int], State]
-    step: Callable[[State, jax.Array, float], tuple[State, jax.Array]]
+    step: Callable[[State, jax.Array, float, Recipe], tuple[State, jax.Array]]
     evaluate: Callable[[Params, jax.Array], jax.Array]
     place: Callable[[np.ndarray], jax.Array]
     state_shapes: State
     memory_bytes: int
+    recipe: Recipe
 
 
 def compile_training(
@@ -150,6 +153,7 @@ def compile_training(
         ),
         state_shapes=inputs.state,
         memory_bytes=_memory_bytes(compiled_step),
+        recipe=recipe,
     )
 
 
@@ -204,10 +208,9 @@ def lower_step(
 ) -> jax.stages.Lowered:
     """The optimizer step for the inputs' devices, ready to be compiled; it consumes its state."""
     shardings = jax.tree.map(lambda x: x.sharding, inputs.state)
-    how = {"recipe": recipe, "execution": execution, "backend": backend}
-    run = functools.partial(train_step, arch=arch, **how)
+    run = functools.partial(train_step, arch=arch, execution=execution, backend=backend)
     step = jax.jit(run, donate_argnums=0, out_shardings=(shardings, inputs.whole))
-    return step.lower(inputs.state, inputs.tokens, 0.0)
+    return step.lower(inputs.state, inputs.tokens, 0.0, recipe)
 
 
 def _check(arch: Architecture, execution: Execution) -> None:

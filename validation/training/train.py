@@ -26,7 +26,7 @@ from ...machines.host import available_memory_bytes
 from ...objectives.cost import counts
 from ...objectives.cost.execution import PLAIN, Execution
 from ...objectives.cost.kernel import KERNELS
-from ...objectives.recipe import Recipe
+from ...objectives.recipe import Recipe, recipe_for
 from ...space.architecture import Architecture
 from ..runs import Run
 from .batches import batch, heldout_batches
@@ -51,6 +51,7 @@ class Outcome:
     """What came of a run; `step_times_s` are those of the steps that this process ran."""
 
     status: Literal["ok", "diverged", "out_of_memory"]
+    recipe: Recipe | None = None
     n_steps: int = 0
     train_time_s: float = 0.0
     step_times_s: Sequence[float] = ()
@@ -100,7 +101,7 @@ def train(
         time_budget_s: how long, on the clock.
         n_steps: how long, in steps. The result is then the same on every run, the row's
             `time_budget_s` is what the steps took, and a lack of memory is an error.
-        recipe: how it is initialised and updated; `Recipe()` when left out.
+        recipe: how it is initialised and updated; `recipe_for` its horizon when left out.
         execution: how a step is run.
         upkeep: what the run does besides.
 
@@ -111,17 +112,18 @@ def train(
     _check_vocabulary(arch, tokens)
     check_kernel(execution)
     budget = Budget(time_s=time_budget_s, n_steps=n_steps)
-    recipe, backend = recipe or Recipe(), this_backend()
+    constants, backend = recipe or Recipe(rule="horizon"), this_backend()
+    recipe_of = (lambda n_steps: recipe) if recipe else functools.partial(_by_rule, arch)
     size = {"batch_size": arch.batch_size, "seq_len": arch.seq_len}
     load = functools.partial(_load, tokens.train, seed=seed, **size)
     heldout = heldout_batches(tokens.heldout, max_tokens=upkeep.n_heldout_tokens, **size)
-    identity = {**arch.as_dict(), **dataclasses.asdict(recipe), **dataclasses.asdict(budget)}
+    identity = {**arch.as_dict(), **dataclasses.asdict(constants), **dataclasses.asdict(budget)}
     identity |= {"seed": seed, "text": tokens.fingerprint}
     started = datetime.datetime.now(datetime.UTC)
     load(0)  # a text too short says so before anything is compiled
-    how = {"recipe": recipe, "execution": execution, "backend": backend}
+    how = {"recipe": constants, "execution": execution, "backend": backend}
     make = functools.partial(compile_training, arch, **how)
-    outcome = _attempt(make, budget, load, heldout, identity, upkeep)
+    outcome = _attempt(make, recipe_of, budget, load, heldout, identity, upkeep)
     return Run(
         **arch.as_dict(),
         **execution.columns(arch),
@@ -130,8 +132,8 @@ def train(
         corpus_fingerprint=tokens.corpus_fingerprint,
         seed=seed,
         device=upkeep.device_name or jax.devices()[0].device_kind,
-        recipe=recipe.label,
-        learning_rate=recipe.learning_rate,
+        recipe=constants.label,
+        learning_rate=(outcome.recipe or constants).learning_rate,
         time_budget_s=outcome.train_time_s if budget.time_s is None else budget.time_s,
         bits_per_byte=outcome.measured_loss and tokens.bits_per_byte(outcome.measured_loss),
         started=started,
@@ -168,10 +170,14 @@ def measured_step_time_s(
     times_s: list[float] = []
     while len(times_s) < 5 or agreed(sum(times_s[2:])) < at_least_s:
         began = time.perf_counter()
-        state, loss = compiled.step(state, tokens, 0.0)
+        state, loss = compiled.step(state, tokens, 0.0, compiled.recipe)
         jax.block_until_ready((state, loss))
         times_s.append(time.perf_counter() - began)
     return agreed(statistics.median(times_s[2:]))
+
+
+def _by_rule(arch: Architecture, n_steps: float) -> Recipe:
+    return recipe_for(arch, n_steps * arch.tokens_per_step)
 
 
 def _load(text: np.ndarray, step: int, **options: int) -> np.ndarray:
@@ -188,6 +194,7 @@ def _check_vocabulary(arch: Architecture, tokens: Tokens) -> None:
 
 def _attempt(
     make: Callable[[], CompiledTraining],
+    recipe_of: Callable[[float], Recipe],
     budget: Budget,
     load: Callable[[int], np.ndarray],
     heldout: np.ndarray,
@@ -199,9 +206,10 @@ def _attempt(
         compiled = make()
         with _open_checkpoints(upkeep.checkpoint_dir, identity) as checkpoints:
             step_time_s = _checked_step_time_s(compiled, budget, load)
-            loop = Loop(compiled, budget, load, step_time_s, upkeep.on_step)
             saved = checkpoints and checkpoints.restore(compiled.state_shapes)
             begin = saved or (compiled.init(identity["seed"]), 0, 0.0)
+            recipe = recipe_of(budget.expected_steps(step_time_s, *begin[1:]))
+            loop = Loop(compiled, budget, load, step_time_s, recipe, upkeep.on_step)
             loop.run(*begin, checkpoints, upkeep.checkpoint_every_s)
         return _judged(loop, compiled, heldout)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
@@ -229,6 +237,7 @@ def _judged(loop: Loop, compiled: CompiledTraining, heldout: np.ndarray) -> Outc
     is_finite = math.isfinite(loss) and not loop.has_diverged
     return Outcome(
         status="ok" if is_finite else "diverged",
+        recipe=loop.recipe,
         n_steps=loop.n_steps,
         train_time_s=loop.train_time_s,
         step_times_s=loop.step_times_s,

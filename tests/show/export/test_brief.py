@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from anybudget.objectives.recipe import Recipe
+from anybudget.objectives.recipe import recipe_for
 from anybudget.search.candidate import Candidate
 from anybudget.show.export.brief import commented, refuse
 from anybudget.show.export.hf import to_hf
@@ -12,24 +12,22 @@ from anybudget.show.export.maxtext import to_maxtext
 from anybudget.show.export.nanogpt import to_nanogpt
 
 
-def test_one_rate_and_a_weight_decay_that_shrinks_as_much(brief_for):
-    brief = brief_for(d_model=128)
-    # 0.004 at a width of 256, in proportion to 1 / fan-in.
-    assert brief.learning_rate == 0.008
-    assert brief.learning_rate * brief.weight_decay == pytest.approx(0.004 * 0.1)
-
-
-def test_a_small_batch_has_a_small_rate_and_the_decay_of_any(brief_for):
-    brief, small = brief_for(), dataclasses.replace(brief_for(), recipe=Recipe())
-    # 32 tokens a step are a 64th of the base.
-    assert small.learning_rate == brief.learning_rate / 8
-    assert small.weight_decay == brief.weight_decay
+@pytest.mark.parametrize("shape", [{"d_model": 128}, {"n_layers": 8}])
+def test_one_rate_and_a_weight_decay_that_shrinks_as_much(brief_for, shape):
+    brief = brief_for(**shape)
+    recipe = recipe_for(brief.arch, brief.candidate.prediction.n_tokens)
+    # In proportion to 1 / fan-in from a width of 256, and falling with depth from 8 layers.
+    factor = 256 / brief.arch.d_model * (brief.arch.n_layers / 8) ** -0.33
+    assert brief.learning_rate == pytest.approx(recipe.learning_rate * factor, rel=1e-3)
+    shrinks = recipe.learning_rate * recipe.weight_decay
+    assert brief.learning_rate * brief.weight_decay == pytest.approx(shrinks, rel=1e-3)
 
 
 def test_steps_are_those_of_the_prediction_and_a_tenth_warms_up(brief_for):
     brief = brief_for()
     assert brief.n_steps * brief.arch.tokens_per_step == brief.candidate.prediction.n_tokens
     assert brief.n_warmup_steps == round(brief.n_steps / 10)
+    assert brief.beta2 == pytest.approx(brief.recipe.beta2, rel=1e-3)
 
 
 @pytest.mark.parametrize("n_chips", [1, 2])
@@ -72,10 +70,14 @@ def test_all_that_one_rate_cannot_say_is_a_comment(brief_for):
     assert "# - it is slow" in comments
     rows = [line.removeprefix("# ").split() for line in comments]
     # Twice as wide as the base and half as deep; see `recipe.scales`.
-    assert ["embedding", "0.06", "normal,", "spread", "0.2"] in rows
-    assert ["qkv", "0.008", "normal,", "spread", "0.08839"] in rows
-    assert ["mlp_down", "0.005657", "normal,", "spread", "0.03125"] in rows
-    assert ["final_norm", "0.0024", "all", "0.6"] in rows
+    rate = brief.recipe.learning_rate
+    for name, factor, *begins in (
+        ("embedding", 15, "normal,", "spread", "0.2"),
+        ("qkv", 2, "normal,", "spread", "0.08839"),
+        ("mlp_down", 2**0.5, "normal,", "spread", "0.03125"),
+        ("final_norm", 0.6, "all", "0.6"),
+    ):
+        assert [name, str(float(f"{factor * rate:.4g}")), *begins] in rows
 
 
 def test_a_refusal_names_what_clashes_and_the_search_that_avoids_it():

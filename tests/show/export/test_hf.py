@@ -23,7 +23,7 @@ def test_the_trainer_takes_the_arguments(brief_for, tmp_path, remat):
     assert args.per_device_train_batch_size * brief.arch.seq_len == brief.arch.tokens_per_step
     assert args.get_warmup_steps(brief.n_steps) == brief.n_warmup_steps
     assert args.activation_checkpointing is (remat == "layer")
-    assert (args.learning_rate, args.weight_decay) == (0.016, 0.025)
+    assert (args.learning_rate, args.weight_decay) == (brief.learning_rate, brief.weight_decay)
 
 
 @pytest.mark.parametrize("fields", [{}, {"gated_mlp": True, "tied_embeddings": False}])
@@ -31,21 +31,25 @@ def test_every_parameter_has_the_recipes_own_settings(brief_for, fields):
     torch = pytest.importorskip("torch", reason="needs PyTorch, of the extra dev")
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    exported = to_hf(brief_for(d_model=128, **fields))
+    brief = brief_for(d_model=128, **fields)
+    exported, recipe = to_hf(brief), brief.recipe
     config = AutoConfig.for_model(**exported.config["config.json"])
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     rows = exported.config["recipe.json"]
+    shrinks = recipe.learning_rate * recipe.weight_decay
     assert {name.split(".")[-2] for name, _ in model.named_parameters()} == set(rows)
     for name, parameter in model.named_parameters():
         row = rows[name.split(".")[-2]]
         # Matrices shrink by the same share at the same schedule, norms do not.
         decay = row["learning_rate"] * row["weight_decay"]
-        assert decay == pytest.approx(0.004 * 0.1 * (parameter.ndim == 2), rel=1e-3)
+        assert decay == pytest.approx(shrinks * (parameter.ndim == 2), rel=1e-3)
     # At half the base width: twice the rate, and a spread of 1 / sqrt(fan-in).
     assert rows["q_proj"] == rows["up_proj"]
-    assert (rows["q_proj"]["learning_rate"], rows["q_proj"]["std"]) == (0.008, 0.08839)
-    assert (rows["embed_tokens"]["learning_rate"], rows["embed_tokens"]["std"]) == (0.06, 0.2)
+    for name, factor, std in (("q_proj", 2, 0.08839), ("embed_tokens", 15, 0.2)):
+        rate = rows[name]["learning_rate"]
+        assert rate == pytest.approx(factor * recipe.learning_rate, rel=1e-3)
+        assert rows[name]["std"] == std
 
 
 def hf_weights(params, arch):

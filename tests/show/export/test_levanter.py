@@ -34,8 +34,8 @@ def test_steps_batch_and_rate_are_the_recipes(brief_for):
     assert config["trainer"]["num_train_steps"] == brief.n_steps
     assert config["trainer"]["train_batch_size"] * config["train_seq_len"] == 2 * 16
     assert config["model"]["max_seq_len"] == config["train_seq_len"]
-    assert config["optimizer"]["learning_rate"] == 0.016
-    assert config["optimizer"]["weight_decay"] == 0.025
+    assert config["optimizer"]["learning_rate"] == brief.learning_rate
+    assert config["optimizer"]["weight_decay"] == brief.weight_decay
 
 
 def test_what_is_run_again_is_said(brief_for):

@@ -41,7 +41,8 @@ def test_the_schedule_is_the_recipes(brief_for):
     assert config["per_device_batch_size"] * config["max_target_length"] == 2 * 16
     # MaxText refuses more than all, and would hold the rate in between if they were less.
     assert config["warmup_steps_fraction"] + config["wsd_decay_steps_fraction"] == 1
-    assert (config["learning_rate"], config["adam_weight_decay"]) == (0.016, 0.025)
+    told = (config["learning_rate"], config["adam_weight_decay"])
+    assert told == (brief.learning_rate, brief.weight_decay)
 
 
 def test_what_is_run_again_is_said(brief_for):

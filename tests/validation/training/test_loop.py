@@ -5,6 +5,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from anybudget.objectives.recipe import Recipe
 from anybudget.validation.training import clock
 from anybudget.validation.training.clock import Budget
 from anybudget.validation.training.loop import Loop
@@ -18,7 +19,7 @@ class Machine:
         self.now_s = self.free_s = 0.0
         self.seen = []
 
-    def step(self, state, tokens, progress):
+    def step(self, state, tokens, progress, recipe):
         self.free_s = max(self.free_s, self.now_s) + next(self.step_times_s)
         self.seen.append(tokens)
         return state + 1, Loss(self, self.free_s, self.loss)
@@ -28,9 +29,12 @@ class Machine:
         return step
 
     def train(self, budget, *start, **options):
+        recipe = Recipe()
         program = SimpleNamespace(step=self.step, place=lambda tokens: tokens)
         reports = []
-        loop: Any = Loop(cast(Any, program), budget, self.load, self.first_s, reports.append)
+        loop: Any = Loop(
+            cast(Any, program), budget, self.load, self.first_s, recipe, reports.append
+        )
         loop.run(*(start or (0, 0, 0.0)), **options)
         return loop, reports
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from anybudget.objectives.recipe import Recipe, peak_learning_rate, scales
+from anybudget.objectives.recipe import Recipe, scales
 from anybudget.space.architecture import Architecture
 from anybudget.validation.training.model import param_shapes
 from anybudget.validation.training.recipe import init_params, learning_rate, optimizer
@@ -111,19 +111,11 @@ def test_clipping_bounds_a_spike_after_calm():
 
 def test_the_schedule_rises_falls_and_ends_at_zero():
     recipe = Recipe(learning_rate=0.5, warmup=0.2)
-    values = [float(learning_rate(ARCH, recipe, x)) for x in (0.0, 0.1, 0.2, 0.6, 1.0)]
+    values = [float(learning_rate(recipe, x)) for x in (0.0, 0.1, 0.2, 0.6, 1.0)]
     np.testing.assert_allclose(values, [0.0, 0.25, 0.5, 0.25, 0.0], atol=1e-7)
-
-
-def test_the_learning_rate_falls_with_the_root_of_a_small_batch():
-    def peak(batch_size):
-        arch = replace(ARCH, seq_len=128, batch_size=batch_size)
-        return peak_learning_rate(arch, Recipe(learning_rate=0.4))
-
-    assert [peak(16), peak(64)] == [0.4, 0.4]
-    assert [peak(4), peak(1)] == pytest.approx([0.2, 0.1])
 
 
 def test_the_label_names_what_was_changed_but_the_learning_rate():
     assert Recipe(learning_rate=0.7).label == "completep"
+    assert Recipe(rule="horizon", warmup=0.5).label == "horizon"
     assert Recipe(warmup=0.5, beta2=0.9).label == "completep warmup=0.5 beta2=0.9"

@@ -40,7 +40,7 @@ def three_steps(**options):
     for progress in (0.2, 0.5, 0.8):
         shape = (SPREAD.batch_size, SPREAD.seq_len + 1)
         tokens = rng.integers(0, SPREAD.vocab_size, shape, np.int32)
-        state, loss = program.step(state, program.place(tokens), progress)
+        state, loss = program.step(state, program.place(tokens), progress, program.recipe)
         losses.append(float(loss))
     losses.append(float(program.evaluate(state.params, program.place(tokens))))
     weights = {name: x for name, x in state.params["layers"].items() if "norm" not in name}
@@ -68,11 +68,11 @@ def test_a_step_consumes_its_state_and_lowers_the_loss_on_its_batch(program):
     tokens = program.place(np.arange(36, dtype=np.int32).reshape(4, 9))
     first = program.init(0)
     before = program.evaluate(first.params, tokens)
-    state, loss = program.step(first, tokens, 0.5)
+    state, loss = program.step(first, tokens, 0.5, program.recipe)
     assert first.params["embedding"].is_deleted()
     np.testing.assert_allclose(loss, before, 1e-6)
     for _ in range(10):
-        state, loss = program.step(state, tokens, 0.5)
+        state, loss = program.step(state, tokens, 0.5, program.recipe)
     assert loss < before - 0.5
 
 
