@@ -39,7 +39,7 @@ def space_names() -> list[str]:
 
 def default_space(kind: str) -> str:
     """Name of the shipped space for a device of some kind."""
-    return "cpu" if kind == "cpu" else "default"
+    return kind if kind in space_names() else DEFAULT
 
 
 def load_space(

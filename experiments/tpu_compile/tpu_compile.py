@@ -62,10 +62,9 @@ class Job(NamedTuple):
     arch: Architecture
     execution: Execution = PLAIN
 
-    @property
-    def key(self) -> tuple:
+    def key(self, chip: str) -> tuple:
         """As `CompileRow.key`."""
-        return (self.arch, CHIP, self.execution)
+        return (self.arch, chip, self.execution)
 
 
 def jobs() -> list[Job]:
@@ -102,16 +101,17 @@ def compile_missing(
     *,
     with_time: bool,
     most: int,
+    chip: str = CHIP,
 ) -> None:
     """Compile of a design what a file does not hold, at most so many, a row each."""
     done = {row.key for row in read_rows(path, CompileRow)}
-    todo = [job for job in design if job.key not in done]
+    todo = [job for job in design if job.key(chip) not in done]
     print(f"{path.name}: {len(done)} rows, {len(todo)} missing")
     for job in todo[:most]:
         print(job.arch, job[1:], flush=True)
         step = compile_for(
             job.arch,
-            parse_topology(CHIP),
+            parse_topology(chip),
             job.execution,
             with_time=with_time,
             timeout_s=TIMEOUT_S,

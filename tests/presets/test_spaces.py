@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from anybudget.presets.spaces import load_space, parse_values, space_names
+from anybudget.presets.spaces import default_space, load_space, parse_values, space_names
 from anybudget.search.candidate import Candidate
 from anybudget.show.export.brief import Brief
 from anybudget.show.export.export import TRAINERS
@@ -128,7 +128,7 @@ def test_rules_in_a_file_may_be_lists_or_text(tmp_path):
 
 
 def test_a_space_by_name_lies_on_the_default():
-    assert space_names() == ["cpu", "default", "gpt2", "llama"]
+    assert space_names() == ["cpu", "default", "gpt2", "llama", "tpu"]
     assert load_space("default") == load_space()
     small = load_space("cpu", settings=["n_layers=3"], aspect_ratio=(40.0, 109.0))
     assert (small.vocab_size, small.n_layers) == ((1024,), (3,))
@@ -137,6 +137,12 @@ def test_a_space_by_name_lies_on_the_default():
     assert (small.d_head, small.heads_per_kv_head, small.gated_mlp) == ((16, 32), (1, 1), (False,))
     assert small.ff_ratio == (2.0, 6.0)
     assert small.heads_fill_width == load_space().heads_fill_width
+
+
+def test_a_tpus_space_has_whole_tiles():
+    space = load_space(default_space("tpu"))
+    assert all(n % 128 == 0 for name in ("d_model", "d_ff") for n in getattr(space, name))
+    assert default_space("gpu") == "default"
 
 
 def test_a_name_that_no_space_has():

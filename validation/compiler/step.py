@@ -57,7 +57,7 @@ def compile_step(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     """
     arch = Architecture(**request["architecture"])
     topology, recipe = parse_topology(request["topology"]), Recipe()
-    devices = topologies.get_topology_desc(**topology.description).devices
+    devices = topologies.get_topology_desc(**topology.description).devices[: topology.n_chips]
     execution = Execution(**request["execution"])
     inputs = abstract_inputs(arch, recipe, devices, sharding=execution.sharding)
     backend = Backend(kind="tpu", dtype=topology.device.dtype)

@@ -24,6 +24,7 @@ class Generation:
         flops_per_cycle: of one chip's matrix units in bfloat16: 2 for a multiply-add, by the
             units of all cores, by the square of their side.
         link_bytes_per_s: of one link between neighbours, one way.
+        devices_per_chip: into which JAX divides a chip; `device` and all numbers above are of one.
     """
 
     device: str
@@ -32,6 +33,7 @@ class Generation:
     wraps_at: int
     flops_per_cycle: int
     link_bytes_per_s: float
+    devices_per_chip: int = 1
 
 
 # Cores, matrix units, ports and two-way bandwidth per chip: Google Cloud documentation, pages
@@ -68,6 +70,18 @@ GENERATIONS = {
         wraps_at=16,
         flops_per_cycle=2 * 4 * 256**2,
         link_bytes_per_s=100e9,
+    ),
+    # Page "TPU7x (Ironwood)". It does not tell the matrix units: with four of 256 a core, a matmul
+    # of 4096 cubed takes 1.2 times what they need at least, with two it would take less
+    # (experiments/tiles/matmuls.csv).
+    "tpu7x": Generation(
+        device="tpu-v7x",
+        accelerator_type="tpu7x-8",
+        n_axes=3,
+        wraps_at=4,
+        flops_per_cycle=2 * 4 * 256**2,
+        link_bytes_per_s=50e9,
+        devices_per_chip=2,
     ),
 }
 
@@ -106,8 +120,9 @@ class Topology:
 
     @property
     def n_chips(self) -> int:
-        """In the whole grid."""
-        return math.prod(self.axes)
+        """Devices in the whole grid; of a single chip one alone, whatever it is divided into."""
+        n_chips = math.prod(self.axes)
+        return n_chips * GENERATIONS[self.generation].devices_per_chip if n_chips > 1 else 1
 
     @property
     def device(self) -> Device:

@@ -3,7 +3,7 @@ import pytest
 from anybudget.validation.compiler.topology import GENERATIONS, parse_topology
 
 
-@pytest.mark.parametrize("name", ["v4:1x1x1", "v5e:1x1", "v5p:2x2x1", "v6e:16x16"])
+@pytest.mark.parametrize("name", ["v4:1x1x1", "v5e:1x1", "v5p:2x2x1", "v6e:16x16", "tpu7x:2x2x1"])
 def test_a_name_reads_back(name):
     assert parse_topology(name).name == name
 
@@ -31,7 +31,8 @@ def test_one_chip_needs_its_bounds_and_a_slice_does_not():
 
 
 @pytest.mark.parametrize(
-    ("name", "clock_ghz"), [("v4", 1.05), ("v5e", 1.5), ("v5p", 1.75), ("v6e", 1.75)]
+    ("name", "clock_ghz"),
+    [("v4", 1.05), ("v5e", 1.5), ("v5p", 1.75), ("v6e", 1.75), ("tpu7x", 2.2)],
 )
 def test_the_clock_makes_the_datasheets_peak(name, clock_ghz):
     one = "x".join("1" * GENERATIONS[name].n_axes)
@@ -45,3 +46,8 @@ def test_a_chip_sends_along_lines_and_both_ways_along_rings():
     assert parse_topology("v5e:2x2").interconnect_bytes_per_s == 2 * link
     assert parse_topology("v5e:16x16").interconnect_bytes_per_s == 4 * link
     assert parse_topology("v5e:4x4").n_chips == 16
+
+
+def test_a_chip_that_is_two_devices_counts_twice_but_alone_is_one():
+    assert parse_topology("tpu7x:2x2x1").n_chips == 8
+    assert parse_topology("tpu7x:1x1x1").n_chips == 1

@@ -18,6 +18,8 @@ BRANCHES = re.compile(r"(?:branch_computations=\{([^}]*)\}|(?:true|false)_comput
 KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 INDEX = re.compile(r"\bindex=(\d+)")
 CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+# What the compiler of v5p and Ironwood writes where it has no estimate, of scatters among others.
+NO_ESTIMATE = 2**63 - 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,7 @@ class Instruction:
     def cycles(self) -> int | None:
         """The compiler's estimate, where it has one."""
         found = CYCLES.search(self.attributes)
-        return int(found[1]) if found else None
+        return int(found[1]) if found and int(found[1]) != NO_ESTIMATE else None
 
     @property
     def called(self) -> dict[str, str]:

@@ -64,6 +64,11 @@ def test_cycles_only_where_the_compiler_wrote_them(entry):
     assert entry["outer"].cycles is None
 
 
+def test_the_largest_number_of_cycles_is_no_estimate():
+    program = parse_program(LOOPS.replace("1859", str(2**63 - 1)))
+    assert program.by_name(program.entry)["fusion.1"].cycles is None
+
+
 def test_bytes_of_nested_shapes_with_tiles_and_comments(entry):
     arrays = entry["start"].arrays
     assert [array.axes for array in arrays] == [(2, 8), (1, 8), ()]
