@@ -68,15 +68,20 @@ def to_litgpt(brief: Brief) -> Export:
             },
         },
     }
-    notes = [
+    notes = _notes(brief)
+    body = yaml.safe_dump(config, sort_keys=False)
+    text = commented(brief, "LitGPT", notes, COMMAND, body)
+    return Export(files={FILE: text}, config=config, notes=notes, command=COMMAND)
+
+
+def _notes(brief: Brief) -> list[str]:
+    """What LitGPT does otherwise, or wants."""
+    return [
         ONE_RATE,
         "it falls on a cosine, not on a line",
         "matrices begin with a spread of sqrt(0.4 / n_embd), those that write to the residual "
         "stream with 1 / (n_layer sqrt(n_embd)); norms begin with 1, and decay too",
-        f"TOKENIZER must have {arch.vocab_size} tokens or fewer",
+        f"TOKENIZER must have {brief.arch.vocab_size} tokens or fewer",
         "micro_batch_size is of each device; global_batch_size over it is what it accumulates",
         *brief.attention_notes,
     ]
-    body = yaml.safe_dump(config, sort_keys=False)
-    text = commented(brief, "LitGPT", notes, COMMAND, body)
-    return Export(files={FILE: text}, config=config, notes=notes, command=COMMAND)

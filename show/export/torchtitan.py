@@ -157,15 +157,20 @@ def to_torchtitan(brief: Brief) -> Export:
             "min_lr_factor": 0.0,
         },
     }
-    notes = [
-        ONE_RATE,
-        "matrices begin with a spread of 1/sqrt(width), norms with 1, and norms decay too",
-        f"TOKENIZER must have {arch.vocab_size} tokens or fewer",
-        "local_batch_size is of each device; it accumulates up to global_batch_size",
-        *brief.attention_notes,
-    ]
+    notes = _notes(brief)
     settings = config | {"EMBEDDING_STD": recipe.embedding_std}
     body = "".join(f"{name} = {value!r}\n" for name, value in settings.items()) + CODE
     body += f"\n\nACTIVATION_CHECKPOINT = {CHECKPOINTING[brief.execution.remat]}\n"
     text = commented(brief, "torchtitan", notes, COMMAND, body)
     return Export(files={FILE: text}, config=config, notes=notes, command=COMMAND)
+
+
+def _notes(brief: Brief) -> list[str]:
+    """What torchtitan does otherwise, or wants."""
+    return [
+        ONE_RATE,
+        "matrices begin with a spread of 1/sqrt(width), norms with 1, and norms decay too",
+        f"TOKENIZER must have {brief.arch.vocab_size} tokens or fewer",
+        "local_batch_size is of each device; it accumulates up to global_batch_size",
+        *brief.attention_notes,
+    ]

@@ -112,22 +112,21 @@ def train(
     _check_vocabulary(arch, tokens)
     check_kernel(execution)
     budget = Budget(time_s=time_budget_s, n_steps=n_steps)
-    constants, backend = recipe or Recipe(rule="horizon"), this_backend()
-    recipe_of = (lambda n_steps: recipe) if recipe else functools.partial(_by_rule, arch)
+    constants = recipe or Recipe(rule="horizon")
     size = {"batch_size": arch.batch_size, "seq_len": arch.seq_len}
     load = functools.partial(_load, tokens.train, seed=seed, **size)
     heldout = heldout_batches(tokens.heldout, max_tokens=upkeep.n_heldout_tokens, **size)
-    identity = {**arch.as_dict(), **dataclasses.asdict(constants), **dataclasses.asdict(budget)}
+    identity = arch.as_dict() | dataclasses.asdict(constants) | dataclasses.asdict(budget)
     identity |= {"seed": seed, "text": tokens.fingerprint}
     started = datetime.datetime.now(datetime.UTC)
     load(0)  # a text too short says so before anything is compiled
-    how = {"recipe": constants, "execution": execution, "backend": backend}
-    make = functools.partial(compile_training, arch, **how)
-    outcome = _attempt(make, recipe_of, budget, load, heldout, identity, upkeep)
+    how = {"execution": execution, "backend": this_backend()}
+    make = functools.partial(compile_training, arch, recipe=constants, **how)
+    outcome = _attempt(make, _recipe_of(arch, recipe), budget, load, heldout, identity, upkeep)
     return Run(
         **arch.as_dict(),
         **execution.columns(arch),
-        **_measures(arch, outcome, execution, backend),
+        **_measures(arch, outcome, **how),
         corpus=tokens.corpus,
         corpus_fingerprint=tokens.corpus_fingerprint,
         seed=seed,
@@ -176,8 +175,9 @@ def measured_step_time_s(
     return agreed(statistics.median(times_s[2:]))
 
 
-def _by_rule(arch: Architecture, n_steps: float) -> Recipe:
-    return recipe_for(arch, n_steps * arch.tokens_per_step)
+def _recipe_of(arch: Architecture, recipe: Recipe | None) -> Callable[[float], Recipe]:
+    """The recipe by the number of steps: the one that was given, or by the rule."""
+    return lambda n_steps: recipe or recipe_for(arch, n_steps * arch.tokens_per_step)
 
 
 def _load(text: np.ndarray, step: int, **options: int) -> np.ndarray:
