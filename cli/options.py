@@ -56,7 +56,11 @@ class Chain:
     remat: str = "auto"
     """Run blocks again in the backward pass: none, dots, layer, or auto."""
     attention: str = "auto"
-    """plain: scores are written to memory; fused: one kernel; auto: as the device was timed."""
+    """plain: scores are written to memory; fused: one kernel; auto: fused on accelerators."""
+    sharding: str = "auto"
+    """What several chips hold: data, each the whole state; full, each its share; or auto."""
+    micro_batch_size: Positive | None = None
+    """Sequences that a chip takes in one pass; default: what makes the fastest step that fits."""
     data_limit_tokens: float | None = None
     """Unique tokens that there are; repeated ones count for less."""
     critical_batch: Flag = False

@@ -16,7 +16,9 @@ time; the lowest of the pieces bounds the box.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from .cost.counts import n_params, n_params_by_part, n_params_non_embedding, tot
 from .cost.execution import Execution, Parts
 from .cost.features import FEATURES, OverABox
 from .cost.passes import MLP, OF_A_LAYER, OF_KEY_HEADS
+from .fastest import splits
 from .law.least_loss import least_loss
 from .loss_at_time import LossAtTime
 from .step_cost import step_memory_bytes, with_communication
@@ -39,32 +42,74 @@ ROUNDING = 1e-9
 CUT_OFF_BYTES = 8
 
 
-def least_losses(objective: LossAtTime, first: Architecture, last: Architecture) -> np.ndarray:
+def least_losses(
+    objective: LossAtTime, first: Architecture, last: Architecture, batch_sizes: np.ndarray
+) -> np.ndarray:
     """A loss for each box that none of its feasible models is below; infinite: it has none.
 
     Args:
         objective: under which.
         first: the least model of each box, its fields arrays of one length.
         last: the greatest.
+        batch_sizes: all that there are, ascending.
     """
-    device, size = objective.device, np.shape(first.n_layers)
-    bounds = np.full(size, np.inf)
-    for way in objective.ways:
-        settled = np.zeros(size, dtype=bool)
-        for execution in way:
-            least_bytes = step_memory_bytes(device, first, execution) - CUT_OFF_BYTES
-            at = np.flatnonzero(~settled & (least_bytes <= device.memory_bytes))
+    bounds = np.full(np.shape(first.n_layers), np.inf)
+    for families in objective.ways(batch_sizes):
+        settled = np.zeros(len(bounds), dtype=bool)
+        for family in families:
+            at, low, way = _ways_in(objective, family, first, batch_sizes, last, ~settled)
             if len(at):
-                box = take(first, at), take(last, at)
-                bounds[at] = np.minimum(bounds[at], _least_in(objective, *box, execution))
-            # Models of a box that all fit so are run in no later execution of this way.
-            most_bytes = step_memory_bytes(device, last, execution) + CUT_OFF_BYTES
-            settled |= most_bytes <= device.memory_bytes
-            if np.all(settled):
-                break
+                losses = _least_in(objective, low, take(last, at), way)
+                np.minimum.at(bounds, at, losses)
+            if family[0].n_accumulation == 1:
+                # Of models that all fit in one pass, none is run with more run again.
+                split = splits(last.batch_size, family[0], objective.micro_batch_size)
+                all_fit = _bytes(objective, last, family[0]) + CUT_OFF_BYTES
+                settled |= split & (all_fit <= objective.device.memory_bytes)
     bounded = bounds < np.inf
     bounds[bounded] -= ROUNDING * np.abs(bounds[bounded])
     return bounds
+
+
+def _ways_in(
+    objective: LossAtTime,
+    family: Sequence[Execution],
+    first: Architecture,
+    batch_sizes: np.ndarray,
+    last: Architecture,
+    left: np.ndarray,
+) -> tuple[np.ndarray, Architecture, Execution]:
+    """What models of each box may be run in of one family, as far as it bounds them.
+
+    A step only grows with its passes and its batch, so of several numbers of passes the fewest
+    count, and of the others those that split a smaller batch of the box.
+
+    Returns:
+        Boxes, one or more times; their first models, with the smallest batch that is split; and
+        the ways.
+    """
+    smallest = np.where(left, np.inf, 0.0)
+    found = []
+    for way in family:
+        split = batch_sizes[splits(batch_sizes, way, objective.micro_batch_size)]
+        place = np.searchsorted(split, first.batch_size)
+        batch_size = np.append(split, np.inf)[place]
+        at = np.flatnonzero((batch_size <= last.batch_size) & (batch_size < smallest))
+        if not len(at):
+            continue
+        least_bytes = _bytes(objective, altered(take(first, at), batch_size=batch_size[at]), way)
+        at = at[least_bytes - CUT_OFF_BYTES <= objective.device.memory_bytes]
+        smallest[at] = batch_size[at]
+        found.append((at, batch_size[at], np.full(len(at), way.n_accumulation)))
+    if not found:
+        return np.zeros(0, dtype=int), first, family[0]
+    at, batch_size, n_passes = map(np.concatenate, zip(*found, strict=True))
+    low = altered(take(first, at), batch_size=batch_size)
+    return at, low, dataclasses.replace(family[0], n_accumulation=n_passes)
+
+
+def _bytes(objective: LossAtTime, arch: Architecture, way: Execution) -> np.ndarray:
+    return step_memory_bytes(objective.device, arch, way)
 
 
 def take(arch: Architecture, at: np.ndarray) -> Architecture:
@@ -84,13 +129,14 @@ def _least_in(
     time_s = _least_time_s(objective, first, last, execution, more)
     n_steps = np.floor(objective.time_budget_s / time_s)
     n_tokens = n_steps * last.tokens_per_step
-    if objective.n_chips == 1 and np.any(last.batch_size > first.batch_size):
+    if np.any(last.batch_size > first.batch_size):
         # A step does not grow faster than its batch, so no batch has more tokens than the largest
         # would if it made parts of steps.
-        widest = altered(first, batch_size=last.batch_size)
-        time_s = _least_time_s(objective, widest, widest, execution, more)
+        n_parts = execution.n_split * execution.n_accumulation
+        widest = altered(first, batch_size=-(-last.batch_size // n_parts) * n_parts)
+        time_s = _least_time_s(objective, widest, last, execution, more)
         n_tokens = np.minimum(
-            n_tokens, objective.time_budget_s / time_s * last.tokens_per_step * (1 + ROUNDING)
+            n_tokens, objective.time_budget_s / time_s * widest.tokens_per_step * (1 + ROUNDING)
         )
     makes_a_step = n_steps >= 1
     n_tokens = np.where(makes_a_step, n_tokens, first.tokens_per_step)
@@ -137,13 +183,7 @@ def _least_time_s(
     ) + total(of[OverABox.PER_PARAM]) / n_params(first)
     may_fall = total(that_may_fall(of[OverABox.UNSTEADY], first, last))
     compute = sum(map(total, of.values())) * (1 - ROUNDING) - may_fall + more_params * per_param
-    time_s = with_communication(device, compute, first, execution)
-    if objective.n_chips > 1 and np.any(last.batch_size > first.batch_size):
-        # Fully sharded, rows of the vocabulary travel in small batches and its table in large ones,
-        # whichever is less; each grows with the batch, but the step from one to the other may fall.
-        widest = altered(first, batch_size=last.batch_size)
-        time_s = np.minimum(time_s, with_communication(device, compute, widest, execution))
-    return time_s * (1 - ROUNDING)
+    return with_communication(device, compute, first, execution) * (1 - ROUNDING)
 
 
 def that_may_fall(parts: Parts, first: Architecture, last: Architecture) -> Parts:

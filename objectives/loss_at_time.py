@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import math
 from typing import Any
 
@@ -12,12 +11,13 @@ import numpy as np
 
 from ..space.architecture import Architecture
 from .cost.counts import n_params, n_params_non_embedding
-from .cost.execution import Attention, Execution, Remat, Sharding
+from .cost.execution import KINDS, Attention, Execution, Remat, Sharding
 from .cost.kernel import KERNELS
 from .device import Device
+from .fastest import fastest, passes_of
 from .law.batch_price import best_batch_tokens, best_batch_worth
 from .law.loss_law import LossLaw
-from .step_cost import Cost, chosen, compute_s, fastest_that_fits, step_memory_bytes
+from .step_cost import Cost, compute_s
 
 AUTO = "auto"
 # What a machine's name ends with where attention is fused, for people.
@@ -61,14 +61,18 @@ class LossAtTime:
         critical_batch: whether tokens in batches too large or too small count for less
             (`best_batch_worth`), so that the batch may be searched. The law's own runs are taken to
             have had the best batch.
-        n_chips: devices among which every batch is split. They work data parallel or fully sharded,
-            whichever is faster of what fits.
-        attention: `plain`, matmuls that write their scores to memory, as devices are calibrated;
-            or `fused`, one kernel that does not, as most trainers have it on accelerators.
+        n_chips: devices among which every batch is split.
+        attention: `plain`, matmuls that write their scores to memory; `fused`, one kernel that does
+            not; or `auto`, fused on accelerators, as most trainers have it there. It is one of the
+            two once it is made.
+        sharding: what several chips hold: `data`, each the whole state; `full`, each its share; or
+            `auto`, whichever of the two is faster and fits.
+        micro_batch_size: sequences that a chip takes in one pass, whose gradients are added up to a
+            step; None: with `remat` and `sharding`, what makes the fastest step that fits.
 
     Raises:
-        ValueError: the budget or the data limit is not positive and finite, or `n_chips` is not
-            positive, or several of the device cannot work together.
+        ValueError: the budget or the data limit is not positive and finite, a choice is unknown, a
+            number is not positive, or several of the device cannot work together.
     """
 
     device: Device
@@ -78,7 +82,9 @@ class LossAtTime:
     data_limit_tokens: float | None = None
     critical_batch: bool = False
     n_chips: int = 1
-    attention: str = str(Attention.PLAIN)
+    attention: str = AUTO
+    sharding: str = AUTO
+    micro_batch_size: int | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.time_budget_s) and self.time_budget_s > 0):
@@ -88,38 +94,55 @@ class LossAtTime:
         limit = self.data_limit_tokens
         if limit is not None and not (math.isfinite(limit) and limit >= 1):
             raise ValueError(f"`data_limit_tokens` must be at least 1, but got {limit}")
-        if self.remat not in (*map(str, Remat), AUTO):
-            raise ValueError(f"`remat` must be none, dots, layer or auto, but got {self.remat!r}")
-        if Attention.of(self.attention) == Attention.FUSED and self.device.kind not in KERNELS:
+        for name, kind in KINDS.items():
+            known = [*map(str, kind), AUTO]
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(
+                    f"`{name}` must be {', '.join(known[:-1])} or {AUTO}, but got {value!r}"
+                )
+        if self.attention == AUTO:
+            usual = Attention.FUSED if self.device.kind in KERNELS else Attention.PLAIN
+            object.__setattr__(self, "attention", str(usual))
+        if self.fused and self.device.kind not in KERNELS:
             raise ValueError(
                 f"`attention` can be fused on a {' or '.join(KERNELS)} only, but "
                 f"{self.device.name} is a {self.device.kind}"
             )
-        if self.n_chips < 1:
-            raise ValueError(f"`n_chips` must be at least 1, but got {self.n_chips}")
+        for name in ("n_chips", "micro_batch_size"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"`{name}` must be at least 1, but got {value}")
         if self.n_chips > 1:
             self.device.gather_s_per_byte(self.n_chips)
-
-    @functools.cached_property
-    def ways(self) -> tuple[tuple[Execution, ...], ...]:
-        """How a step may be run: for each sharding, what runs again, from nothing to most."""
-        remats = tuple(Remat) if self.remat == AUTO else (self.remat,)
-        shardings = tuple(Sharding) if self.n_chips > 1 else (Sharding.DATA,)
-        fixed = {"attention": self.attention, "n_chips": self.n_chips}
-        return tuple(
-            tuple(Execution(remat=remat, sharding=sharding, **fixed) for remat in remats)
-            for sharding in shardings
-        )
-
-    @property
-    def executions(self) -> tuple[Execution, ...]:
-        """All of `ways`, one after the other."""
-        return tuple(itertools.chain.from_iterable(self.ways))
 
     @property
     def fused(self) -> bool:
         """Whether attention is one kernel that never writes its scores."""
-        return bool(self.executions[0].fused)
+        return self.attention == str(Attention.FUSED)
+
+    @functools.cached_property
+    def simplest(self) -> Execution:
+        """One pass, with nothing run again and nothing shared, unless it is asked otherwise."""
+        return Execution(
+            attention=self.attention,
+            remat=Remat.NONE if self.remat == AUTO else self.remat,
+            sharding=Sharding.DATA if self.sharding == AUTO else self.sharding,
+            n_chips=self.n_chips,
+        )
+
+    def ways(self, batch_size: Any) -> list[list[list[Execution]]]:
+        """How steps of some batches may be run, as `fastest` takes it."""
+        several = self.sharding == AUTO and self.n_chips > 1
+        shardings = tuple(Sharding) if several else (self.simplest.sharding,)
+        remats = tuple(Remat) if self.remat == AUTO else (self.simplest.remat,)
+        passes = passes_of(np.asarray(batch_size) // self.n_chips)
+
+        def way(**choices: Any) -> Execution:
+            return dataclasses.replace(self.simplest, **choices)
+
+        return [
+            [[way(sharding=s, remat=r, n_accumulation=n) for n in passes] for r in remats]
+            for s in shardings
+        ]
 
     @property
     def hardware(self) -> str:
@@ -132,7 +155,7 @@ class LossAtTime:
         return self.hardware + FUSED_MARK * self.fused
 
     def check_batch(self, batch_size: Any) -> None:
-        """Raise ValueError unless the chips divide a batch, or every one of several."""
+        """Raise ValueError unless chips and micro-batches divide a batch, or each of several."""
         if np.any(rest := np.asarray(batch_size) % self.n_chips):
             wrong = np.broadcast_to(batch_size, np.shape(rest))[rest > 0].flat[0]
             fits = -(-int(wrong) // self.n_chips) * self.n_chips
@@ -140,31 +163,34 @@ class LossAtTime:
                 f"`batch_size` must be a multiple of the {self.n_chips} chips, but got {wrong:g}; "
                 f"take batch_size={fits}"
             )
+        shares = np.asarray(batch_size) // self.n_chips
+        if self.micro_batch_size and np.any(rest := shares % self.micro_batch_size):
+            wrong = np.broadcast_to(shares, np.shape(rest))[rest > 0].flat[0]
+            raise ValueError(
+                f"`micro_batch_size` must divide the {wrong:g} sequences of a chip, "
+                f"but got {self.micro_batch_size}"
+            )
 
     def cost(self, arch: Architecture) -> Cost:
         """What one architecture or an array of them costs, in any time and under any law."""
         self.check_batch(arch.batch_size)
-        places, bytes_needed, seconds = fastest_that_fits(self.device, arch, self.ways)
+        ways = self.ways(arch.batch_size)
+        found = fastest(self.device, arch, ways, self.micro_batch_size)
         return Cost(
             n_params=n_params(arch),
             n_params_non_embedding=n_params_non_embedding(arch),
-            step_time_s=seconds,
-            memory_bytes=bytes_needed,
-            execution=chosen(self.executions, places),
+            **vars(found),
         )
 
     def admits(self, arch: Architecture) -> bool:
         """Whether one architecture fits in some way, and makes a step were there no communication.
 
-        What is larger in every count is feasible only if this is: memory and time of each way grow
-        with every count.
+        What is larger in every count is feasible only if this is: memory and compute grow with
+        every count.
         """
-        fastest = dataclasses.replace(self.executions[0], sharding=self.executions[-1].sharding)
-        fits = any(
-            step_memory_bytes(self.device, arch, execution) <= self.device.memory_bytes
-            for execution in self.executions
-        )
-        return bool(fits and compute_s(self.device, arch, fastest) <= self.time_budget_s)
+        fits = self.cost(arch).memory_bytes <= self.device.memory_bytes
+        shared = dataclasses.replace(self.simplest, sharding=Sharding.FULL)
+        return bool(fits and compute_s(self.device, arch, shared) <= self.time_budget_s)
 
     def predict(self, arch: Architecture, cost: Cost | None = None) -> Prediction:
         """Predict for one architecture or an array of them; `cost` is theirs, where it is known."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -77,10 +76,16 @@ def with_communication(
         return compute_s
     if device.step_time_model.times_links:
         return _with_timed_links(device, compute_s, sent(device, arch, execution))
-    size = device.bytes_per_element
-    collected = communication.collective_bytes(arch, execution, bytes_per_element=size)
     rate = device.gather_s_per_byte(execution.n_chips)
-    return communication.step_time_s(compute_s, collected, gather_s_per_byte=rate)
+
+    def with_collectives(vocabulary: str) -> Any:
+        collected = communication.collective_bytes(
+            arch, execution, bytes_per_element=device.bytes_per_element, vocabulary=vocabulary
+        )
+        return communication.step_time_s(compute_s, collected, gather_s_per_byte=rate)
+
+    # The faster of both: so a step never grows shorter with a larger vocabulary or more passes.
+    return np.minimum(*map(with_collectives, communication.VOCABULARY))
 
 
 def sent(device: Device, arch: Architecture, execution: Execution) -> Parts:
@@ -99,76 +104,3 @@ def _with_timed_links(device: Device, compute_s: Any, exchanged: Parts) -> Any:
     if device.network_bytes_per_s:
         wire_s = np.maximum(wire_s, exchanged["network_bytes"] / device.network_bytes_per_s)
     return np.maximum(compute_s + device.step_time_model.communication_s(exchanged), wire_s)
-
-
-def first_that_fits(
-    device: Device, arch: Architecture, executions: Sequence[Execution]
-) -> tuple[Any, Any]:
-    """The place of the first execution in which each model fits, or else of the last.
-
-    Returns:
-        The place, one for all models or an array, and the bytes then needed.
-    """
-    place: Any = 0
-    needed = step_memory_bytes(device, arch, executions[0])
-    for other, execution in enumerate(executions[1:], start=1):
-        misfit = needed > device.memory_bytes
-        if not np.any(misfit):
-            break
-        needed = np.where(misfit, step_memory_bytes(device, arch, execution), needed)
-        place = np.where(misfit, other, place)
-    return place, needed
-
-
-def fastest_that_fits(
-    device: Device, arch: Architecture, ways: Sequence[Sequence[Execution]]
-) -> tuple[Any, Any, Any]:
-    """The fastest execution in which each model fits, exactly.
-
-    Args:
-        device: each of the chips.
-        arch: the model or models, with the batch of the whole step.
-        ways: lists of executions of one length; in each, one needs less memory than the one before
-            and is not faster, so that of each list the first that fits is the fastest.
-
-    Returns:
-        The place among all of `ways`, one after the other, the bytes then needed and the seconds of
-        a step. Where nothing fits they are of the last.
-    """
-    best: tuple[Any, Any, Any] | None = None
-    for number, executions in enumerate(ways):
-        at, needed = first_that_fits(device, arch, executions)
-        seconds = of_places(at, lambda one: step_time_s(device, arch, executions[one]))  # noqa: B023
-        found = at + number * len(executions), needed, seconds
-        if best is None:
-            best = found
-            continue
-        fits, did_fit = (one <= device.memory_bytes for one in (needed, best[1]))
-        better = np.where(did_fit, fits & (seconds < best[2]), True)
-        best = tuple(np.where(better, new, old) for new, old in zip(found, best, strict=True))
-    assert best is not None
-    return best
-
-
-def of_places(places: Any, value: Callable[[int], Any]) -> Any:
-    """The value of a place, or of each of an array of them.
-
-    Open meshes, one for each place that some model has, cost less than one of the full size.
-    """
-    first, *others = np.flatnonzero(np.bincount(np.ravel(places)))
-    values = value(int(first))
-    for other in others:
-        values = np.where(places == other, value(int(other)), values)
-    return values
-
-
-def chosen(executions: Sequence[Execution], places: Any) -> Execution:
-    """The executions at some places as one; what all of these share stays one value."""
-    if np.ndim(places) == 0:
-        return executions[int(places)]
-    fields = {}
-    for name in FIELDS:
-        values = np.array([getattr(one, name) for one in executions])
-        alike = np.all(values == values[0])
-        fields[name] = getattr(executions[0], name) if alike else values[places]
-    return Execution(**fields)

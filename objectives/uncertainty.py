@@ -18,8 +18,9 @@ from ..space.architecture import Architecture
 from .cost.execution import Execution
 from .cost.passes import ATTENDING
 from .device import Device
+from .fastest import chosen
 from .loss_at_time import LossAtTime, Prediction, run_columns
-from .step_cost import chosen, with_communication
+from .step_cost import with_communication
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -131,6 +131,8 @@ class Answer:
             "critical_batch": self.objective.critical_batch,
             "n_chips": self.objective.n_chips,
             "attention": self.objective.attention,
+            "sharding": self.objective.sharding,
+            "micro_batch_size": self.objective.micro_batch_size,
             "cost_usd": self.question.cost_usd,
             "n_valid": self.n_valid,
             "certified": self.certified,

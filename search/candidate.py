@@ -82,6 +82,7 @@ class Candidate:
 
     def as_dict(self) -> dict[str, Any]:
         """Every quantity on the way from shape to loss, by the names of tables and JSON."""
+        execution = self.prediction.execution
         return self.arch.as_dict() | {
             "n_params": self.prediction.n_params,
             "n_params_non_embedding": self.prediction.n_params_non_embedding,
@@ -90,8 +91,10 @@ class Candidate:
             "n_tokens": self.prediction.n_tokens,
             "tokens_per_param": self.prediction.n_tokens / self.prediction.n_params,
             "memory_bytes": self.prediction.memory_bytes,
-            "remat": str(self.prediction.execution.remat),
-            "sharding": str(self.prediction.execution.sharding),
+            "remat": str(execution.remat),
+            "sharding": str(execution.sharding),
+            "n_accumulation": execution.n_accumulation,
+            "micro_batch_size": execution.micro_batch_size(self.arch),
             "predicted_loss": self.loss,
         }
 

@@ -34,7 +34,9 @@ THE_DEFAULT = (
     "and `anybudget calibrate` measures this one"
 )
 # What of the words goes into the objective as it stands.
-AS_THEY_STAND = ("remat", "attention", "data_limit_tokens", "critical_batch")
+AS_THEY_STAND = (
+    "remat", "attention", "sharding", "micro_batch_size", "data_limit_tokens", "critical_batch",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,8 +49,8 @@ class Words:
         anchor: a CSV of one's own runs that move the law; None: it is taken as it is.
         space: a name of `space_names()` or a TOML file; None: by the device.
         settings: `field=values`, each replacing one key of the space.
-        remat, attention, data_limit_tokens, critical_batch: see `LossAtTime`; attention may be
-            `auto`, as all of the device's timed steps had it, or else plain.
+        remat, attention, sharding, micro_batch_size, data_limit_tokens, critical_batch: see
+            `LossAtTime`.
         chips: devices that split every batch.
         price: US dollars for an hour of one device; None: as the device's file has it.
         seed: of all randomness.
@@ -63,6 +65,8 @@ class Words:
     settings: tuple[str, ...] = ()
     remat: str = "auto"
     attention: str = "auto"
+    sharding: str = "auto"
+    micro_batch_size: int | None = None
     data_limit_tokens: float | None = None
     critical_batch: bool = False
     chips: int = 1
@@ -209,10 +213,7 @@ class QuestionMaker:
             objective = LossAtTime(device=device, law=law.law, time_budget_s=time_budget_s)
         for name in AS_THEY_STAND:
             with blame(name):
-                value = getattr(words, name)
-                if (name, value) == ("attention", "auto"):
-                    value = "fused" if device.times_fused_alone else "plain"
-                objective = dataclasses.replace(objective, **{name: value})
+                objective = dataclasses.replace(objective, **{name: getattr(words, name)})
         with blame("chips"):
             objective = dataclasses.replace(objective, n_chips=words.chips)
         # What is set on a space is the likelier to be wrong.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .architecture import BOOL_FIELDS, Architecture
+from .architecture import ABOUT, BOOL_FIELDS, Architecture
 
 Axes = dict[str, list]
 # One entry of a list is all three, for rules tie them together.
@@ -71,3 +71,12 @@ def open_mesh(d_model: int, axes: Axes) -> Architecture:
             dtype = np.bool_ if name in BOOL_FIELDS else np.float64
             fields[name] = np.array(values, dtype=dtype).reshape(shape)
     return Architecture(**fields)
+
+
+def least(mesh: Architecture) -> Architecture:
+    """A model that needs no more memory and time than any of a mesh (not always one of them)."""
+    fields = {
+        name: (np.max if about.cheaper else np.min)(getattr(mesh, name))
+        for name, about in ABOUT.items()
+    }
+    return Architecture(**fields | {"n_kv_heads": 1})

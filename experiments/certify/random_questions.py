@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from ...objectives.cost.features import ATTENTION, LINKS
 from ...objectives.cost.kernel import KERNELS
 from ...objectives.cost.step_time import MODELS, StepTimeModel
 from ...objectives.device import Device
+from ...objectives.fastest import passes_of
 from ...objectives.law.copying import Copying
 from ...objectives.law.loss_law import LossLaw
 from ...objectives.law.terms import TERMS
@@ -38,7 +40,7 @@ def random_question(seed: int) -> tuple[SearchSpace, LossAtTime]:
         except ValueError:  # rules that no model of it obeys
             continue
         if space.n_architectures <= 60_000:
-            return space, random_objective(rng, n_chips)
+            return space, random_objective(rng, space, n_chips)
 
 
 def random_space(rng: np.random.Generator, n_chips: int) -> SearchSpace:
@@ -69,11 +71,11 @@ def random_space(rng: np.random.Generator, n_chips: int) -> SearchSpace:
     )
 
 
-def random_objective(rng: np.random.Generator, n_chips: int) -> LossAtTime:
+def random_objective(rng: np.random.Generator, space: SearchSpace, n_chips: int) -> LossAtTime:
     """A device, a law, a budget and how steps are run."""
     device = random_device(rng, n_chips)
     fused = device.kind in KERNELS and rng.random() < 0.4
-    return LossAtTime(
+    objective = LossAtTime(
         device=device,
         law=random_law(rng),
         time_budget_s=float(10 ** rng.uniform(-1.5, 5)),
@@ -83,6 +85,12 @@ def random_objective(rng: np.random.Generator, n_chips: int) -> LossAtTime:
         n_chips=n_chips,
         attention="fused" if fused else "plain",
     )
+    shares = np.gcd.reduce(space.batch_size) // n_chips
+    pins = {
+        "sharding": str(rng.choice(["data", "full"])),
+        "micro_batch_size": int(rng.choice(passes_of(shares))),
+    }
+    return dataclasses.replace(objective, **{n: v for n, v in pins.items() if rng.random() < 0.2})
 
 
 def random_device(rng: np.random.Generator, n_chips: int) -> Device:
@@ -161,6 +169,8 @@ def describe(space: SearchSpace, objective: LossAtTime) -> dict[str, Any]:
         "n_chips": objective.n_chips,
         "remat": objective.remat,
         "attention": objective.attention,
+        "sharding": objective.sharding,
+        "micro_batch_size": objective.micro_batch_size,
         "terms": " ".join(law.terms),
         "kappa": round(law.kappa, 3),
         "copying": law.copying is not None,

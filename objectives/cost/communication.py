@@ -20,7 +20,15 @@ from .execution import Execution, Parts, Remat, by_choice
 WIDE_BYTES = 4
 
 
-def collective_bytes(arch: Architecture, execution: Execution, *, bytes_per_element: int) -> Parts:
+# Fully sharded, a chip holds a share of the vocabulary's rows. Either the rows of a pass travel, or
+# the table does: then the lookups' gradient is whole on every chip, and that of a tied embedding's
+# logits is gathered to be added to it.
+VOCABULARY = ("rows", "table")
+
+
+def collective_bytes(
+    arch: Architecture, execution: Execution, *, bytes_per_element: int, vocabulary: str = ""
+) -> Parts:
     """Bytes of the whole arrays that are reduced, gathered and scattered in one step.
 
     Data parallel, gradients are reduced once a step; fully sharded, weights are gathered and
@@ -30,6 +38,8 @@ def collective_bytes(arch: Architecture, execution: Execution, *, bytes_per_elem
         arch: the model or models, with the batch of all chips together.
         execution: how the step is run.
         bytes_per_element: of the compute dtype, in which matmuls' weights and gradients travel.
+        vocabulary: what travels of it where chips share the state, one of `VOCABULARY`; left out,
+            the rows where a pass has fewer than the vocabulary.
 
     Returns:
         Bytes by collective: `all_reduce`, `all_gather`, `reduce_scatter`.
@@ -37,27 +47,25 @@ def collective_bytes(arch: Architecture, execution: Execution, *, bytes_per_elem
 
     def collected(one: Execution) -> Parts:
         if one.fully_sharded:
-            return _collected_sharded(arch, one.n_accumulation, bytes_per_element)
+            return _collected_sharded(arch, one.n_accumulation, bytes_per_element, vocabulary)
         norms, weights = _travelling(arch)
         scattered = bytes_per_element * arch.n_layers * sum(weights.values())
-        vocabulary = (bytes_per_element + WIDE_BYTES) * logits_matmul(arch).n_params
-        return {"all_reduce": scattered + vocabulary + norms, "all_gather": 0, "reduce_scatter": 0}
+        tables = (bytes_per_element + WIDE_BYTES) * logits_matmul(arch).n_params
+        return {"all_reduce": scattered + tables + norms, "all_gather": 0, "reduce_scatter": 0}
 
     return by_choice(execution, collected)
 
 
-def _collected_sharded(arch: Architecture, n_passes: Any, bytes_per_element: int) -> Parts:
-    """A chip holds a share of the vocabulary's rows.
-
-    Where a pass has fewer rows, those travel, and else the table does: then the lookups' gradient
-    is whole on every chip, and that of a tied embedding's logits is gathered to be added to it.
-    """
+def _collected_sharded(
+    arch: Architecture, n_passes: Any, bytes_per_element: int, vocabulary: str
+) -> Parts:
     norms, weights = _travelling(arch)
     scattered = bytes_per_element * arch.n_layers * sum(weights.values())
     logits = logits_matmul(arch)
     m = logits.m // n_passes
-    rows = (m < logits.n) * m * arch.d_model
-    table = (m >= logits.n) * logits.n * arch.d_model
+    by_rows = 1 * (m < logits.n if not vocabulary else vocabulary == "rows")
+    rows = by_rows * m * arch.d_model
+    table = (1 - by_rows) * logits.n * arch.d_model
     # The last block's MLP runs backward right after forward, on weights that are still there.
     last_mlp = bytes_per_element * sum(weights[part] for part in ("mlp_up", "mlp_down"))
     per_row = bytes_per_element + WIDE_BYTES

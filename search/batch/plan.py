@@ -28,6 +28,8 @@ DEFAULTS: dict[str, Any] = {
     "set": {},
     "remat": "auto",
     "attention": "auto",
+    "sharding": "auto",
+    "micro_batch_size": None,
     "data_limit_tokens": math.inf,
     "critical_batch": False,
     "chips": 1,
@@ -37,11 +39,14 @@ DEFAULTS: dict[str, Any] = {
 NAMING = ("name", "extends")
 TEXT = ("text", lambda value: isinstance(value, str))
 KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    **dict.fromkeys(("device", "law", "anchor", "space", "remat", "attention", *NAMING), TEXT),
+    **dict.fromkeys(
+        ("device", "law", "anchor", "space", "remat", "attention", "sharding", *NAMING), TEXT
+    ),
     "budget": ("text such as '3h'", lambda value: type(value) in (str, int, float)),
     "set": ("a table of fields of the space", lambda value: isinstance(value, dict)),
     "data_limit_tokens": ("a number", lambda value: type(value) in (int, float)),
     "critical_batch": ("true or false", lambda value: isinstance(value, bool)),
+    "micro_batch_size": ("a whole number >= 1", lambda value: type(value) is int and value >= 1),
     "chips": ("a whole number >= 1", lambda value: type(value) is int and value >= 1),
     "seed": ("a whole number >= 0", lambda value: type(value) is int and value >= 0),
 }

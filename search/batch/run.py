@@ -161,7 +161,8 @@ def _by_space(questions: list[Question]) -> Iterator[list[Question]]:
 def _machine(question: Question) -> str:
     """What makes a frontier, beside the space."""
     objective = question.objective
-    return repr((objective.device, objective.remat, objective.n_chips, objective.attention))
+    pins = objective.remat, objective.sharding, objective.micro_batch_size
+    return repr((objective.device, objective.simplest, *pins))
 
 
 def _frontiers(

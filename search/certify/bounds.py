@@ -102,6 +102,7 @@ class _Search:
         self._found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self.n_boxes = 0
         self.pool = families.boxes()
+        self._batch_sizes = np.unique(families.values["batch_size"])
         self._bounds = self._bounded(self.pool)
 
     def step(self) -> None:
@@ -133,7 +134,7 @@ class _Search:
         for at in range(0, len(boxes.family), AT_ONCE):
             family, low, high = boxes.at(np.arange(at, min(at + AT_ONCE, len(boxes.family))))
             ends = (self._families.models(family, places) for places in (low, high))
-            bounds.append(least_losses(self._objective, *ends))
+            bounds.append(least_losses(self._objective, *ends, self._batch_sizes))
         return np.concatenate(bounds)
 
     def _keep(self, boxes: Boxes, bounds: np.ndarray) -> None:

@@ -19,9 +19,10 @@ from ...objectives.cost.execution import Execution
 from ...objectives.loss_at_time import LossAtTime, Prediction
 from ...objectives.step_cost import Cost
 from ...space.architecture import FIELDS, Architecture
+from ...space.mesh import least
 from ...space.search_space import SearchSpace
 from .dominance import Groups, Part
-from .scan import feasible_losses, least, size_of
+from .scan import feasible_losses, size_of
 
 # The best of several shapes, best first: one array a field.
 Shapes = tuple[Architecture, Prediction]

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from ...objectives.loss_at_time import LossAtTime, Prediction
-from ...space.architecture import ABOUT, Architecture
+from ...space.architecture import Architecture
+from ...space.mesh import least
 from ...space.search_space import SearchSpace
 from ..candidate import Candidate
 
@@ -143,12 +144,3 @@ def mesh_shape(mesh: Architecture) -> tuple[int, ...]:
 def size_of(mesh: Architecture) -> int:
     """Number of models in a mesh."""
     return math.prod(mesh_shape(mesh))
-
-
-def least(mesh: Architecture) -> Architecture:
-    """A model that needs no more memory and time than any of a mesh (not always one of them)."""
-    fields = {
-        name: (np.max if about.cheaper else np.min)(getattr(mesh, name))
-        for name, about in ABOUT.items()
-    }
-    return Architecture(**fields | {"n_kv_heads": 1})

@@ -205,7 +205,7 @@ def _mesh(
     mesh = dataclasses.replace(
         like, d_model=widths, n_layers=depths, n_heads=heads, n_kv_heads=heads, d_ff=4 * widths
     )
-    times_ms = 1e3 * step_time_s(objective.device, mesh, objective.executions[0])
+    times_ms = 1e3 * step_time_s(objective.device, mesh, objective.simplest)
     return tuple(np.broadcast_arrays(widths, depths, times_ms))
 
 

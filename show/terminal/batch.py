@@ -111,11 +111,12 @@ def _marks(table: pd.DataFrame) -> Lines:
 def _exponents(curves: pd.DataFrame) -> Any:
     """A line a curve: each exponent, and theory's in brackets."""
     table = plain_table("device", "law", "gamma", *SYMBOLS.values(), "n")
+    differs = curves["attention"].nunique() > 1
     for _, rows in curves.groupby(list(CURVE), sort=False, dropna=False):
         by_quantity = rows.set_index("quantity").to_dict(orient="index")
         first = rows.iloc[0]
         table.add_row(
-            escape(first["device"]) + (", fused" if first["attention"] == "fused" else ""),
+            escape(first["device"]) + f", {first['attention']}" * differs,
             escape(first["law"]),
             f"{first['gamma']:.2f}",
             *(

@@ -37,7 +37,7 @@ def show_found(found: Answer, space_name: str) -> Lines:
         f"{short_count(predicted.n_params)} parameters, {short_count(predicted.n_tokens)} tokens, "
         f"{predicted.n_tokens / predicted.n_params:.1f} of them per parameter, predicted loss "
         f"[bold]{predicted.predicted_loss:.4f}[/].\n"
-        + _sharing(objective, predicted.execution.sharding, arch.batch_size)
+        + _plan(objective.n_chips, best.as_dict())
         + _costs(objective)
     )
     rows = found.frame.to_dict(orient="records")
@@ -68,9 +68,9 @@ def show_prediction(answer: dict[str, Any], objective: LossAtTime) -> Lines:
             f"{row['step_time_s'] / answer['step_time_s']:.1%}",
         )
     yield table
-    if objective.n_chips > 1:
-        sharing = _sharing(objective, Sharding.of(answer["sharding"]), answer["batch_size"])
-        yield f"\n{sharing}All but parameters, steps and tokens is per chip."
+    if plan := _plan(objective.n_chips, answer):
+        per_chip = "All but parameters, steps and tokens is per chip." * (objective.n_chips > 1)
+        yield f"\n{plan}{per_chip}"
     yield (
         f"\n{answer['n_params']:,} parameters ({answer['n_params_non_embedding']:,} outside the "
         f"vocabulary), {gigabytes(answer['memory_bytes'])} GB, remat {answer['remat']}\n"
@@ -161,12 +161,16 @@ def _assumptions(objective: LossAtTime) -> str:
     return escape(f"Device {times}{objective.device.label}{attention}; law {objective.law.name}.\n")
 
 
-def _sharing(objective: LossAtTime, sharding: Sharding, batch_size: int) -> str:
-    """How several chips share the work; nothing of one."""
-    if objective.n_chips == 1:
-        return ""
-    each = batch_size // objective.n_chips
-    return f"{objective.n_chips} chips, {sharding.phrase}, {each} sequences each.\n"
+def _plan(n_chips: int, row: dict[str, Any]) -> str:
+    """How chips and passes share the work; nothing of one chip in one pass."""
+    n_passes, each = row["n_accumulation"], row["micro_batch_size"]
+    sequences = f"{each} sequence{'s' * (each > 1)} each"
+    parts = [f"{n_chips} chips, {Sharding.of(row['sharding']).phrase}"] if n_chips > 1 else []
+    if n_passes > 1:
+        parts.append(f"{n_passes} passes of {sequences}")
+    elif n_chips > 1:
+        parts.append(sequences)
+    return f"{', '.join(parts)}.\n" if parts else ""
 
 
 def _costs(objective: LossAtTime) -> str:

@@ -120,7 +120,7 @@ MISTAKES = [
     (("find", "3h", "--sampler", "annealing"), "a sampler is one of auto, tpe, cma, nsga2,"),
     (("find", "3h", "--distinct", "width"), "`distinct` must be shape or architecture, but"),
     (("find", "3h", "--remat", "block"), "`remat` must be none, dots, layer or auto, but got"),
-    (("find", "3h", "--attention", "flash"), "`attention` must be plain or fused, but got 'flash'"),
+    (("find", "3h", "--attention", "flash"), "`attention` must be plain, fused or auto, but"),
     (("find", "3h", "--data-limit-tokens", "0"), "`data_limit_tokens` must be at least 1"),
     (("find", "3h", "--out", "notes.txt/out"), "notes.txt/out cannot be written: Not a dir"),
     (("find", "3h", "--storage", "parsecs://x"), "cannot open the storage 'parsecs://x': Can't"),

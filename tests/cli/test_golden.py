@@ -25,7 +25,7 @@ set = {d_model = "256:1024:128"}
 COMMANDS = {
     "find": ("find", "3h", *SMALL),
     "find-chips": ("find", "3h", *SMALL, "--chips", "4", "--set", "batch_size=64"),
-    "find-fused": ("find", "3h", *SMALL, "--attention", "fused"),
+    "find-plain": ("find", "3h", *SMALL, "--attention", "plain"),
     "find-json": ("find", "3h", *SMALL, "--json"),
     "predict": ("predict", "3h", *MODEL),
     "front": ("front", "3h", "memory", "--trials", "200", *SMALL),

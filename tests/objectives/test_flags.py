@@ -79,7 +79,7 @@ def test_flag_many_epochs(roomy):
 
 def test_fused_attention_is_faster_and_needs_less_and_says_that_nothing_was_timed(roomy):
     accelerator = dataclasses.replace(roomy.device, kind="gpu")
-    plain = dataclasses.replace(roomy, device=accelerator)
+    plain = dataclasses.replace(roomy, device=accelerator, attention="plain")
     fused = dataclasses.replace(plain, attention="fused")
     arch = dataclasses.replace(ARCH, seq_len=2048)
     slow, fast = (one.predict(arch) for one in (plain, fused))
@@ -111,7 +111,9 @@ def test_what_fusing_saves_is_said_of_the_step_that_is_predicted(roomy):
     arch = dataclasses.replace(ARCH, seq_len=2048)
     fits = memory_bytes(arch, Execution(attention="fused"), bytes_per_element=4, kind="gpu")
     device = dataclasses.replace(roomy.device, kind="gpu", memory_bytes=1.01 * fits)
-    plain = dataclasses.replace(roomy, device=device)
+    plain = dataclasses.replace(
+        roomy, device=device, attention="plain", micro_batch_size=ARCH.batch_size
+    )
     fused = dataclasses.replace(plain, attention="fused")
     slow, fast = (one.predict(arch) for one in (plain, fused))
     assert slow.execution.remat != fast.execution.remat == Remat.NONE

@@ -99,7 +99,8 @@ def test_auto_takes_the_fastest_rematerialisation_that_fits(roomy):
     ]
     for room, place, feasible in cases:
         device = dataclasses.replace(roomy.device, memory_bytes=float(room))
-        predicted = dataclasses.replace(roomy, device=device).predict(ARCH)
+        one_pass = dataclasses.replace(roomy, device=device, micro_batch_size=ARCH.batch_size)
+        predicted = one_pass.predict(ARCH)
         assert (predicted.execution, bool(predicted.feasible)) == (ways[place], feasible)
         assert predicted.memory_bytes == needed[place]
         assert predicted.step_time_s == pytest.approx(step_time_s(ways[place]), rel=1e-12)
@@ -107,7 +108,8 @@ def test_auto_takes_the_fastest_rematerialisation_that_fits(roomy):
 
 @pytest.mark.parametrize("remat", Remat)
 def test_remat_as_asked(objective, remat):
-    predicted = dataclasses.replace(objective, remat=str(remat)).predict(ARCH)
+    one_pass = dataclasses.replace(objective, micro_batch_size=ARCH.batch_size)
+    predicted = dataclasses.replace(one_pass, remat=str(remat)).predict(ARCH)
     assert predicted.execution == Execution(remat=remat)
     expected = memory_bytes(ARCH, Execution(remat=remat), bytes_per_element=4)
     assert predicted.memory_bytes == expected
@@ -161,7 +163,7 @@ def test_under_the_critical_batch_rule_the_largest_batch_is_not_the_best(roomy):
         ({"data_limit_tokens": -5.0}, "`data_limit_tokens` must be at least 1"),
         ({"data_limit_tokens": math.nan}, "`data_limit_tokens` must be at least 1"),
         ({"remat": "block"}, "`remat` must be none, dots, layer or auto, but got 'block'"),
-        ({"attention": "flash"}, "`attention` must be plain or fused, but got 'flash'"),
+        ({"attention": "flash"}, "`attention` must be plain, fused or auto, but got 'flash'"),
     ],
 )
 def test_refused(objective, change, message):

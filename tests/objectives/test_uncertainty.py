@@ -21,7 +21,9 @@ from anybudget.space.architecture import Architecture
 # As if it were of the very text that is asked about.
 LAW = dataclasses.replace(load_law("besiroglu-2024"), level_std=0.0)
 NUMBERS = np.array([[LAW.E, LAW.A, LAW.B, LAW.alpha, LAW.beta]])
-OBJECTIVE = LossAtTime(device=load_device("tpu-v5e-datasheet"), law=LAW, time_budget_s=3600)
+OBJECTIVE = LossAtTime(
+    device=load_device("tpu-v5e-datasheet"), law=LAW, time_budget_s=3600, attention="plain"
+)
 SECONDS = np.array([list(OBJECTIVE.device.step_time_model.seconds_per_unit.values())])
 ARCHS = [
     Architecture.from_shape(d_model=width, n_layers=6, batch_size=8) for width in (512, 640, 1024)

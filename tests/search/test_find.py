@@ -129,6 +129,8 @@ def test_the_frame_has_every_quantity_on_the_way(small_space, objective):
         "memory_bytes",
         "remat",
         "sharding",
+        "n_accumulation",
+        "micro_batch_size",
         "predicted_loss",
         "loss_behind_best",
     ]

@@ -50,7 +50,11 @@ def test_the_parts_add_up(objective, remat):
     asked = Candidate.of(ARCH, objective).prediction
     answer = predict_one(
         type(objective)(
-            device=objective.device, law=objective.law, time_budget_s=600.0, remat=remat
+            device=objective.device,
+            law=objective.law,
+            time_budget_s=600.0,
+            remat=remat,
+            micro_batch_size=ARCH.batch_size,
         ),
         SHAPE,
     )

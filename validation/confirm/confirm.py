@@ -179,7 +179,7 @@ def _check_kernel(objective: LossAtTime, entries: list[Entry]) -> None:
     if objective.n_chips > 1:
         raise ValueError(
             f"fused attention trains on one chip here, but the result is for {objective.n_chips}; "
-            "search again without --attention fused, or `anybudget export` the result"
+            "search again with --attention plain, or `anybudget export` the result"
         )
     for entry in entries:
         arch = entry.candidate.arch

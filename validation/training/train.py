@@ -151,7 +151,7 @@ def check_kernel(execution: Execution) -> None:
     if execution.fused and (kind := jax.default_backend()) not in KERNELS:
         raise ValueError(
             f"fused attention needs one of {', '.join(KERNELS)}, but JAX finds a {kind}; "
-            "search again without --attention fused, or `anybudget export` the result"
+            "search again with --attention plain, or `anybudget export` the result"
         )
 
 

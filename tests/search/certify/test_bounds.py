@@ -73,7 +73,7 @@ def bounds_hold(space, objective, seed):
     ends = np.sort(rng.integers(families.count[family, None], size=(64, 2, 4)), axis=1)
     boxes = Boxes(family, ends[:, 0], ends[:, 1])
     corners = (families.models(family, places) for places in (boxes.low, boxes.high))
-    least = least_losses(objective, *corners)
+    least = least_losses(objective, *corners, np.unique(space.batch_size))
     members = rng.integers(boxes.low, boxes.high + 1, size=(32, *boxes.low.shape))
     return all(
         np.all(least <= feasible_losses(objective.predict(families.models(family, places))))
@@ -85,7 +85,7 @@ def test_a_box_of_one_model_is_bounded_by_its_own_loss(small_space, roomy):
     families = Families.of(small_space)
     family = np.arange(len(families.count))
     models = families.models(family, families.count - 1)
-    least = least_losses(roomy, models, models)
+    least = least_losses(roomy, models, models, np.unique(small_space.batch_size))
     losses = roomy.predict(models).predicted_loss
     assert np.all(least <= losses)
     np.testing.assert_allclose(least, losses, rtol=1e-6)

@@ -1,0 +1,151 @@
+"""Which execution a model is given: the fastest of those in which it fits.
+
+Every way is tried on all models at once. In one way, memory and time only grow with a model's
+counts, so of two models of which one is at least as large in each count, the smaller is never
+slower: it fits wherever the larger does. And a step only grows longer with more passes and with
+more that runs again, so of ways that differ in passes alone the first that fits is the fastest, and
+a model that fits in one pass with nothing run again needs no other try.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..space.architecture import Architecture
+from .cost.execution import FIELDS, Execution
+from .device import Device
+from .step_cost import step_memory_bytes, step_time_s
+
+# Ways that differ in their passes alone, the fewest first; and those of one sharding, of which each
+# runs more again than the one before.
+Family = Sequence[Execution]
+Families = Sequence[Family]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """How each model's step is run, and what it then costs.
+
+    Attributes:
+        execution: the fastest in which it fits, or else the last, with the smallest micro-batch.
+        step_time_s: seconds of its step.
+        memory_bytes: on each chip.
+    """
+
+    execution: Execution
+    step_time_s: Any
+    memory_bytes: Any
+
+
+@dataclasses.dataclass
+class _Best:
+    """Of each model the fastest way so far, by its place among all, its seconds and its bytes."""
+
+    place: Any = 0
+    seconds: Any = np.inf
+    needed: Any = np.inf
+
+    def take(self, where: Any, place: Any, seconds: Any, needed: Any) -> None:
+        self.place = np.where(where, place, self.place)
+        self.seconds = np.where(where, seconds, self.seconds)
+        self.needed = np.where(where, needed, self.needed)
+
+
+def fastest(
+    device: Device, arch: Architecture, ways: Sequence[Families], micro_batch: int | None = None
+) -> Chosen:
+    """The fastest way for each model, of those that split its batch into whole sequences.
+
+    Args:
+        device: each of the chips.
+        arch: the model or models, with the batch of the whole step.
+        ways: by sharding, by what runs again, and by passes.
+        micro_batch: sequences of one pass on one chip, where not any number will do.
+    """
+    best = _Best()
+    families = [family for of_sharding in ways for family in of_sharding]
+    place = itertools.count()
+    for of_sharding in ways:
+        settled: Any = False
+        for family in of_sharding:
+            left = np.logical_not(settled)
+            for way, at in zip(family, place, strict=False):
+                tried = left & splits(arch.batch_size, way, micro_batch)
+                if not np.any(tried):
+                    continue
+                needed = step_memory_bytes(device, arch, way)
+                fits = tried & (needed <= device.memory_bytes)
+                if np.any(fits):
+                    seconds = step_time_s(device, arch, way)
+                    best.take(fits & (seconds < best.seconds), at, seconds, needed)
+                    left = left & ~fits
+                    settled = settled | fits if way.n_accumulation == 1 else settled
+    if np.any(unfit := best.seconds == np.inf):
+        _take_last(best, unfit, device, arch, families, micro_batch)
+    return Chosen(
+        execution=chosen([way for family in families for way in family], best.place),
+        step_time_s=_plain(best.seconds),
+        memory_bytes=_plain(best.needed),
+    )
+
+
+def passes_of(n_sequences: Any) -> tuple[int, ...]:
+    """Numbers of passes into which some number of sequences, or one of several, can be cut.
+
+    >>> passes_of(12)
+    (1, 2, 3, 4, 6, 12)
+    """
+    each = np.unique(n_sequences).astype(int).tolist()
+    return tuple(sorted({k for n in each for k in range(1, n + 1) if n % k == 0}))
+
+
+def splits(batch_size: Any, way: Execution, micro_batch: int | None = None) -> Any:
+    """Whether a way cuts a batch into whole sequences, and into micro-batches as asked."""
+    if micro_batch is None:
+        return way.divides(batch_size)
+    return batch_size == micro_batch * way.n_split * way.n_accumulation
+
+
+def chosen(ways: Sequence[Execution], places: Any) -> Execution:
+    """The ways at some places as one execution; what all of these share stays one value."""
+    if np.ndim(places) == 0:
+        return ways[int(places)]
+    used = np.unique(places).tolist()
+    fields = {}
+    for name in FIELDS:
+        values = np.array([getattr(way, name) for way in ways])
+        alike = np.all(values[used] == values[used[0]])
+        fields[name] = getattr(ways[used[0]], name) if alike else values[places]
+    return Execution(**fields)
+
+
+def _take_last(
+    best: _Best,
+    unfit: Any,
+    device: Device,
+    arch: Architecture,
+    families: Families,
+    micro_batch: int | None,
+) -> None:
+    """The smallest micro-batch of the last family for models that fit in no way."""
+    *others, last = families
+    n_passes = np.asarray(arch.batch_size) // (last[0].n_split * (micro_batch or 1))
+    place = np.searchsorted([way.n_accumulation for way in last], n_passes)
+    way = dataclasses.replace(
+        last[0], n_accumulation=n_passes if np.ndim(n_passes) else n_passes.item()
+    )
+    best.take(
+        unfit,
+        sum(map(len, others)) + place,
+        step_time_s(device, arch, way),
+        step_memory_bytes(device, arch, way),
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value if np.ndim(value) else value.item()

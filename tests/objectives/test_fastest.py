@@ -1,0 +1,147 @@
+"""The execution that each model is given, against a search of all ways one by one."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from anybudget.objectives.cost.execution import Remat, Sharding
+from anybudget.objectives.fastest import passes_of
+from anybudget.objectives.loss_at_time import LossAtTime
+from anybudget.objectives.step_cost import step_memory_bytes, step_time_s
+from anybudget.presets.devices import load_device
+from anybudget.presets.laws import load_law
+from anybudget.space.architecture import COUNT_FIELDS, Architecture
+
+LAW = load_law("besiroglu-2024")
+DEVICES = ("tpu-v5e", "tpu-v4", "h100-sxm", "a100-40gb")
+CLUSTERS = list(itertools.product(DEVICES, (1, 2, 8, 16, 64)))
+
+
+def some_architectures(n, seed=0):
+    """Unlike models as one, each field an array; some need far more than a chip's memory."""
+    rng = np.random.default_rng(seed)
+    n_heads, d_head = rng.choice([4, 8, 16, 32, 64], n), rng.choice([32, 64, 128], n)
+    return Architecture(
+        d_model=n_heads * d_head,
+        n_layers=rng.integers(1, 60, n),
+        n_heads=n_heads,
+        n_kv_heads=n_heads // rng.choice([1, 2, 4], n),
+        d_head=d_head,
+        d_ff=n_heads * d_head * rng.integers(2, 7, n),
+        gated_mlp=rng.random(n) < 0.5,
+        vocab_size=rng.choice([1000, 32_000, 128_000], n),
+        tied_embeddings=rng.random(n) < 0.5,
+        seq_len=rng.choice([512, 1024, 4096], n),
+        batch_size=rng.choice([64, 192, 256], n),
+    )
+
+
+def every_way(objective, batch_size):
+    return [way for families in objective.ways(batch_size) for family in families for way in family]
+
+
+def objective_of(device, n_chips, **pins):
+    """An hour on a cluster, whose memory is as it may be."""
+    return LossAtTime(device=device, law=LAW, time_budget_s=3600.0, n_chips=n_chips, **pins)
+
+
+@pytest.mark.parametrize(("name", "n_chips"), CLUSTERS)
+def test_the_chosen_way_is_the_fastest_of_all_that_fit(name, n_chips):
+    objective, arch = objective_of(load_device(name), n_chips), some_architectures(1000)
+    cost = objective.cost(arch)
+    fastest_s, fits = np.full(1000, np.inf), np.full(1000, False)
+    for way in every_way(objective, arch.batch_size):
+        splits, n_parts = way.divides(arch.batch_size), n_chips * way.n_accumulation
+        each = dataclasses.replace(arch, batch_size=np.where(splits, arch.batch_size, n_parts))
+        needed = step_memory_bytes(objective.device, each, way)
+        fit = splits & (needed <= objective.device.memory_bytes)
+        seconds = step_time_s(objective.device, each, way)
+        fastest_s = np.where(fit, np.minimum(fastest_s, seconds), fastest_s)
+        fits |= fit
+    assert fits.sum() > 20
+    np.testing.assert_array_equal(fits, cost.memory_bytes <= objective.device.memory_bytes)
+    # Two orders of the same sums.
+    np.testing.assert_allclose(cost.step_time_s[fits], fastest_s[fits], rtol=1e-12)
+    own_s = step_time_s(objective.device, arch, cost.execution)
+    np.testing.assert_allclose(cost.step_time_s, own_s, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "n_chips"), CLUSTERS)
+def test_a_smaller_model_never_takes_longer_than_a_larger(name, n_chips):
+    objective, small = objective_of(load_device(name), n_chips), some_architectures(1000, seed=1)
+    rng = np.random.default_rng(2)
+    factor = {field: rng.choice([1, 1, 2, 3], 1000) for field in COUNT_FIELDS}
+    grown = {
+        field: getattr(small, field) * factor[field]
+        for field in ("d_model", "n_layers", "d_head", "d_ff", "vocab_size", "seq_len")
+    }
+    grown["n_heads"] = small.n_heads * factor["n_heads"]
+    large = dataclasses.replace(small, **grown, gated_mlp=small.gated_mlp | (factor["d_ff"] == 2))
+    costs = [objective.cost(arch) for arch in (small, large)]
+    fit, fits = (cost.memory_bytes <= objective.device.memory_bytes for cost in costs)
+    assert np.all(fit[fits])
+    assert fits.sum() > 20
+    assert np.all(costs[0].step_time_s[fits] <= costs[1].step_time_s[fits] * (1 + 1e-12))
+
+
+def test_one_model_is_given_what_it_is_given_among_others():
+    objective, arch = objective_of(load_device("tpu-v5e"), 4), some_architectures(40)
+    together = objective.cost(arch)
+    for at in range(40):
+        one = Architecture(**{name: value[at].item() for name, value in arch.as_dict().items()})
+        alone = objective.cost(one)
+        assert alone.step_time_s == pytest.approx(together.step_time_s[at], rel=1e-12)
+        assert alone.memory_bytes == pytest.approx(together.memory_bytes[at], rel=1e-12)
+        for name, value in alone.execution.as_dict().items():
+            assert np.broadcast_to(getattr(together.execution, name), 40)[at] == value
+
+
+def test_accumulation_makes_room_for_what_no_single_pass_fits():
+    device = load_device("tpu-v5e")
+    arch = Architecture.from_shape(d_model=1024, n_layers=24, seq_len=2048, batch_size=256)
+    objective = objective_of(device, 1)
+    whole = dataclasses.replace(objective, micro_batch_size=256, remat="layer").cost(arch)
+    assert whole.memory_bytes > device.memory_bytes
+    chosen = objective.cost(arch)
+    assert chosen.memory_bytes <= device.memory_bytes
+    assert chosen.execution.n_accumulation > 1
+
+
+def test_parts_can_be_pinned():
+    arch = Architecture.from_shape(d_model=512, n_layers=4, batch_size=64)
+    objective = objective_of(
+        load_device("tpu-v5e"), 4, remat="dots", sharding="full", micro_batch_size=2,
+        attention="plain",
+    )  # fmt: skip
+    execution = objective.cost(arch).execution
+    assert (execution.remat, execution.sharding) == (Remat.DOTS, Sharding.FULL)
+    assert (execution.n_accumulation, execution.fused) == (8, False)
+    with pytest.raises(ValueError, match="must divide the 16 sequences of a chip, but got 3"):
+        dataclasses.replace(objective, micro_batch_size=3).cost(arch)
+    with pytest.raises(ValueError, match="`sharding` must be data, full or auto, but got 'some'"):
+        dataclasses.replace(objective, sharding="some")
+    with pytest.raises(ValueError, match="`micro_batch_size` must be at least 1, but got 0"):
+        dataclasses.replace(objective, micro_batch_size=0)
+
+
+def test_what_fits_nowhere_is_told_of_its_last_way():
+    huge = Architecture.from_shape(d_model=16_384, n_layers=200, batch_size=8)
+    objective = objective_of(load_device("tpu-v5e"), 2)
+    cost = objective.cost(huge)
+    assert cost.memory_bytes > objective.device.memory_bytes
+    last = every_way(objective, 8)[-1]
+    assert cost.execution == last
+    assert cost.step_time_s == step_time_s(objective.device, huge, last)
+
+
+def test_attention_is_fused_on_accelerators_unless_asked_otherwise():
+    for name, fused in (("tpu-v5e", True), ("a100-80gb", True), ("cpu-core", False)):
+        assert objective_of(load_device(name), 1).fused == fused
+    assert not objective_of(load_device("tpu-v5e"), 1, attention="plain").fused
+
+
+def test_passes_divide_the_sequences():
+    assert passes_of(12) == (1, 2, 3, 4, 6, 12)
+    assert passes_of(np.array([4, 6])) == (1, 2, 3, 4, 6)
