@@ -15,7 +15,7 @@ from ..space.search_space import RULES, Range, SearchSpace
 HERE = Path(__file__).parent / "spaces"
 DEFAULT = "default"
 # Spaces that hold what the runs behind a law did not vary; those of a family say all themselves.
-GIVE_WAY = (DEFAULT, "cpu")
+GIVE_WAY = (DEFAULT, "cpu", "tpu")
 # Where the law does not say: the loss stays within some 2% over it (Kaplan et al. 2020,
 # arXiv:2001.08361, figure 5), and beyond it a law without shape would run to a single layer.
 ASPECT_RATIO = (10.0, 300.0)

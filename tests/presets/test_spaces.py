@@ -190,3 +190,10 @@ def test_a_family_s_space_has_its_released_models(name, shape):
     fields |= {key: getattr(space, key)[0] for key in ("gated_mlp", "vocab_size", "seq_len")}
     arch = Architecture(tied_embeddings=name == "gpt2", **fields)
     assert space.decode(space.encode(arch)) == arch
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu", "tpu"])
+def test_the_space_of_every_kind_of_device_holds_what_the_law_s_runs_held(kind):
+    held = (("d_head", "64"), ("ff_ratio", "4:4"))
+    space = load_space(default_space(kind), held=held)
+    assert space.d_head == (64,) and space.ff_ratio == (4.0, 4.0)
