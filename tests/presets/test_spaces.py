@@ -196,4 +196,5 @@ def test_a_family_s_space_has_its_released_models(name, shape):
 def test_the_space_of_every_kind_of_device_holds_what_the_law_s_runs_held(kind):
     held = (("d_head", "64"), ("ff_ratio", "4:4"))
     space = load_space(default_space(kind), held=held)
-    assert space.d_head == (64,) and space.ff_ratio == (4.0, 4.0)
+    assert space.d_head == (64,)
+    assert space.ff_ratio == (4.0, 4.0)
