@@ -51,6 +51,7 @@ def find(
     """
     from .. import api
     from ..show.terminal.found import show_found
+    from ..show.terminal.training import show_training
 
     with progress() as report:
         answer = api.find(
@@ -65,6 +66,7 @@ def find(
         show_json(answer.as_dict())
         return
     show(show_found(answer, answer.question.space_name))
+    show(show_training(answer.best, answer.objective, out))
     if out:
         show_written(out, sorted(path.name for path in out.iterdir()))
 

@@ -59,12 +59,14 @@ def predict(
     """
     from .. import api
     from ..show.terminal.found import show_prediction
+    from ..show.terminal.training import show_training
 
     predicted = api.predict(budget, config=config, **shape.given(), **asked(chain))
     if as_json:
         show_json(predicted.as_dict())
     else:
         show(show_prediction(predicted.as_dict(), predicted.question.objective))
+        show(show_training(predicted.candidate, predicted.question.objective))
 
 
 def compile(  # noqa: A001 - the command's name

@@ -1,0 +1,84 @@
+"""What to do with an answer: batch, steps, rates, data, cost, and the next command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from ...objectives.budget import format_budget
+from ...objectives.cost.counts import flops_per_step
+from ...objectives.loss_at_time import LossAtTime
+from ...search.candidate import Candidate
+from ..export.brief import Brief
+from ..words import short_count
+
+# Hours are told like budgets, whole minutes of them; a shorter run to the second.
+MINUTE_S = 60
+
+
+def show_training(
+    candidate: Candidate, objective: LossAtTime, folder: Path | None = None
+) -> Iterator[str | Table]:
+    """How to train a candidate; nothing of one that cannot be.
+
+    Args:
+        candidate: the architecture and its prediction.
+        objective: that it was predicted under.
+        folder: where the result lies, if anywhere.
+    """
+    if not candidate.prediction.feasible:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    for name, text in _rows(candidate, objective, folder):
+        table.add_row(name, escape(text))
+    yield "\n[bold]To train it[/]"
+    yield table
+
+
+def _rows(
+    candidate: Candidate, objective: LossAtTime, folder: Path | None
+) -> Iterator[tuple[str, str]]:
+    arch, predicted = candidate.arch, candidate.prediction
+    brief = Brief(candidate=candidate, objective=objective)
+    recipe, execution = brief.recipe, predicted.execution
+    passes = [f"{brief.device_batch_size} at a time"]
+    if execution.n_accumulation > 1:
+        passes.append(f"{execution.n_accumulation} passes")
+    if execution.n_split > 1:
+        passes.append(f"{execution.n_split} chips")
+    yield (
+        "batch",
+        f"{arch.tokens_per_step:,} tokens, {arch.batch_size:,} sequences of {arch.seq_len:,}: "
+        f"{' × '.join(passes)}",
+    )
+    yield "steps", f"{predicted.n_steps:,}, of which {brief.n_warmup_steps:,} warm up"
+    yield (
+        "rate",
+        f"{brief.learning_rate:.2g} at the peak, linear to 0 (each matrix's own: export --to hf)",
+    )
+    yield (
+        "AdamW",
+        f"decay {brief.weight_decay:.2g}, betas {recipe.beta1:g} and {recipe.beta2:.3g}, "
+        f"gradients clipped at {recipe.clip_norm:g}",
+    )
+    limit = objective.data_limit_tokens or predicted.n_tokens
+    unique = f", {short_count(limit)} of them unique" if limit < predicted.n_tokens else ""
+    yield "data", f"{short_count(predicted.n_tokens)} tokens{unique}"
+    seconds = predicted.n_steps * predicted.step_time_s
+    n_chips, device = execution.n_chips, objective.device
+    flops_per_s = flops_per_step(arch) / predicted.step_time_s / n_chips
+    cost = device.cost_usd(n_chips, seconds)
+    yield (
+        "time",
+        f"{format_budget(seconds if seconds < MINUTE_S else round(seconds))} at "
+        f"{flops_per_s / device.peak_flops_per_s:.0%} of the peak"
+        + (f", ${cost:,.2f}" if cost is not None else ""),
+    )
+    command = "confirm {}" if device.kind == "cpu" else "export {} --to TRAINER"
+    first = "" if folder else "find … --out DIR, then "
+    yield "next", f"{first}anybudget {command.format(folder or 'DIR')}"
