@@ -118,9 +118,11 @@ def _search_with_others(
         n_told = len(proposer.seen)
         if n_told >= n_trials:
             return
-        wanted = [*left, *kept.abandoned[:BATCH]]
+        # What is left may be what a dead process had claimed, and so may what is proposed.
+        wanted = list(dict.fromkeys([*left, *kept.abandoned[:BATCH]]))
         n_missing = n_trials - len(kept.done | kept.taken) - len(wanted)
-        wanted += proposer.propose(min(BATCH - len(wanted), n_missing))
+        fresh = proposer.propose(min(BATCH - len(wanted), n_missing))
+        wanted = list(dict.fromkeys([*wanted, *fresh]))
         if wanted:
             kept.claim(wanted)
         _meet(proposer, kept)

@@ -180,6 +180,26 @@ def test_the_claim_of_a_dead_process_here_is_taken_over_at_once(
     assert (explored.n_trials, explored.n_retried) == (5, 5)
 
 
+@pytest.mark.parametrize("late", [None, 3], ids=["in time", "late in the middle"])
+def test_what_is_taken_over_is_evaluated_once(
+    small_space, objective, journal, candidates, monkeypatch, late
+):
+    """Though our seed proposes it too, and though it is left over and claimed again."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here = {"pid": gone.pid, "machine": claims_module._machine()}
+    claim_of_another(journal, small_space, objective, candidates[::3], **here)
+    looks = iter(range(10**9))
+    is_old = property(lambda claims: next(looks) == late)
+    monkeypatch.setattr(claims_module.Claims, "is_old", is_old)
+    explore(
+        Question(space=small_space, objective=objective),
+        Exploring(n_trials=30, sampler="random", storage=journal),
+    )
+    trials = shapes(kept(journal))
+    assert len(trials) == len(set(trials)) == 30
+
+
 def test_a_living_claim_is_left_alone(small_space, objective, journal, candidates):
     claimed, finished = candidates[:3], candidates[3:6]
     claim_of_another(journal, small_space, objective, claimed)
