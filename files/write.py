@@ -12,6 +12,7 @@ import json
 import math
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from .disk import FAILING, refusing
 from .mask import names_a_study
 
 PROBE_BYTES = 1 << 16
+# How an address begins, and no drive of Windows.
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 # Who may read a file: the user alone, or as the umask has it.
 PRIVATE, SHARED = 0o600, 0o666
 
@@ -108,8 +111,13 @@ def check_writable(folder: Path) -> Path:
     """The folder, made where it is missing, or a refusal before any work is done.
 
     Raises:
-        ValueError: the disk is full, or the folder cannot be made or does not take files.
+        ValueError: the disk is full, or the folder cannot be made or does not take files, or is an
+            address.
     """
+    if folder.parts and SCHEME.fullmatch(folder.parts[0]):
+        raise ValueError(
+            "--out must be a path here, but got an address; copy the files there later"
+        )
     with refusing(folder):
         disk.make_folder(folder)
         with _beside(folder / "probe") as probe:

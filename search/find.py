@@ -9,7 +9,7 @@ from .answer import Answer, answer_warnings
 from .certify import bounds
 from .certify.bounds import Certificate
 from .certify.scan import Scan, best_of_each_shape, scan
-from .explore.study import Exploration, Exploring, explore
+from .explore.study import Exploration, Exploring, explore, keep_answer
 from .question import Question
 from .ranking import standings_of
 
@@ -68,6 +68,7 @@ def find(
     ranked = (shapes if distinct == "shape" else candidates)[: max(top, MAX_RANKED)]
     standings = standings_of(question, ranked)
     warnings = answer_warnings(question, candidates[0], certified=proof is not None)
+    lacks = keep_answer(question, exploring, candidates[0])
     return Answer(
         question=question,
         candidates=ranked[:top],
@@ -78,7 +79,7 @@ def find(
         n_valid=proof.n_valid if isinstance(proof, Scan) else None,
         optuna_regret=_regret(explored, proof),
         n_trials=explored.n_trials,
-        warnings=[*question.warnings, *warnings],
+        warnings=[*question.warnings, *warnings, *([lacks] if lacks else [])],
     )
 
 

@@ -3,6 +3,9 @@
 Finished trials are all that it holds, one for each architecture. Their parameters are the
 architecture's own fields and their attributes the prediction's parts: readable in a dashboard, and
 free of the pickled state that some samplers keep.
+
+What a search answers, proven or polished, is a trial too, that a dashboard shows the best. Where it
+was not explored it is marked as an answer and counts for nothing, so that a rerun explores alike.
 """
 
 from __future__ import annotations
@@ -23,12 +26,16 @@ from .claims import Claims, Key
 from .proposer import excess
 from .storage import close_storage, open_storage, without_password
 
+# The attribute of a trial that was not explored.
+ANSWER = "answer"
+
 
 class KeptStudy:
     """The study, as one process sees it.
 
     Attributes:
         done: keys of the architectures whose trials are finished.
+        answered: keys of those that searches answered without having explored them.
         n_retried: how many of them this process took over from one that died.
 
     Raises:
@@ -42,6 +49,7 @@ class KeptStudy:
         self.claims = Claims()
         self.mine: list[Architecture] = []
         self.done: set[Key] = set()
+        self.answered: set[Key] = set()
         self.n_retried = self.n_read = 0
         self._open()
         try:
@@ -85,7 +93,8 @@ class KeptStudy:
     def look(self) -> list[Candidate]:
         """See what others have claimed and, only then, finished; returns what is newly finished."""
         self.claims.read(self.storage, self.study_id)
-        return self._read_trials()
+        # To predict them anew takes less time than to have read them.
+        return [Candidate.of(arch, self.objective) for arch in self._read_trials()]
 
     def granted(self, n_trials: int) -> list[Architecture]:
         """What of the claim is this process's, once it has looked.
@@ -103,6 +112,14 @@ class KeptStudy:
         self.done.add(candidate.key)
         self.n_retried += candidate.key in self.claims.abandoned
 
+    def write_answer(self, candidate: Candidate) -> None:
+        """Add a search's answer where neither a trial nor another process has it."""
+        self.claim([candidate.arch])
+        self.claims.read(self.storage, self.study_id)
+        self._read_trials()
+        if candidate.key not in self.done | self.taken | self.answered:
+            self.study.add_trial(self._trial(candidate, is_answer=True))
+
     def _open(self) -> None:
         self.storage = open_storage(self.url)
         self.study = optuna.create_study(
@@ -119,11 +136,8 @@ class KeptStudy:
                 "budget, device, law or the like; give it another --study name"
             )
 
-    def _read_trials(self) -> list[Candidate]:
-        """Those of other processes since the last time.
-
-        They are predicted anew, which takes less time than to have read them.
-        """
+    def _read_trials(self) -> list[Architecture]:
+        """What other processes explored since the last time."""
         trials = self.study.get_trials(deepcopy=False)
         while trials and trials[-1].number >= len(trials):
             # Optuna's proxy may list a trial before an earlier one, and then never lists that one
@@ -136,20 +150,24 @@ class KeptStudy:
         for trial in trials[self.n_read :]:
             if trial.state == TrialState.COMPLETE:
                 arch = Architecture(**(fixed | trial.params))
-                new[Candidate.key_of(arch)] = arch
+                if ANSWER in trial.user_attrs:
+                    self.answered.add(Candidate.key_of(arch))
+                else:
+                    new[Candidate.key_of(arch)] = arch
         self.n_read = len(trials)
         archs = [arch for key, arch in new.items() if key not in self.done]
         self.done |= new.keys()
-        return [Candidate.of(arch, self.objective) for arch in archs]
+        return archs
 
-    def _trial(self, candidate: Candidate) -> FrozenTrial:
+    def _trial(self, candidate: Candidate, *, is_answer: bool = False) -> FrozenTrial:
         row = candidate.as_dict()
+        attributes = {name: row[name] for name in row if name not in FIELDS}
         return create_trial(
             value=candidate.loss,
             params={name: row[name] for name in self.distributions},
             distributions=self.distributions,
             constraints={"feasible": excess(candidate, self.objective)},
-            user_attrs={name: row[name] for name in row if name not in FIELDS},
+            user_attrs=attributes | ({ANSWER: True} if is_answer else {}),
         )
 
 

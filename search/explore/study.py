@@ -104,6 +104,26 @@ def explore(
     return _sum_up(proposer, n_retried)
 
 
+def keep_answer(question: Question, exploring: Exploring, answer: Candidate) -> str | None:
+    """Add an answer to the kept study, where there is one, for its best trial to be the answer.
+
+    Returns:
+        Why it could not be added: the storage was lost since; None where it was.
+    """
+    if exploring.storage is None:
+        return None
+    try:
+        with (
+            quiet_optuna(),
+            storage_failures(exploring.storage),
+            KeptStudy(exploring.storage, exploring.study_name, question) as kept,
+        ):
+            kept.write_answer(answer)
+    except ValueError as error:
+        return f"the study lacks this answer: {error}"
+    return None
+
+
 def _search_with_others(
     proposer: Proposer, kept: KeptStudy, n_trials: int, on_progress: Callable[[int], None]
 ) -> None:

@@ -35,8 +35,10 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     out = out or folder / REPORT_FILE
     if out.suffix != ".html":
         raise ValueError(f"--out must be a .html file, but got {str(out)!r}")
-    check_writable(out.parent)
-    page = search_page(read_record(folder, whole=True))
+    found = read_record(folder, whole=True)
+    if out.parent.is_dir():
+        check_writable(out.parent)
+    page = search_page(found)
     if confirmed := load_confirmed(folder):
         page = with_confirmation(page, confirmed)
     write_whole(out, render(page))

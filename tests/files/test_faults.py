@@ -7,24 +7,22 @@ checked too. Two faults each of a few commands are tried; with ANYBUDGET_SLOW=1 
 
 import contextlib
 import errno
+import json
 import os
-import re
 import shutil
 import sys
 
-import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
 from anybudget.files import disk
 from anybudget.files.lock import IN_USE
-from anybudget.tests.files.typed import WRITING, earlier, quicken, words_of, write_inputs
+from anybudget.tests.files.typed import WRITING, contents, earlier, quicken, words_of, write_inputs
 
 CHANGES = ("put", "extend", "sync", "name", "remove", "make_folder")
 SLOW = bool(os.environ.get("ANYBUDGET_SLOW"))
 # Without it: some faults of commands that take little time.
 FEW, QUICK = 2, ("refit", "export-hf", "calibrate-steps", "front")
-DATE = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:.]+(\+00:00|Z)?")
 # Files that a row is added to: what is there of them is right as far as it goes.
 GROWING = ("runs.csv", "searches.csv", "here.csv")
 # What others write: the lock's file, and Optuna's journal with a lock of its own.
@@ -73,13 +71,13 @@ class FailingDisk:
     def _appending(self):
         append = JournalFileBackend.append_logs
 
-        def half(backend, logs):
-            with open(backend._file_path, "ab") as file:
-                file.write(str(logs).encode()[:20])
-
         def appended(backend, logs):
-            whole = lambda: append(backend, logs)  # noqa: E731
-            return self._at_change(whole, lambda: half(backend, [{"op_code": 1}]))
+            def half():
+                line = json.dumps(logs[0], separators=(",", ":")).encode()
+                with open(backend._file_path, "ab") as file:
+                    file.write(line[: len(line) // 2])
+
+            return self._at_change(lambda: append(backend, logs), half)
 
         return appended
 
@@ -153,24 +151,6 @@ def tally():
             print(f"{sum(n_faults.values())} in all, of {len(n_faults)} commands")
 
 
-def contents(folder):
-    """All that lies in a folder, but for dates, and hidden files that a kill may leave."""
-    return {
-        str(path.relative_to(folder)): _content(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.relative_to(folder).as_posix().startswith((".", "cache/"))
-        and not path.name.startswith(".")
-    }  # fmt: skip
-
-
-def _content(path):
-    if path.suffix != ".journal":
-        return DATE.sub(b"DATE", path.read_bytes())
-    storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
-    trials = optuna.load_study(study_name="anybudget", storage=storage).get_trials(deepcopy=False)
-    return repr(sorted((sorted(one.params.items()), one.value) for one in trials)).encode()
-
-
 def is_right(path, content, before, expected):
     """Whether a file is as it was, or as it is to be, or on its way there."""
     if path.endswith(GROWING):
@@ -208,8 +188,9 @@ def test_a_rerun_makes_good_what_a_fault_left(name, failing, here, run, tmp_path
             code, _, err = run(*words_of(name))
             assert code == 0, (at, kills, err)
             assert contents(disturbed) == expected, (at, kills)
-            hidden = [path.name for path in disturbed.rglob(".*")]
-            assert hidden == [], (at, kills)
+            hidden = {path.relative_to(disturbed) for path in disturbed.rglob(".*")}
+            # What a kill left in a cache goes when the next writer comes, which this is not.
+            assert {path for path in hidden if path.parts[0] != "cache"} == set(), (at, kills)
             tally[name] += 1
 
 

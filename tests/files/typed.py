@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import json
 import random
+import re
 import sys
 import tomllib
 from collections.abc import Callable
@@ -25,6 +26,7 @@ device = "cpu-core"
 budget = ["2m", "5m"]
 set = {d_model = "64:128:32", n_layers = "2:4"}
 """
+DATE = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:.]+(\+00:00|Z)?")
 STEP_COLUMNS = (
     "d_model,n_layers,n_heads,d_ff,vocab_size,seq_len,batch_size,attention,precision,step_time_s"
 )
@@ -94,6 +96,39 @@ def _least_effort() -> Any:
     from anybudget.validation.timing.step_design import Effort
 
     return Effort(n_architectures=6, seconds=0, max_step_s=0.1, max_layers=4)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All that lies in a folder, but for dates, and hidden files that a kill may leave."""
+    return {
+        str(path.relative_to(folder)): _content(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+def _content(path: Path) -> bytes:
+    """What a file says; of a journal the trials, of a table its cells."""
+    if path.suffix == ".journal":
+        return _trials(path)
+    if path.suffix == ".parquet":
+        import pandas as pd
+
+        return DATE.sub(b"DATE", pd.read_parquet(path).to_csv().replace(" ", "T").encode())
+    return DATE.sub(b"DATE", path.read_bytes())
+
+
+def _trials(path: Path) -> bytes:
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+    try:
+        study = optuna.load_study(study_name="anybudget", storage=storage)
+    except KeyError:  # it was not begun
+        return b""
+    trials = study.get_trials(deepcopy=False)
+    return repr(sorted((sorted(one.params.items()), one.value) for one in trials)).encode()
 
 
 class MadeUpStep:

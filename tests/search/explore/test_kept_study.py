@@ -15,6 +15,7 @@ from anybudget.search.explore import claims as claims_module
 from anybudget.search.explore.kept_study import KeptStudy
 from anybudget.search.explore.storage import close_storage, open_storage
 from anybudget.search.explore.study import Exploring, explore
+from anybudget.search.find import find
 from anybudget.search.question import Question
 
 # Opens the storage and searches, in one of several processes that start at once. Says which
@@ -248,3 +249,37 @@ def test_what_a_process_could_not_do_in_time_it_claims_again(
     )
     assert explored.n_trials == 20
     assert made[0] == made[1] == made[2] != made[3]
+
+
+def test_the_answer_is_the_studys_best_trial_and_counts_for_nothing(
+    small_space, objective, journal
+):
+    question = Question(space=small_space, objective=objective)
+    exploring = Exploring(n_trials=5, sampler="random", storage=journal)
+    first, second = find(question, exploring=exploring), find(question, exploring=exploring)
+    assert first.optuna_regret == second.optuna_regret
+    assert first.n_trials == second.n_trials == 5
+    trials = kept(journal)
+    assert len(trials) == 6
+    storage = open_storage(journal)
+    best = optuna.load_study(study_name="anybudget", storage=storage).best_trial
+    assert best.value == first.best.loss
+    assert best.params == {name: getattr(first.best.arch, name) for name in best.params}
+    assert [trial.user_attrs.get("answer") for trial in trials] == [None] * 5 + [True]
+
+
+def test_a_storage_lost_before_the_answer_is_kept_costs_no_answer(
+    small_space, objective, journal, monkeypatch
+):
+    question = Question(space=small_space, objective=objective)
+
+    def lose(stage, done, total):
+        if stage == "certify":
+            monkeypatch.setattr(
+                "anybudget.search.explore.kept_study.open_storage",
+                lambda url: (_ for _ in ()).throw(ValueError("cannot open the storage")),
+            )
+
+    exploring = Exploring(n_trials=5, sampler="random", storage=journal)
+    answer = find(question, exploring=exploring, on_progress=lose)
+    assert "the study lacks this answer: cannot open the storage" in answer.warnings
