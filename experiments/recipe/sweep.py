@@ -78,12 +78,14 @@ def recipe_of(arch: Architecture, n_tokens: int, factor: float | str) -> Recipe:
 
 
 def cells() -> Iterator[tuple[str, int, int, float | str]]:
-    """Shape, horizon, batch and factor of every run: short ones and the middle batch first."""
-    batches = (BATCHES[1], BATCHES[0], BATCHES[2])
-    factors = (1.0, BEFORE, 2.0, 0.5)
-    for n_tokens, batch, factor in itertools.product(HORIZONS, batches, factors):
-        for shape in SHAPES:
-            yield shape, n_tokens, batch, factor
+    """Shape, horizon, batch and factor of every run, those that take long last."""
+    short, long = HORIZONS
+    small, middle, large = BATCHES
+    for some in (((short, middle), (short, large), (short, small), (long, middle)),
+                 ((long, large), (long, small))):  # fmt: skip
+        for factor, (n_tokens, batch) in itertools.product((1.0, 2.0, BEFORE, 0.5), some):
+            for shape in SHAPES:
+                yield shape, n_tokens, batch, factor
 
 
 def main(text: str) -> None:
