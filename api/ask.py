@@ -78,17 +78,27 @@ def find(
     return answer
 
 
-def ask(budget: str, arch: Architecture | None = None, **asked: Unpack[Asked]) -> Question:
+def ask(
+    budget: str,
+    arch: Architecture | None = None,
+    *,
+    free_batch: bool = False,
+    **asked: Unpack[Asked],
+) -> Question:
     """The question that the words put, with what is to be known of this machine.
+
+    Of one architecture, where `free_batch` and its price is known, in whatever batch is best.
 
     >>> ask("90m", device="tpu-v5e").objective.time_budget_s
     5400.0
     """
-    from ..search.question import Words, ask, settings_of
+    from ..search.question import ask
+    from ..search.words import Words, settings_of
 
     words: dict[str, Any] = dict(asked)
     settings = settings_of(words.pop("set", ()))
-    return _warned(ask(Words(budget=budget, settings=settings, **words), arch))
+    question = ask(Words(budget=budget, settings=settings, **words), arch, free_batch=free_batch)
+    return _warned(question)
 
 
 def front(
@@ -137,7 +147,8 @@ def predict(
     Args:
         budget: training time, as for `find`.
         config: a Hugging Face `config.json`.
-        **words: fields of `Architecture`, what is left out being customary, and of `Chain`.
+        **words: fields of `Architecture`, what is left out being customary (the batch: the best,
+            on accelerators), and of `Chain`.
 
     Raises:
         ValueError: a word makes no sense, or the architecture is not valid.
@@ -150,7 +161,8 @@ def predict(
 
     fields = {name: words.pop(name) for name in FIELDS if name in words}
     arch, note = read_architecture(fields, Path(config) if config else None)
-    return predict(ask(budget, arch, **words), note)
+    free_batch = "batch_size" not in fields
+    return predict(ask(budget, arch, free_batch=free_batch, **words), note)
 
 
 def batch(

@@ -28,8 +28,10 @@ class Chain(TypedDict, total=False):
     anchor: str | None
     remat: str
     attention: str
+    sharding: str
+    micro_batch_size: int | None
     data_limit_tokens: float | None
-    critical_batch: bool
+    critical_batch: bool | None
     chips: int
     price: float | None
 

@@ -63,8 +63,8 @@ class Chain:
     """Sequences that a chip takes in one pass; default: what makes the fastest step that fits."""
     data_limit_tokens: float | None = None
     """Unique tokens that there are; repeated ones count for less."""
-    critical_batch: Flag = False
-    """Tokens in large batches count for less, so the batch can be searched."""
+    critical_batch: bool | None = None
+    """Batches off the best cost tokens, and the batch is searched; default: on accelerators."""
     chips: Positive = 1
     """Devices that split every batch."""
     price: float | None = None

@@ -4,12 +4,13 @@ Every way is tried on all models at once. In one way, memory and time only grow 
 counts, so of two models of which one is at least as large in each count, the smaller is never
 slower: it fits wherever the larger does. And a step only grows longer with more passes and with
 more that runs again, so of ways that differ in passes alone the first that fits is the fastest, and
-a model that fits in one pass with nothing run again needs no other try.
+with more run again only fewer passes need a try.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..space.architecture import Architecture
-from .cost.execution import FIELDS, Execution
+from .cost.execution import FIELDS, Execution, Remat, Sharding
 from .device import Device
 from .step_cost import step_memory_bytes, step_time_s
 
@@ -71,11 +72,11 @@ def fastest(
     families = [family for of_sharding in ways for family in of_sharding]
     place = itertools.count()
     for of_sharding in ways:
-        settled: Any = False
+        # Passes in which a model fits: with more run again, only fewer may be faster.
+        fewest: Any = np.inf
         for family in of_sharding:
-            left = np.logical_not(settled)
             for way, at in zip(family, place, strict=False):
-                tried = left & splits(arch.batch_size, way, micro_batch)
+                tried = (way.n_accumulation < fewest) & splits(arch.batch_size, way, micro_batch)
                 if not np.any(tried):
                     continue
                 needed = step_memory_bytes(device, arch, way)
@@ -83,8 +84,7 @@ def fastest(
                 if np.any(fits):
                     seconds = step_time_s(device, arch, way)
                     best.take(fits & (seconds < best.seconds), at, seconds, needed)
-                    left = left & ~fits
-                    settled = settled | fits if way.n_accumulation == 1 else settled
+                    fewest = np.where(fits, way.n_accumulation, fewest)
     if np.any(unfit := best.seconds == np.inf):
         _take_last(best, unfit, device, arch, families, micro_batch)
     return Chosen(
@@ -92,6 +92,24 @@ def fastest(
         step_time_s=_plain(best.seconds),
         memory_bytes=_plain(best.needed),
     )
+
+
+@functools.lru_cache(maxsize=256)
+def every_way(
+    simplest: Execution,
+    shardings: tuple[Sharding, ...],
+    remats: tuple[Remat, ...],
+    n_accumulations: tuple[int, ...],
+) -> list[list[list[Execution]]]:
+    """All ways by sharding, by what runs again and by passes; all else is as in the simplest."""
+
+    def way(**choices: Any) -> Execution:
+        return dataclasses.replace(simplest, **choices)
+
+    return [
+        [[way(sharding=s, remat=r, n_accumulation=n) for n in n_accumulations] for r in remats]
+        for s in shardings
+    ]
 
 
 def passes_of(n_sequences: Any) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from .cost.counts import n_params, n_params_non_embedding
 from .cost.execution import KINDS, Attention, Execution, Remat, Sharding
 from .cost.kernel import KERNELS
 from .device import Device
-from .fastest import fastest, passes_of
+from .fastest import every_way, fastest, passes_of
 from .law.batch_price import best_batch_tokens, best_batch_worth
 from .law.loss_law import LossLaw
 from .step_cost import Cost, compute_s
@@ -134,15 +134,9 @@ class LossAtTime:
         several = self.sharding == AUTO and self.n_chips > 1
         shardings = tuple(Sharding) if several else (self.simplest.sharding,)
         remats = tuple(Remat) if self.remat == AUTO else (self.simplest.remat,)
-        passes = passes_of(np.asarray(batch_size) // self.n_chips)
-
-        def way(**choices: Any) -> Execution:
-            return dataclasses.replace(self.simplest, **choices)
-
-        return [
-            [[way(sharding=s, remat=r, n_accumulation=n) for n in passes] for r in remats]
-            for s in shardings
-        ]
+        return every_way(
+            self.simplest, shardings, remats, passes_of(np.asarray(batch_size) // self.n_chips)
+        )
 
     @property
     def hardware(self) -> str:

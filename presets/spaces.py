@@ -27,6 +27,8 @@ FREED_BY = {
     "heads_per_kv_head": ("n_heads", "n_kv_heads"),
     "d_head": ("n_heads", "heads_fill_width"),
 }
+# Sequences of a step, where it is searched: up to so many, or so many doublings.
+MOST_SEQUENCES, LEAST_DOUBLINGS = 8192, 6
 KEYS = (*FIELDS, *RULES, "heads_fill_width")
 # Lists longer than this are a slip of the pen, such as a step left out of a wide range.
 MAX_VALUES = 100_000
@@ -48,6 +50,7 @@ def load_space(
     settings: Iterable[str] = (),
     aspect_ratio: Range | None = None,
     held: tuple[tuple[str, str], ...] = (),
+    batch_sizes: tuple[int, ...] | None = None,
 ) -> SearchSpace:
     """A search space by name or from a file, and settings on top.
 
@@ -58,12 +61,15 @@ def load_space(
         aspect_ratio: the law's range of d_model / n_layers, used where nothing else says; None:
             `ASPECT_RATIO`.
         held: keys and values that the spaces of `GIVE_WAY` give way to, see `evidence`.
+        batch_sizes: used where nothing else says; None: an architecture's default.
 
     Raises:
         ValueError: no such name or file, a key is unknown, a value is not of its kind, or no model
             is valid.
     """
     data: dict[str, Any] = {name: (value, "an architecture") for name, value in DEFAULTS.items()}
+    if batch_sizes:
+        data["batch_size"] = (list(batch_sizes), "the batch's price")
     for source in (HERE / f"{DEFAULT}.toml", _path(name_or_path)):
         for key, value in read_toml(source).items():
             data[_known(key, str(source))] = (value, str(source))
@@ -72,6 +78,19 @@ def load_space(
     ratio = "{}:{}".format(*(aspect_ratio or ASPECT_RATIO))
     data.setdefault("aspect_ratio", (ratio, "the law"))
     return SearchSpace(**{key: _parse(key, *value) for key, value in data.items()})
+
+
+def batch_sizes(least: int) -> tuple[int, ...]:
+    """Batches to search, in sequences: doublings of what chips and passes can split.
+
+    The best batch is within a factor of the root of two of one of them, which costs 1.8% more
+    tokens than it at the most (`objectives.law.batch_price`).
+
+    >>> batch_sizes(256)
+    (256, 512, 1024, 2048, 4096, 8192, 16384)
+    """
+    most = max(MOST_SEQUENCES, least << LEAST_DOUBLINGS)
+    return tuple(least << n for n in range((most // least).bit_length()))
 
 
 def evidence(law: LossLaw) -> tuple[tuple[str, str], ...]:

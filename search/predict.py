@@ -13,6 +13,7 @@ from ..objectives.uncertainty import Standing
 from ..space.architecture import Architecture
 from ..space.hf_config import architecture_from_hf
 from .candidate import Candidate
+from .certify.scan import best_of
 from .question import Question
 from .ranking import standings_of
 
@@ -73,10 +74,12 @@ def predict(question: Question, note: str = "") -> Predicted:
     """Predict the one architecture that a question is about.
 
     Args:
-        question: about a space of one.
+        question: about a space of one, or of one in several batches, of which the best is taken.
         note: what was noted when the architecture was read.
     """
-    candidate = Candidate.of(question.space.decode({}), question.objective)
+    space, objective = question.space, question.objective
+    best = best_of(space.blocks(), objective) if space.n_architectures > 1 else None
+    candidate = best or Candidate.of(space.decode({}), objective)
     told = flags(question.objective, candidate.arch, candidate.prediction)
     standings = standings_of(question, [candidate]) if candidate.prediction.feasible else None
     return Predicted(

@@ -9,22 +9,32 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..objectives.budget import format_budget, parse_budget
+from ..objectives.cost.kernel import KERNELS
 from ..objectives.device import Device
+from ..objectives.law.loss_law import LossLaw
 from ..objectives.loss_at_time import LossAtTime
 from ..objectives.uncertainty import Draws
 from ..presets.devices import known_device
 from ..presets.known import Known
 from ..presets.laws import KnownLaw, default_law, known_law
-from ..presets.spaces import ANY_ASPECT_RATIO, default_space, evidence, load_space, still_held
+from ..presets.spaces import (
+    ANY_ASPECT_RATIO,
+    batch_sizes,
+    default_space,
+    evidence,
+    load_space,
+    still_held,
+)
 from ..space.architecture import Architecture
 from ..space.search_space import SearchSpace
+from .words import Words
 
 if TYPE_CHECKING:
     from ..presets.anchored import Moved
@@ -34,46 +44,7 @@ THE_DEFAULT = (
     "and `anybudget calibrate` measures this one"
 )
 # What of the words goes into the objective as it stands.
-AS_THEY_STAND = (
-    "remat", "attention", "sharding", "micro_batch_size", "data_limit_tokens", "critical_batch",
-)  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Words:
-    """A question as people put it; what is left out is as customary.
-
-    Attributes:
-        device: a name of `device_names()` or a TOML file; None: this machine's, else the default.
-        law: a name of `law_names()` or a TOML file; None: by the device.
-        anchor: a CSV of one's own runs that move the law; None: it is taken as it is.
-        space: a name of `space_names()` or a TOML file; None: by the device.
-        settings: `field=values`, each replacing one key of the space.
-        remat, attention, sharding, micro_batch_size, data_limit_tokens, critical_batch: see
-            `LossAtTime`.
-        chips: devices that split every batch.
-        price: US dollars for an hour of one device; None: as the device's file has it.
-        seed: of all randomness.
-        budget: training time, such as `3h`.
-        name: what tells it from the others of a plan.
-    """
-
-    device: str | None = None
-    law: str | None = None
-    anchor: str | None = None
-    space: str | None = None
-    settings: tuple[str, ...] = ()
-    remat: str = "auto"
-    attention: str = "auto"
-    sharding: str = "auto"
-    micro_batch_size: int | None = None
-    data_limit_tokens: float | None = None
-    critical_batch: bool = False
-    chips: int = 1
-    price: float | None = None
-    seed: int = 0
-    budget: str = ""
-    name: str = ""
+AS_THEY_STAND = ("remat", "attention", "sharding", "micro_batch_size", "data_limit_tokens")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,23 +122,6 @@ class Question:
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def settings_of(settings: Mapping[str, Any] | Iterable[str]) -> tuple[str, ...]:
-    """Settings of a space as `--set` has them, of a table or of such texts.
-
-    >>> settings_of({"d_model": "256:1024:128", "d_ff": [1024, 2048], "gated_mlp": True})
-    ('d_model=256:1024:128', 'd_ff=1024,2048', 'gated_mlp=true')
-    """
-    if isinstance(settings, Mapping):
-        return tuple(f"{key}={_text(value)}" for key, value in settings.items())
-    return tuple(settings)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ",".join(map(_text, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 # What a mistake in one of the words is told under.
 Blame = Callable[[str], AbstractContextManager]
 
@@ -188,12 +142,15 @@ class QuestionMaker:
         words: Words,
         arch: Architecture | None = None,
         blame: Blame = lambda name: nullcontext(),
+        *,
+        free_batch: bool = False,
     ) -> Question:
         """The question that some words put.
 
         Args:
             words: as people put it.
             arch: the one architecture that is asked about; None: all of the words' space.
+            free_batch: whether the architecture's batch is searched where it has a price.
             blame: around whatever reads one of the words, called with the name that a plan has
                 for it.
 
@@ -208,17 +165,12 @@ class QuestionMaker:
             device = machine.device
         law, of_runs = self._law_of(words, device, blame)
         known = Known(law=law, device=machine)
-        with blame("budget"):
-            time_budget_s = parse_budget(words.budget)
-            objective = LossAtTime(device=device, law=law.law, time_budget_s=time_budget_s)
-        for name in AS_THEY_STAND:
-            with blame(name):
-                objective = dataclasses.replace(objective, **{name: getattr(words, name)})
-        with blame("chips"):
-            objective = dataclasses.replace(objective, n_chips=words.chips)
+        objective = self._objective(words, device, law.law, blame)
         # What is set on a space is the likelier to be wrong.
         with blame("set" if words.settings else "space"):
-            space = SearchSpace.only(arch) if arch else self._space_of(words, objective)
+            space = self._space_of(words, objective) if arch is None else SearchSpace.only(arch)
+            if arch and free_batch and objective.critical_batch:
+                space = dataclasses.replace(space, batch_size=_batch_sizes(objective))
         with blame("device"):
             draws = known.draws(objective)
         with blame("chips"):
@@ -235,6 +187,20 @@ class QuestionMaker:
                 ),
                 words=words,
             )
+
+    def _objective(self, words: Words, device: Device, law: LossLaw, blame: Blame) -> LossAtTime:
+        with blame("budget"):
+            time_budget_s = parse_budget(words.budget)
+            objective = LossAtTime(device=device, law=law, time_budget_s=time_budget_s)
+        for name in AS_THEY_STAND:
+            with blame(name):
+                objective = dataclasses.replace(objective, **{name: getattr(words, name)})
+        with blame("critical_batch"):
+            asked = words.critical_batch
+            priced = device.kind in KERNELS if asked is None else asked
+            objective = dataclasses.replace(objective, critical_batch=priced)
+        with blame("chips"):
+            return dataclasses.replace(objective, n_chips=words.chips)
 
     def _law_of(
         self, words: Words, device: Device, blame: Blame
@@ -258,6 +224,7 @@ class QuestionMaker:
             # A law that knows the best shape needs no fence.
             aspect_ratio=ANY_ASPECT_RATIO if law.has_best_shape else law.aspect_ratio_range,
             held=evidence(law),
+            batch_sizes=_batch_sizes(objective) if objective.critical_batch else None,
         )
 
     def _of_the_law(self, words: Words, objective: LossAtTime) -> tuple[str, ...]:
@@ -280,12 +247,16 @@ def _moved(law: KnownLaw, runs: Path, seed: int) -> Moved:
     return moved_by(law, runs, seed=seed)
 
 
-def ask(words: Words, arch: Architecture | None = None) -> Question:
+def ask(words: Words, arch: Architecture | None = None, *, free_batch: bool = False) -> Question:
     """The question that some words put, see `QuestionMaker`."""
-    return QuestionMaker()(words, arch)
+    return QuestionMaker()(words, arch, free_batch=free_batch)
 
 
 def _of_the_device(device: Device, name: str | None) -> tuple[str, ...]:
     """A sentence where nobody said which device, and none was calibrated here."""
     is_default = name is None and device.basis != "measured"
     return (THE_DEFAULT.format(device.name),) if is_default else ()
+
+
+def _batch_sizes(objective: LossAtTime) -> tuple[int, ...]:
+    return batch_sizes(objective.n_chips * (objective.micro_batch_size or 1))

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...files.read import did_you_mean, read_text, read_toml
-from ..question import Question, QuestionMaker, Words, settings_of
+from ..question import Question, QuestionMaker
+from ..words import Words, settings_of
 
 # A space is walked once for all of its searches, at some millions of architectures a second.
 MAX_ARCHITECTURES = 500_000_000
@@ -31,7 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "sharding": "auto",
     "micro_batch_size": None,
     "data_limit_tokens": math.inf,
-    "critical_batch": False,
+    "critical_batch": None,
     "chips": 1,
     "seed": 0,
     "budget": None,

@@ -17,6 +17,7 @@ import pandas as pd
 from ...files.rows import append_row, read_rows
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.uncertainty import stacked
+from ..certify.bounds import certify
 from ..certify.frontier import Frontier, Shapes, find_frontiers, serves
 from ..certify.scan import scan
 from ..find import MAX_RANKED
@@ -27,6 +28,8 @@ from .row import AnswerRow, row_of
 KEPT = "searches.csv"
 # Each of a space's devices, with what it keeps in memory, some 100 MB of the default space.
 DEVICES_AT_ONCE = 6
+# Spaces of more architectures are not enumerated for many searches, but bounded for each.
+MAX_ENUMERATED = 10_000_000
 
 Report = Callable[[str, int, int], None]
 
@@ -140,7 +143,12 @@ def search_all(questions: list[Question], on_progress: Report) -> Iterator[Answe
     groups = list(_by_space(questions))
     total = sum(shared[0].space.n_architectures for shared in groups)
     for shared in groups:
-        frontiers = _frontiers(shared, lambda n: on_progress("enumeration", n, total))
+        size = shared[0].space.n_architectures
+        if size <= MAX_ENUMERATED:
+            frontiers = _frontiers(shared, lambda n: on_progress("enumeration", n, total))
+        else:
+            frontiers = {}
+            on_progress("enumeration", size, total)
         for question in shared:
             frontier = frontiers.get(_machine(question))
             yield row_of(question, _best_shapes(question, frontier))
@@ -178,8 +186,10 @@ def _frontiers(
 def _best_shapes(question: Question, frontier: Frontier | None) -> Shapes | None:
     """The best of each of the best shapes: of one alone, where no draws will rank them."""
     top = MAX_RANKED if question.draws else 1
-    if not serves(question.objective):
-        shapes = scan(question.space, question.objective, top=1).shapes[:top]
+    space, objective = question.space, question.objective
+    if not serves(objective) or space.n_architectures > MAX_ENUMERATED:
+        proof = certify(space, objective, top=top)
+        shapes = proof.candidates if proof else scan(space, objective, top=1).shapes[:top]
         archs, predictions = [one.arch for one in shapes], [one.prediction for one in shapes]
         return (stacked(archs), stacked(predictions)) if shapes else None
     return frontier.best_shapes(question.objective, top) if frontier else None

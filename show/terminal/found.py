@@ -11,7 +11,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from ...objectives.budget import format_budget
-from ...objectives.cost.execution import Sharding
 from ...objectives.device import Device
 from ...objectives.law.loss_law import LossLaw
 from ...objectives.loss_at_time import FUSED_MARK, LossAtTime
@@ -36,9 +35,7 @@ def show_found(found: Answer, space_name: str) -> Lines:
         f"{arch.d_head}, {' '.join([f'd_ff {arch.d_ff}', *arch.words])}:\n"
         f"{short_count(predicted.n_params)} parameters, {short_count(predicted.n_tokens)} tokens, "
         f"{predicted.n_tokens / predicted.n_params:.1f} of them per parameter, predicted loss "
-        f"[bold]{predicted.predicted_loss:.4f}[/].\n"
-        + _plan(objective.n_chips, best.as_dict())
-        + _costs(objective)
+        f"[bold]{predicted.predicted_loss:.4f}[/].\n" + _costs(objective)
     )
     rows = found.frame.to_dict(orient="records")
     yield _candidates(rows, certified=found.certified)
@@ -68,9 +65,8 @@ def show_prediction(answer: dict[str, Any], objective: LossAtTime) -> Lines:
             f"{row['step_time_s'] / answer['step_time_s']:.1%}",
         )
     yield table
-    if plan := _plan(objective.n_chips, answer):
-        per_chip = "All but parameters, steps and tokens is per chip." * (objective.n_chips > 1)
-        yield f"\n{plan}{per_chip}"
+    if objective.n_chips > 1:
+        yield "\nAll but parameters, steps and tokens is per chip."
     yield (
         f"\n{answer['n_params']:,} parameters ({answer['n_params_non_embedding']:,} outside the "
         f"vocabulary), {gigabytes(answer['memory_bytes'])} GB, remat {answer['remat']}\n"
@@ -159,18 +155,6 @@ def _assumptions(objective: LossAtTime) -> str:
     times = f"{objective.n_chips} × " if objective.n_chips > 1 else ""
     attention = FUSED_MARK * objective.fused
     return escape(f"Device {times}{objective.device.label}{attention}; law {objective.law.name}.\n")
-
-
-def _plan(n_chips: int, row: dict[str, Any]) -> str:
-    """How chips and passes share the work; nothing of one chip in one pass."""
-    n_passes, each = row["n_accumulation"], row["micro_batch_size"]
-    sequences = f"{each} sequence{'s' * (each > 1)} each"
-    parts = [f"{n_chips} chips, {Sharding.of(row['sharding']).phrase}"] if n_chips > 1 else []
-    if n_passes > 1:
-        parts.append(f"{n_passes} passes of {sequences}")
-    elif n_chips > 1:
-        parts.append(sequences)
-    return f"{', '.join(parts)}.\n" if parts else ""
 
 
 def _costs(objective: LossAtTime) -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ...objectives.budget import format_budget
 from ...objectives.cost.counts import flops_per_step
+from ...objectives.cost.execution import Execution, Remat
 from ...objectives.loss_at_time import LossAtTime
 from ...search.candidate import Candidate
 from ..export.brief import Brief
@@ -56,6 +57,7 @@ def _rows(
         f"{arch.tokens_per_step:,} tokens, {arch.batch_size:,} sequences of {arch.seq_len:,}: "
         f"{' × '.join(passes)}",
     )
+    yield "step", ", ".join(_choices(execution))
     yield "steps", f"{predicted.n_steps:,}, of which {brief.n_warmup_steps:,} warm up"
     yield (
         "rate",
@@ -82,3 +84,12 @@ def _rows(
     command = "confirm {}" if device.kind == "cpu" else "export {} --to TRAINER"
     first = "" if folder else "find … --out DIR, then "
     yield "next", f"{first}anybudget {command.format(folder or 'DIR')}"
+
+
+def _choices(execution: Execution) -> Iterator[str]:
+    """How a step is run, as far as the batch does not say it."""
+    yield f"{execution.attention} attention"
+    if execution.n_chips > 1:
+        yield f"{execution.sharding.phrase} over {execution.n_chips} chips"
+    if execution.remat != Remat.NONE:
+        yield f"remat {execution.remat}"

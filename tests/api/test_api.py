@@ -11,7 +11,7 @@ import anybudget
 from anybudget import PUBLIC, api
 from anybudget.api.words import Asked
 from anybudget.cli.options import Chain, Space
-from anybudget.search.question import Words
+from anybudget.search.words import Words
 
 FEW = {"device": "cpu-core", "set": {"d_model": "64:256:64", "batch_size": [4, 8]}, "trials": 1}
 TYPED = ("--device", "cpu-core", "--set", "d_model=64:256:64", "--set", "batch_size=4,8",

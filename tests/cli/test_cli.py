@@ -126,7 +126,7 @@ MISTAKES = [
     (("find", "3h", "--storage", "parsecs://x"), "cannot open the storage 'parsecs://x': Can't"),
     (("find", "3h", "--storage", "none/x"), "a journal is a file in an existing folder"),
     (("find", "3h", "--storage", "notes.txt"), "notes.txt is not a study's journal; choose"),
-    (("find", "3h", "--chips", "3"), "multiple of the 3 chips, but got 8; take batch_size=9"),
+    (("find", "3h", "--chips", "3", "--set", "batch_size=8"), "3 chips, but got 8; take batch_size=9"),
     (("find", "3h", "--chips", "0"), 'Invalid value "0" for --chips. Must be >= 1'),
     (("predict", "1h", "--chips", "2", "--device", "device.toml", "--d-model", "256",
       "--n-layers", "4"), "several chips need a device with `interconnect_bytes_per_s`, but mine"),

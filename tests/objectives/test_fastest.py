@@ -38,7 +38,7 @@ def some_architectures(n, seed=0):
     )
 
 
-def every_way(objective, batch_size):
+def all_ways(objective, batch_size):
     return [way for families in objective.ways(batch_size) for family in families for way in family]
 
 
@@ -52,7 +52,7 @@ def test_the_chosen_way_is_the_fastest_of_all_that_fit(name, n_chips):
     objective, arch = objective_of(load_device(name), n_chips), some_architectures(1000)
     cost = objective.cost(arch)
     fastest_s, fits = np.full(1000, np.inf), np.full(1000, False)
-    for way in every_way(objective, arch.batch_size):
+    for way in all_ways(objective, arch.batch_size):
         splits, n_parts = way.divides(arch.batch_size), n_chips * way.n_accumulation
         each = dataclasses.replace(arch, batch_size=np.where(splits, arch.batch_size, n_parts))
         needed = step_memory_bytes(objective.device, each, way)
@@ -131,7 +131,7 @@ def test_what_fits_nowhere_is_told_of_its_last_way():
     objective = objective_of(load_device("tpu-v5e"), 2)
     cost = objective.cost(huge)
     assert cost.memory_bytes > objective.device.memory_bytes
-    last = every_way(objective, 8)[-1]
+    last = all_ways(objective, 8)[-1]
     assert cost.execution == last
     assert cost.step_time_s == step_time_s(objective.device, huge, last)
 

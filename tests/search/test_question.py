@@ -10,11 +10,12 @@ from anybudget.api import anchor
 from anybudget.objectives.cost.counts import n_params, n_params_non_embedding
 from anybudget.presets.devices import DEFAULT_DEVICE, load_device
 from anybudget.presets.laws import CPU_LAW, DEFAULT_LAW, load_law
-from anybudget.presets.spaces import ANY_ASPECT_RATIO, evidence, load_space
+from anybudget.presets.spaces import ANY_ASPECT_RATIO, batch_sizes, evidence, load_space
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
-from anybudget.search.question import Question, QuestionMaker, Words, ask
+from anybudget.search.question import Question, QuestionMaker, ask
 from anybudget.search.record import read_record, write_record
+from anybudget.search.words import Words
 from anybudget.space.architecture import Architecture
 from anybudget.space.search_space import SearchSpace
 
@@ -25,7 +26,9 @@ def test_a_budget_alone_is_a_question():
     assert objective.time_budget_s == 5400
     assert (objective.device, objective.law) == (load_device(DEFAULT_DEVICE), load_law(DEFAULT_LAW))
     held = evidence(objective.law)
-    assert question.space == load_space(aspect_ratio=ANY_ASPECT_RATIO, held=held)
+    assert question.space == load_space(
+        "tpu", aspect_ratio=ANY_ASPECT_RATIO, held=held, batch_sizes=batch_sizes(1)
+    )
     assert question.draws is not None
     assert question.seed == 0
 
@@ -33,15 +36,32 @@ def test_a_budget_alone_is_a_question():
 @pytest.mark.parametrize(
     ("device", "attention", "asked"),
     [
-        ("a100-80gb", "auto", "fused"),  # none of its steps wrote scores
+        ("a100-80gb", "auto", "fused"),
         ("a100-80gb", "plain", "plain"),
-        ("tpu-v5e", "auto", "plain"),
+        ("tpu-v5e", "auto", "fused"),
         ("cpu-core", "auto", "plain"),
     ],
 )
-def test_attention_is_as_a_device_was_timed_unless_asked_otherwise(device, attention, asked):
+def test_attention_is_fused_on_accelerators_unless_asked_otherwise(device, attention, asked):
     words = Words(budget="3h", device=device, attention=attention)
     assert ask(words).objective.attention == asked
+
+
+@pytest.mark.parametrize(
+    ("words", "batches"),
+    [
+        ({"chips": 6, "device": "h100-sxm"}, batch_sizes(6)),
+        ({"chips": 8, "micro_batch_size": 4}, batch_sizes(32)),
+        ({"settings": ("batch_size=24",)}, (24,)),
+        ({"critical_batch": False}, (8,)),
+        ({"device": "cpu-core"}, (4,)),
+    ],
+)
+def test_the_batch_is_searched_where_it_has_a_price_and_nobody_gave_it(words, batches):
+    question = ask(Words(budget="3h", **words))
+    assert question.space.batch_size == batches
+    on_cpu = words.get("device") == "cpu-core"
+    assert question.objective.critical_batch == (words.get("critical_batch", not on_cpu))
 
 
 def test_a_cpu_has_a_space_and_a_law_of_its_own():
@@ -191,7 +211,10 @@ def test_relative_paths_start_at_the_folder(tmp_path):
         ({"settings": ("d_modle=3",)}, "unknown key `d_modle`; did you mean"),
         ({"remat": "most"}, "`remat` must be none, dots, layer or auto, but got 'most'"),
         ({"chips": 0}, "`n_chips` must be at least 1, but got 0"),
-        ({"chips": 3}, "`batch_size` must be a multiple of the 3 chips, but got 8"),
+        (
+            {"chips": 3, "settings": ("batch_size=8",)},
+            "`batch_size` must be a multiple of the 3 chips, but got 8",
+        ),
     ],
 )
 def test_refused(change, message):

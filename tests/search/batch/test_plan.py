@@ -57,6 +57,7 @@ def test_a_table_goes_before_what_it_extends_and_that_before_the_defaults(plan):
     name = "base"
     device = "h100-sxm-datasheet"
     remat = "none"
+    attention = "plain"
     [[search]]
     name = "other"
     extends = "base"
@@ -74,7 +75,7 @@ def test_a_table_goes_before_what_it_extends_and_that_before_the_defaults(plan):
     assert limited.title == "1h on h100-sxm-datasheet, fused attention under hoffmann-2022"
     limits = [q.objective.data_limit_tokens for q in (base, unlimited, limited)]
     assert limits == [None, None, 1e9]
-    assert [q.objective.critical_batch for q in (base, unlimited)] == [False, True]
+    assert [q.objective.critical_batch for q in (base, unlimited)] == [True, True]
     assert base.space.d_model == (256,)
     assert base.words.settings == ("d_model=256", "d_ff=1024")
 
@@ -125,8 +126,8 @@ MISTAKES = {
     "bare number": ("[[search]]\nbudget = 3\n", "line 2: search[0]: `budget`", "with a unit"),
     "duplicate row": (
         SEARCH + '[[search]]\nbudget = ["1h", "180m"]\n',
-        "line 4: search[1]: `budget`: a search must be asked once, but 180m on tpu-v5e under "
-        "gemstones-2025-cooldown was asked before, in search[0]",
+        "line 4: search[1]: `budget`: a search must be asked once, but 180m on tpu-v5e, "
+        "fused attention under gemstones-2025-cooldown was asked before, in search[0]",
     ),
     "duplicate name": (
         (SEARCH + 'name = "x"\n') * 2,

@@ -1,0 +1,62 @@
+"""A question as people put it: in words, before anything is looked up."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Words:
+    """A question as people put it; what is left out is as customary.
+
+    Attributes:
+        device: a name of `device_names()` or a TOML file; None: this machine's, else the default.
+        law: a name of `law_names()` or a TOML file; None: by the device.
+        anchor: a CSV of one's own runs that move the law; None: it is taken as it is.
+        space: a name of `space_names()` or a TOML file; None: by the device.
+        settings: `field=values`, each replacing one key of the space.
+        remat, attention, sharding, micro_batch_size, data_limit_tokens: see `LossAtTime`.
+        critical_batch: see `LossAtTime`; then a batch that nobody gave is searched. None: on
+            accelerators; on a CPU the space holds the batch that the runs of its law had.
+        chips: devices that split every batch.
+        price: US dollars for an hour of one device; None: as the device's file has it.
+        seed: of all randomness.
+        budget: training time, such as `3h`.
+        name: what tells it from the others of a plan.
+    """
+
+    device: str | None = None
+    law: str | None = None
+    anchor: str | None = None
+    space: str | None = None
+    settings: tuple[str, ...] = ()
+    remat: str = "auto"
+    attention: str = "auto"
+    sharding: str = "auto"
+    micro_batch_size: int | None = None
+    data_limit_tokens: float | None = None
+    critical_batch: bool | None = None
+    chips: int = 1
+    price: float | None = None
+    seed: int = 0
+    budget: str = ""
+    name: str = ""
+
+
+def settings_of(settings: Mapping[str, Any] | Iterable[str]) -> tuple[str, ...]:
+    """Settings of a space as `--set` has them, of a table or of such texts.
+
+    >>> settings_of({"d_model": "256:1024:128", "d_ff": [1024, 2048], "gated_mlp": True})
+    ('d_model=256:1024:128', 'd_ff=1024,2048', 'gated_mlp=true')
+    """
+    if isinstance(settings, Mapping):
+        return tuple(f"{key}={_text(value)}" for key, value in settings.items())
+    return tuple(settings)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(_text, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
