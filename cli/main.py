@@ -58,6 +58,8 @@ def _version() -> str:
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     _open_closed()
+    # Our matrices are small: with more threads OpenBLAS takes several times as long, in loops.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without × still shows the rest
     heed_sigterm()

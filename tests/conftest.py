@@ -4,11 +4,16 @@ import dataclasses
 import datetime
 import itertools
 import json
+import os
 import random
 import shutil
 import sys
 import tomllib
 from pathlib import Path
+
+# Before NumPy and SciPy are imported, here and in processes that tests start: our matrices are
+# small, and OpenBLAS's further threads wait for each other in loops that take most of the time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
