@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
@@ -12,6 +15,23 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 LOCK_GRACE_S = 10
 # How every line of Optuna's journal begins.
 LINE_START = b'{"op_code"'
+
+
+class WholeLines(JournalFileBackend):
+    """A journal that drops what a full disk left of a line, lest the next one is glued to it."""
+
+    def __init__(self, path: Path, lock: JournalFileSymlinkLock) -> None:
+        super().__init__(str(path), lock_obj=lock)
+        self._drop = functools.partial(_drop_torn_line, path, lock)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write lines, all of them or none of the last."""
+        try:
+            super().append_logs(logs)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._drop()
+            raise
 
 
 def open_journal(path_given: str) -> optuna.storages.BaseStorage:
@@ -30,7 +50,7 @@ def open_journal(path_given: str) -> optuna.storages.BaseStorage:
     try:
         # Absolute, since the lock is a link to the path as it is given here.
         lock = JournalFileSymlinkLock(str(path), grace_period=LOCK_GRACE_S)
-        backend = JournalFileBackend(str(path), lock_obj=lock)
+        backend = WholeLines(path, lock)
         _check_journal(path)
         _drop_torn_line(path, lock)
         return optuna.storages.JournalStorage(backend)

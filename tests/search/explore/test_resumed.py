@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 
 import optuna
 import pytest
+from optuna.storages.journal import JournalFileBackend
 
 from anybudget.search.explore import journal as journal_module
 from anybudget.search.explore.storage import close_storage, open_storage
@@ -237,3 +239,24 @@ def test_two_processes_share_one_study(journal):
     assert [finish(process) for process in both] == [100, 100]
     trials = kept(journal)
     assert len(trials) == len(set(shapes(trials))) == 100
+
+
+def test_what_a_full_disk_left_of_a_line_is_not_written_on(
+    small_space, objective, tmp_path, monkeypatch
+):
+    append, n_lines = JournalFileBackend.append_logs, iter(range(10**9))
+
+    def fill(backend, logs):
+        if next(n_lines) == 4:
+            with open(backend._file_path, "ab") as file:
+                file.write(b'{"op_code":4,"wor')
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(backend, logs)
+
+    monkeypatch.setattr(JournalFileBackend, "append_logs", fill)
+    url, question = str(tmp_path / "journal"), Question(space=small_space, objective=objective)
+    exploring = Exploring(n_trials=8, sampler="random", storage=url)
+    with pytest.raises(ValueError, match=r"lost the storage '.*journal': .*No space left"):
+        explore(question, exploring)
+    assert explore(question, exploring).n_trials == 8
+    assert len(kept(url)) == 8
