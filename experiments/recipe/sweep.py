@@ -36,7 +36,7 @@ import jax
 import pandas as pd
 
 from anybudget.files.places import default_cache_dir
-from anybudget.objectives.law.batch_price import tokens_needed
+from anybudget.objectives.law.batch_price import best_batch_worth
 from anybudget.objectives.recipe import Recipe, recipe_for
 from anybudget.space.architecture import Architecture
 from anybudget.validation.runs import Run, append_row, read_rows
@@ -123,7 +123,7 @@ def tables() -> None:
         "n_rates": wide[[*tried, BEFORE]].notna().sum(axis=1),
         "recipe_loss_%": 100 * (wide["horizon x 1"] / best - 1),
         "before_loss_%": 100 * (wide[BEFORE] / best - 1),
-        "best_loss": best,
+        "recipe_loss": wide["horizon x 1"],
     }).reset_index()  # fmt: skip
     prices = _prices(rates)
     for name, table in {"sweep_rates": rates, "sweep_prices": prices}.items():
@@ -134,29 +134,30 @@ def tables() -> None:
 
 
 def _prices(rates: Any) -> Any:
-    """What a batch loses to the best of a cell; predicted by the slope of the loss in tokens."""
+    """What a batch loses to the least loss of its cell, at the recipe's rate, and what was said.
+
+    Predicted by the loss's slope in tokens of the middle batch from one horizon to the other.
+    """
+    worth = {
+        (n_tokens, batch): best_batch_worth(float(n_tokens), batch * TEXT["seq_len"])
+        for n_tokens, batch in itertools.product(HORIZONS, BATCHES)
+    }
+    loss = rates.set_index(["shape", "n_tokens", "batch_size"])["recipe_loss"].to_dict()
     rows = []
-    for (shape, batch), pair in rates.groupby(["shape", "batch_size"]):
-        if len(pair) < len(HORIZONS):
+    for shape, n_tokens in itertools.product(SHAPES, HORIZONS):
+        ends = [(horizon, BATCHES[1]) for horizon in HORIZONS]
+        cell = {batch: loss.get((shape, n_tokens, batch)) for batch in BATCHES}
+        if None in cell.values() or any((shape, *end) not in loss for end in ends):
             continue
-        short, long = pair.sort_values("n_tokens")["best_loss"]
-        slope = math.log(short / long) / math.log(HORIZONS[1] / HORIZONS[0])
-        rows.append((shape, batch, slope))
-    slopes = pd.DataFrame(rows, columns=["shape", "batch_size", "slope"])
-    slope_of = slopes.groupby("shape")["slope"].mean().to_dict()
-    out = []
-    for (shape, n_tokens), cell in rates.groupby(["shape", "n_tokens"]):
-        if len(cell) < 2 or shape not in slope_of:
-            continue
-        losses = cell.set_index("batch_size")["best_loss"]
-        needs = {b: tokens_needed(float(n_tokens), b * TEXT["seq_len"]) for b in losses.index}
-        least = losses.idxmin()
-        for batch in losses.index.drop(least):
-            predicted = (needs[batch] / needs[least]) ** slope_of[shape] - 1
-            measured = losses[batch] / losses[least] - 1
-            out.append((shape, n_tokens, least, batch, 100 * measured, 100 * predicted))
+        short, long = (loss[(shape, *end)] for end in ends)
+        slope = math.log(short / long) / math.log(worth[ends[1]] / worth[ends[0]])
+        least = min(BATCHES, key=lambda batch: cell[batch])
+        for batch in set(BATCHES) - {least}:
+            predicted = (worth[(n_tokens, least)] / worth[(n_tokens, batch)]) ** slope - 1
+            measured = cell[batch] / cell[least] - 1
+            rows.append((shape, n_tokens, least, batch, 100 * measured, 100 * predicted))
     names = ["shape", "n_tokens", "best_batch", "batch_size", "measured_%", "predicted_%"]
-    return pd.DataFrame(out, columns=names)
+    return pd.DataFrame(rows, columns=names)
 
 
 if __name__ == "__main__":

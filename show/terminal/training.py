@@ -16,8 +16,8 @@ from ...search.candidate import Candidate
 from ..export.brief import Brief
 from ..words import short_count
 
-# Hours are told like budgets, whole minutes of them; a shorter run to the second.
-MINUTE_S = 60
+# A run is told to the whole minute from an hour on, and to the second from a minute on.
+TOLD_S = ((3600, 60), (60, 1))
 
 
 def show_training(
@@ -77,7 +77,7 @@ def _rows(
     cost = device.cost_usd(n_chips, seconds)
     yield (
         "time",
-        f"{format_budget(seconds if seconds < MINUTE_S else round(seconds))} at "
+        f"{format_budget(_whole(seconds))} at "
         f"{flops_per_s / device.peak_flops_per_s:.0%} of the peak"
         + (f", ${cost:,.2f}" if cost is not None else ""),
     )
@@ -93,3 +93,10 @@ def _choices(execution: Execution) -> Iterator[str]:
         yield f"{execution.sharding.phrase} over {execution.n_chips} chips"
     if execution.remat != Remat.NONE:
         yield f"remat {execution.remat}"
+
+
+def _whole(seconds: float) -> float:
+    for least_s, unit_s in TOLD_S:
+        if seconds >= least_s:
+            return unit_s * round(seconds / unit_s)
+    return float(f"{seconds:.3g}")
