@@ -128,8 +128,19 @@ def several_off(rng: np.random.Generator) -> dict:
 
 
 def design() -> list[Job]:
-    """All steps, round the chips and the uses."""
-    return [job for turn in _turns() for job in turn]
+    """What is known to differ first, then all steps round the chips and the uses."""
+    return [*_facts(), *(job for turn in _turns() for job in turn)]
+
+
+def _facts() -> list[Job]:
+    """Widths and MLPs of which earlier, larger steps are known to have been slower off their tiles."""
+    small = {"vocab_size": 1024, "seq_len": 256, "batch_size": 2}
+    shape = {"d_model": 1024, "n_layers": 1, "gated_mlp": True}
+    mlps = [Architecture.from_shape(**shape, **small, d_ff=n) for n in (2730, 2816)]
+    widths = [
+        Architecture.from_shape(d_model=n, n_layers=2, d_head=32, **small) for n in (704, 768, 672)
+    ]
+    return [Job(CHIPS[0], "choose", arch) for arch in (*mlps, *widths)]
 
 
 def _turns() -> Iterator[list[Job]]:
