@@ -36,6 +36,10 @@ MODELS: dict[str, tuple[str, ...]] = {
         "roofline_flops", "activations", "softmax", "loss", "params", "stacked", "lookup", "layers",
         "steps",
     ),
+    "on_chip": (
+        "roofline_flops", "activations", "softmax", "loss", "params", "stacked", "spilled_lookup",
+        "layers", "steps",
+    ),
 }  # fmt: skip
 
 

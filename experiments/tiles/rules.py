@@ -1,0 +1,189 @@
+"""Which rule says what a step off its tiles costs, and how right is the model that follows?
+
+Command: python experiments/tiles/rules.py
+Wall time: 20 s, with the rows of tiles.py in place.
+Expected: on rows that no fit has seen, off by at most 8% on average, and of 20 pairs (off the tile,
+next multiple of 128) at least 19 in the right order.
+
+Each candidate is a column beside the features of a step-time model, with a coefficient of its own
+that is not negative. rules.csv has its mean error on shapes left out, of the base design
+(experiments/tpu_compile) and of the choosing rows: the rule of least error on the latter is chosen.
+Then heldout.csv and pairs.csv set the model that is fitted to both beside the held-out rows.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import nnls
+
+from anybudget.experiments.tiles.tiles import CHIPS, ROWS, TILE, Job, design
+from anybudget.objectives.cost.counts import layer_matmuls, logits_matmul
+from anybudget.objectives.cost.passes import PASSES
+from anybudget.objectives.fit.step_time import fit_step_time
+from anybudget.space.architecture import Architecture
+from anybudget.validation.compiler.rows import CompileRow, steps_of
+from anybudget.validation.runs import read_rows
+
+FOLDER = Path(__file__).parent
+# The step-time model to which a rule is added.
+MODEL = "on_chip"
+
+
+def rules(arch: Architecture) -> dict[str, np.ndarray]:
+    """Units of each candidate rule in each step: what of a matmul off its tiles may cost more."""
+    none = np.zeros(np.shape(arch.d_model))
+    found = {"none": [none]}
+    for mm in (*layer_matmuls(arch), logits_matmul(arch)):
+        if not mm.has_weights:
+            continue
+        times = PASSES * (1 if mm.part == "logits" else arch.n_layers)
+        k, n = (1.0 * (size % TILE > 0) for size in (mm.k, mm.n))
+        either = np.maximum(k, n)
+        for name, (of_k, of_n) in {
+            "128": (128, 128),
+            "256": (256, 256),
+            "8 x 128": (8, 128),
+        }.items():
+            padded = up(mm.k, of_k) * up(mm.n, of_n) - mm.k * mm.n
+            found.setdefault(f"padding to {name}", []).append(2 * times * mm.count * mm.m * padded)
+        found.setdefault("FLOPs where k or n is off", []).append(times * mm.flops * either)
+        found.setdefault("FLOPs where k is off", []).append(times * mm.flops * k)
+        rows = times * mm.count * mm.m * (mm.k * k + mm.n * n)
+        found.setdefault("activations off", []).append(rows)
+        found.setdefault("weights off", []).append(mm.n_params * either * times / PASSES)
+        found.setdefault("a cost for each matmul off", []).append(times * either)
+    rows = PASSES * arch.n_layers * arch.batch_size * arch.seq_len
+    heads = arch.n_heads + 2 * arch.n_kv_heads
+    found["heads padded to 128"] = [rows * heads * (up(arch.d_head, TILE) - arch.d_head)]
+    return {name: none + sum(parts) for name, parts in found.items()}
+
+
+def up(size: np.ndarray, tile: int) -> np.ndarray:
+    """The next multiple."""
+    return -(-size // tile) * tile
+
+
+def fitted(units: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """Seconds per unit, none negative, of least relative error."""
+    relative = units / seconds[:, None]
+    scale = np.maximum(relative.mean(axis=0), np.finfo(float).tiny)
+    return nnls(relative / scale, np.ones(len(seconds)))[0] / scale
+
+
+def choose(chip: str, base: list[CompileRow], chosen: list[CompileRow]) -> pd.DataFrame:
+    """Each rule's mean error on shapes left out: of the base design, and of the choosing rows."""
+    steps = steps_of([*base, *chosen])
+    fields = {
+        name: np.broadcast_to(value, len(steps.measured_s))
+        for name, value in steps.arch.as_dict().items()
+    }
+    ridge = fit_step_time(steps, MODEL).model.ridge
+    lines = []
+    for name, column in rules(Architecture(**fields)).items():
+        units = np.column_stack([steps.units(MODEL, ridge), column])
+        predicted = np.empty(len(column))
+        for shape in range(steps.shape_index.max() + 1):
+            out = steps.shape_index == shape
+            predicted[out] = units[out] @ fitted(units[~out], steps.measured_s[~out])
+        off = np.abs(predicted / steps.measured_s - 1)
+        errors = {"base": off[: len(base)].mean(), "choosing": off[len(base) :].mean()}
+        lines.append({"chip": chip, "rule": name, **errors, "n_choosing": len(chosen)})
+    return pd.DataFrame(lines)
+
+
+def held_out(chip: str, known: list[CompileRow], held: list[CompileRow]) -> pd.DataFrame:
+    """Steps that no fit has seen, beside what the model says that is fitted to those known."""
+    model = fit_step_time(steps_of(known), MODEL).model
+    jobs = {(job.chip, job.arch): job for job in design()}
+    lines = []
+    for row in held:
+        job = jobs[chip, row.architecture]
+        shape = {name: getattr(job.arch, name) for name in ("d_model", "n_heads", "d_head", "d_ff")}
+        rest = {name: getattr(job.arch, name) for name in ("vocab_size", "seq_len", "batch_size")}
+        predicted_s = model.step_time_s(job.arch)
+        times = {"compiled_s": row.step_time_s, "predicted_s": predicted_s}
+        ratio = {"ratio": row.step_time_s / predicted_s}
+        lines.append(
+            {"chip": chip, "use": job.use, "dimension": job.dimension}
+            | shape
+            | rest
+            | times
+            | ratio
+        )
+    return pd.DataFrame(lines)
+
+
+def in_pairs(held: pd.DataFrame, jobs: list[Job]) -> pd.DataFrame:
+    """Of each pair that is whole: the step off its tile over that with the next multiple."""
+    keys = ["d_model", "n_heads", "d_head", "d_ff", "vocab_size", "seq_len", "batch_size"]
+    seen = {(line["chip"], *(line[key] for key in keys)): line for _, line in held.iterrows()}
+    lines = []
+    for off, on in itertools.pairwise(jobs):
+        if (off.use, on.use) != ("pair", "partner"):
+            continue
+        both = [
+            seen.get((job.chip, *(getattr(job.arch, key) for key in keys))) for job in (off, on)
+        ]
+        if both[0] is not None and both[1] is not None:
+            compiled, predicted = (
+                both[0][name] / both[1][name] for name in ("compiled_s", "predicted_s")
+            )
+            lines.append(
+                {
+                    "chip": off.chip,
+                    "dimension": off.dimension,
+                    "off": value_of(off),
+                    "next": value_of(on),
+                    "compiled": compiled,
+                    "predicted": predicted,
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def value_of(job: Job) -> int:
+    """Of a pair's dimension."""
+    return getattr(job.arch, "d_model" if job.dimension == "width" else job.dimension)
+
+
+def main() -> None:
+    """The rules on the choosing rows, then the held-out steps and pairs by the model chosen."""
+    uses = {(job.chip, job.arch): job.use for job in design()}
+    rows = [row for row in read_rows(ROWS, CompileRow) if row.step_time_s]
+    tried, held = [], []
+    for chip in CHIPS:
+        mine = [row for row in rows if row.topology == chip]
+        # Rows of an earlier draw, whose steps took too long to compile, choose as well.
+        use = [uses.get((chip, row.architecture), "choose") for row in mine]
+        chosen = [row for row, one in zip(mine, use, strict=True) if one == "choose"]
+        unseen = [row for row, one in zip(mine, use, strict=True) if one != "choose"]
+        path = FOLDER.parent / "tpu_compile" / f"{chip.partition(':')[0]}.csv"
+        base = [row for row in read_rows(path, CompileRow) if row.step_time_s]
+        base = [row for row in base if row.architecture not in {one.architecture for one in chosen}]
+        if chosen:
+            tried.append(choose(chip, base, chosen))
+        if unseen:
+            held.append(held_out(chip, [*base, *chosen], unseen))
+    table(pd.concat(tried), "rules.csv")
+    table(unseen := pd.concat(held), "heldout.csv")
+    off = unseen[unseen.use != "partner"]
+    print(f"\n{len(off)} steps off their tiles held out: off by {(off.ratio - 1).abs().mean():.1%}")
+    pairs = in_pairs(unseen, design())
+    table(pairs, "pairs.csv")
+    slower = pairs.compiled > 1
+    right = (slower == (pairs.predicted > 1)).sum()
+    print(f"\nof {len(pairs)} pairs {slower.sum()} are slower off the tile; order right: {right}")
+
+
+def table(lines: pd.DataFrame, name: str) -> None:
+    """Print and write one."""
+    print("\n", lines.round(4).to_string(index=False))
+    lines.to_csv(FOLDER / name, index=False, float_format="%.5g")
+
+
+if __name__ == "__main__":
+    main()
