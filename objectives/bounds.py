@@ -177,7 +177,8 @@ def _least_time_s(
     """Seconds of a step that has so many more parameters than the first model's, at least."""
     device = objective.device
     seconds = functools.partial(_seconds_by_part, objective, execution)
-    of = {over_a_box: seconds(first, over_a_box) for over_a_box in OverABox}
+    certain = (over_a_box for over_a_box in OverABox if over_a_box != OverABox.NOTHING)
+    of = {over_a_box: seconds(first, over_a_box) for over_a_box in certain}
     per_param = least_per_param(
         first, last, of[OverABox.PER_LAYER], seconds(widened(first), OverABox.PER_LAYER)
     ) + total(of[OverABox.PER_PARAM]) / n_params(first)

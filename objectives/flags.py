@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 
 from ..space.architecture import Architecture
+from .cost.features import LANES
 from .cost.kernel import KERNELS
 from .fastest import passes_of
 from .law.copying import UNDECIDED
@@ -29,6 +30,7 @@ def flags(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> 
         *_of_the_law(objective, arch, prediction),
         *_of_luck(objective, arch, prediction),
         *_of_attention(objective, arch, prediction),
+        *_of_tiles(objective, arch, prediction),
         *_of_training(objective, prediction),
     ]
 
@@ -127,6 +129,20 @@ def _of_attention(
             f"plain attention: a kernel that never writes its scores would take {saved:.0%} "
             "off each step; `attention` fused predicts for trainers that have one"
         )
+
+
+def _of_tiles(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> Iterator[str]:
+    for name in ("d_model", "d_ff"):
+        size = getattr(arch, name)
+        more = -(-size // LANES) * LANES
+        if more > size:
+            wider = objective.cost(dataclasses.replace(arch, **{name: more}))
+            if wider.step_time_s < prediction.step_time_s:
+                saved = 1 - wider.step_time_s / prediction.step_time_s
+                yield (
+                    f"off the tiles: {name} {size:,}: {more:,} is faster, "
+                    f"its steps {saved:.0%} shorter"
+                )
 
 
 def _of_training(objective: LossAtTime, prediction: Prediction) -> Iterator[str]:

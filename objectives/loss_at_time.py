@@ -17,7 +17,7 @@ from .device import Device
 from .fastest import every_way, fastest, passes_of
 from .law.batch_price import best_batch_tokens, best_batch_worth
 from .law.loss_law import LossLaw
-from .step_cost import Cost, compute_s
+from .step_cost import Cost, certain_compute_s
 
 AUTO = "auto"
 # What a machine's name ends with where attention is fused, for people.
@@ -184,7 +184,8 @@ class LossAtTime:
         """
         fits = self.cost(arch).memory_bytes <= self.device.memory_bytes
         shared = dataclasses.replace(self.simplest, sharding=Sharding.FULL)
-        return bool(fits and compute_s(self.device, arch, shared) <= self.time_budget_s)
+        least_s = certain_compute_s(self.device, arch, shared)
+        return bool(fits and least_s <= self.time_budget_s)
 
     def predict(self, arch: Architecture, cost: Cost | None = None) -> Prediction:
         """Predict for one architecture or an array of them; `cost` is theirs, where it is known."""

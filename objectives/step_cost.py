@@ -9,7 +9,9 @@ import numpy as np
 
 from ..space.architecture import Architecture
 from .cost import communication
+from .cost.counts import total
 from .cost.execution import FIELDS, Execution, Parts
+from .cost.features import FEATURES, OverABox
 from .cost.memory import memory_bytes
 from .device import Device
 
@@ -55,6 +57,16 @@ def step_memory_bytes(device: Device, arch: Architecture, execution: Execution) 
 def compute_s(device: Device, arch: Architecture, execution: Execution) -> Any:
     """Seconds of what each chip computes in a step; arguments as of `step_time_s`."""
     return device.step_time_model.step_time_s(arch, execution, kind=device.kind)
+
+
+def certain_compute_s(device: Device, arch: Architecture, execution: Execution) -> Any:
+    """Seconds of compute that any model has too that is larger in every count.
+
+    Of what a machine's tiles cost, see `OverABox.NOTHING`, a larger one may have nothing.
+    """
+    certain = [f for f, about in FEATURES.items() if about.over_a_box != OverABox.NOTHING]
+    model, kind = device.step_time_model, device.kind
+    return total(model.step_time_by_part(arch, execution, kind=kind, features=certain))
 
 
 def step_time_s(device: Device, arch: Architecture, execution: Execution) -> Any:

@@ -9,10 +9,13 @@ Each candidate is a column beside the features of a step-time model, with a coef
 that is not negative. rules.csv has its mean error on shapes left out, of the base design
 (experiments/tpu_compile) and of the choosing rows: the rule of least error on the latter is chosen.
 Then heldout.csv and pairs.csv set the model that is fitted to both beside the held-out rows.
+`--give` adds the choosing rows to those of tpu_compile, of which `anybudget calibrate --topology`
+makes the presets.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 from pathlib import Path
 
@@ -22,15 +25,17 @@ from scipy.optimize import nnls
 
 from anybudget.experiments.tiles.tiles import CHIPS, ROWS, TILE, Job, design
 from anybudget.objectives.cost.counts import layer_matmuls, logits_matmul
+from anybudget.objectives.cost.execution import PLAIN
+from anybudget.objectives.cost.features import relaid_by_part
 from anybudget.objectives.cost.passes import PASSES
 from anybudget.objectives.fit.step_time import fit_step_time
 from anybudget.space.architecture import Architecture
 from anybudget.validation.compiler.rows import CompileRow, steps_of
-from anybudget.validation.runs import read_rows
+from anybudget.validation.runs import append_row, read_rows
 
 FOLDER = Path(__file__).parent
-# The step-time model to which a rule is added.
-MODEL = "on_chip"
+# The step-time model, and its feature that is the rule in use.
+MODEL, RULE = "on_chip", "relaid"
 
 
 def rules(arch: Architecture) -> dict[str, np.ndarray]:
@@ -58,6 +63,7 @@ def rules(arch: Architecture) -> dict[str, np.ndarray]:
         found.setdefault("a cost for each matmul off", []).append(times * either)
     rows = PASSES * arch.n_layers * arch.batch_size * arch.seq_len
     heads = arch.n_heads + 2 * arch.n_kv_heads
+    found["weights relaid"] = list(relaid_by_part(arch, PLAIN).values())
     found["heads padded to 128"] = [rows * heads * (up(arch.d_head, TILE) - arch.d_head)]
     return {name: none + sum(parts) for name, parts in found.items()}
 
@@ -82,9 +88,11 @@ def choose(chip: str, base: list[CompileRow], chosen: list[CompileRow]) -> pd.Da
         for name, value in steps.arch.as_dict().items()
     }
     ridge = fit_step_time(steps, MODEL).model.ridge
+    others = np.array([feature != RULE for feature in steps.features(MODEL)])
+    common = steps.units(MODEL, ridge)[:, others]
     lines = []
     for name, column in rules(Architecture(**fields)).items():
-        units = np.column_stack([steps.units(MODEL, ridge), column])
+        units = np.column_stack([common, column])
         predicted = np.empty(len(column))
         for shape in range(steps.shape_index.max() + 1):
             out = steps.shape_index == shape
@@ -152,27 +160,34 @@ def value_of(job: Job) -> int:
 
 def main() -> None:
     """The rules on the choosing rows, then the held-out steps and pairs by the model chosen."""
-    uses = {(job.chip, job.arch): job.use for job in design()}
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--give", action="store_true", help="add rows to those of tpu_compile")
+    give = parser.parse_args().give
+    held_uses = {(job.chip, job.arch) for job in design() if job.use != "choose"}
     rows = [row for row in read_rows(ROWS, CompileRow) if row.step_time_s]
     tried, held = [], []
     for chip in CHIPS:
         mine = [row for row in rows if row.topology == chip]
-        # Rows of an earlier draw, whose steps took too long to compile, choose as well.
-        use = [uses.get((chip, row.architecture), "choose") for row in mine]
-        chosen = [row for row, one in zip(mine, use, strict=True) if one == "choose"]
-        unseen = [row for row, one in zip(mine, use, strict=True) if one != "choose"]
+        # Rows of an earlier draw choose as well.
+        chosen = [row for row in mine if (chip, row.architecture) not in held_uses]
+        unseen = [row for row in mine if (chip, row.architecture) in held_uses]
         path = FOLDER.parent / "tpu_compile" / f"{chip.partition(':')[0]}.csv"
         base = [row for row in read_rows(path, CompileRow) if row.step_time_s]
-        base = [row for row in base if row.architecture not in {one.architecture for one in chosen}]
-        if chosen:
-            tried.append(choose(chip, base, chosen))
-        if unseen:
-            held.append(held_out(chip, [*base, *chosen], unseen))
+        given = {row.architecture for row in base}
+        if give:
+            for row in chosen:
+                if row.architecture not in given:
+                    append_row(path, row)
+        chosen_archs = {row.architecture for row in chosen}
+        base = [row for row in base if row.architecture not in chosen_archs]
+        tried.append(choose(chip, base, chosen))
+        held.append(held_out(chip, [*base, *chosen], unseen))
     table(pd.concat(tried), "rules.csv")
-    table(unseen := pd.concat(held), "heldout.csv")
-    off = unseen[unseen.use != "partner"]
+    unseen_lines = pd.concat(held)
+    table(unseen_lines, "heldout.csv")
+    off = unseen_lines[unseen_lines.use != "partner"]
     print(f"\n{len(off)} steps off their tiles held out: off by {(off.ratio - 1).abs().mean():.1%}")
-    pairs = in_pairs(unseen, design())
+    pairs = in_pairs(unseen_lines, design())
     table(pairs, "pairs.csv")
     slower = pairs.compiled > 1
     right = (slower == (pairs.predicted > 1)).sum()

@@ -34,6 +34,8 @@ CACHED_SCORES = 2**17
 # float32, chosen by held-out error on 42 compiled steps of each of three generations
 # (experiments/tpu_compile; 9.4, 5.5 and 8.1% without, 8.1, 5.9 and 7.7% with).
 KEPT_LOOKUP = 2**22
+# Of a tile of a TPU's arrays of 4 bytes.
+LANES, SUBLANES = 128, 8
 
 
 def roofline_by_part(arch: Architecture, execution: Execution, *, ridge: float) -> Parts:
@@ -137,6 +139,32 @@ def spilled_lookup_by_part(arch: Architecture, _: Execution) -> Parts:
     return {"embedding": _larger(looked_up - KEPT_LOOKUP, 0)}
 
 
+def relaid_by_part(arch: Architecture, _: Execution) -> Parts:
+    """Weights of blocks that a TPU keeps in one layout and multiplies in another.
+
+    Blocks' weights are one array, (layers, k, n). Of an array's two innermost axes one is padded to
+    128 and the other to 8, or to 1, 2 or 4 where it is no longer, and the compiler keeps an array
+    in the layout of least padding. Where that has the layers within, such as of one layer with
+    n = 2730, which is no multiple of 8, weights and their optimizer's state are copied to a layout
+    to multiply in, and back, in every step.
+
+    References:
+        Programs of v5e, libtpu 0.0.42: experiments/tiles, of which one is 3.1 times as long with an
+        MLP of 2,730 as with 2,816.
+    """
+    rows = 1 + (arch.n_layers > 1) + 2 * (arch.n_layers > 2) + 4 * (arch.n_layers > 4)
+    relaid = {}
+    for mm in layer_matmuls(arch):
+        if mm.has_weights:
+            lanes_k, lanes_n = _up(mm.k, LANES), _up(mm.n, LANES)
+            apart = arch.n_layers * _least(
+                _up(mm.k, SUBLANES) * lanes_n, lanes_k * _up(mm.n, SUBLANES)
+            )
+            within = _up(arch.n_layers, rows) * _least(lanes_k * mm.n, lanes_n * mm.k)
+            relaid[mm.part] = (within < apart) * arch.n_layers * mm.n_params
+    return relaid
+
+
 def layers_by_part(arch: Architecture, execution: Execution) -> Parts:
     """Layers, each of which has an overhead in every pass."""
     return {"overhead": elementwise_passes(execution) * arch.n_layers}
@@ -146,8 +174,8 @@ class OverABox(enum.Enum):
     """What is certain of a feature over a box: models between a first and a last of one family.
 
     They differ in depth, MLP width, key heads and batch, of each of which the first has least and
-    the last most (`objectives.bounds`). All features grow with depth and batch, and none faster
-    than the batch.
+    the last most (`objectives.bounds`). All features but those of `NOTHING` grow with depth and
+    batch, and none faster than the batch.
     """
 
     # Growing; and its parts in `passes.OF_A_LAYER` are the depth times so much a layer, which
@@ -162,6 +190,8 @@ class OverABox(enum.Enum):
     # less, as on and off a machine's tiles, so that parts which these have to do with are taken for
     # nothing where they differ (`passes.MLP`, `passes.OF_KEY_HEADS`).
     UNSTEADY = "growing with depth and batch"
+    # It may be nothing in any other model, and a larger one may have less.
+    NOTHING = "nothing"
 
 
 class Feature(NamedTuple):
@@ -208,6 +238,7 @@ FEATURES: dict[str, Feature] = {
     "stacked": Feature(stacked_by_part, _PER_LAYER, once_a_step=True, shared=True),
     "lookup": Feature(lookup_by_part, _GROWING, shared=True),
     "spilled_lookup": Feature(spilled_lookup_by_part, _GROWING, shared=True),
+    "relaid": Feature(relaid_by_part, OverABox.NOTHING, once_a_step=True, shared=True),
     "layers": Feature(layers_by_part, _PER_LAYER),
     "steps": Feature(lambda arch, execution: {"overhead": 1}, _GROWING, once_a_step=True),
 }
@@ -259,3 +290,13 @@ def units_by_part(
 def _larger(a: Any, b: Any) -> Any:
     """The larger of two, in arithmetic that scalars, NumPy arrays and JAX arrays share."""
     return a * (a >= b) + b * (b > a)
+
+
+def _least(a: Any, b: Any) -> Any:
+    """The smaller of two, likewise."""
+    return a * (a <= b) + b * (b < a)
+
+
+def _up(size: Any, tile: Any) -> Any:
+    """The next multiple of a tile."""
+    return -(-size // tile) * tile

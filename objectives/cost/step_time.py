@@ -37,8 +37,8 @@ MODELS: dict[str, tuple[str, ...]] = {
         "steps",
     ),
     "on_chip": (
-        "roofline_flops", "activations", "softmax", "loss", "params", "stacked", "spilled_lookup",
-        "layers", "steps",
+        "roofline_flops", "activations", "softmax", "loss", "params", "stacked", "relaid",
+        "spilled_lookup", "layers", "steps",
     ),
 }  # fmt: skip
 

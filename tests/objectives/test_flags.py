@@ -7,6 +7,7 @@ import pytest
 
 from anybudget.objectives.cost.execution import Execution, Remat
 from anybudget.objectives.cost.memory import memory_bytes
+from anybudget.objectives.cost.step_time import MODELS, StepTimeModel
 from anybudget.objectives.flags import flags
 from anybudget.space.architecture import Architecture
 
@@ -119,3 +120,16 @@ def test_what_fusing_saves_is_said_of_the_step_that_is_predicted(roomy):
     assert slow.execution.remat != fast.execution.remat == Remat.NONE
     saved = 1 - fast.step_time_s / slow.step_time_s
     assert any(f"take {saved:.0%} off each step" in flag for flag in flags(plain, arch, slow))
+
+
+def test_flag_off_the_tiles(roomy):
+    seconds = dict.fromkeys(MODELS["on_chip"], 0.0) | {"roofline_flops": 1e-15, "relaid": 1e-11}
+    model = StepTimeModel(name="on_chip", seconds_per_unit=seconds, ridge=1.0)
+    device = dataclasses.replace(roomy.device, step_time=model, basis="compiled")
+    asked = dataclasses.replace(roomy, device=device)
+    off = dataclasses.replace(ARCH, d_ff=513)
+    said = [flag for flag in flags(asked, off, asked.predict(off)) if "tiles" in flag]
+    assert len(said) == 1
+    assert said[0].startswith("off the tiles: d_ff 513: 640 is faster, its steps ")
+    on = dataclasses.replace(ARCH, d_ff=520)
+    assert not any("tiles" in flag for flag in flags(asked, on, asked.predict(on)))
