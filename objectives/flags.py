@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterator
 
 from ..space.architecture import Architecture
-from .cost.features import LANES
 from .cost.kernel import KERNELS
+from .cost.tiles import LANES
 from .fastest import passes_of
 from .law.copying import UNDECIDED
 from .loss_at_time import LossAtTime, Prediction

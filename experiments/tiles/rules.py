@@ -26,8 +26,8 @@ from scipy.optimize import nnls
 from anybudget.experiments.tiles.tiles import CHIPS, ROWS, TILE, Job, design
 from anybudget.objectives.cost.counts import layer_matmuls, logits_matmul
 from anybudget.objectives.cost.execution import PLAIN
-from anybudget.objectives.cost.features import relaid_by_part
 from anybudget.objectives.cost.passes import PASSES
+from anybudget.objectives.cost.tiles import relaid_by_part
 from anybudget.objectives.fit.step_time import fit_step_time
 from anybudget.space.architecture import Architecture
 from anybudget.validation.compiler.rows import CompileRow, steps_of

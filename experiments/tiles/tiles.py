@@ -134,7 +134,7 @@ def design() -> list[Job]:
 def _facts() -> list[Job]:
     """What was known to be slower off its tile; once the cause was found, other depths and chips.
 
-    The cause is the layout of weights, see `relaid_by_part` of objectives/cost/features.py.
+    The cause is the layout of weights, see `relaid_by_part` of objectives/cost/tiles.py.
     """
     rest = {"gated_mlp": True, "vocab_size": 1024, "seq_len": 256, "batch_size": 2}
     v5e, v5p, v6e = CHIPS

@@ -23,6 +23,7 @@ from .counts import (
 from .execution import PLAIN, Execution, Parts, by_choice
 from .kernel import head_padding, kernel_of
 from .passes import ATTENDING, PASSES, elementwise_passes, flop_passes, matmul_passes
+from .tiles import relaid_by_part
 
 # What a CPU core's caches keep, chosen by held-out error on one Zen 5 core (11.6% without either,
 # 9.2% with the first, 8.4% with both); beside an accelerator's models it is little. Weight,
@@ -34,8 +35,6 @@ CACHED_SCORES = 2**17
 # float32, chosen by held-out error on 42 compiled steps of each of three generations
 # (experiments/tpu_compile; 9.4, 5.5 and 8.1% without, 8.1, 5.9 and 7.7% with).
 KEPT_LOOKUP = 2**22
-# Of a tile of a TPU's arrays of 4 bytes.
-LANES, SUBLANES = 128, 8
 
 
 def roofline_by_part(arch: Architecture, execution: Execution, *, ridge: float) -> Parts:
@@ -137,32 +136,6 @@ def spilled_lookup_by_part(arch: Architecture, _: Execution) -> Parts:
     """Elements of such an embedding's gradient beyond those that stay on the chip."""
     looked_up = (1 - 1 * arch.tied_embeddings) * arch.vocab_size * arch.d_model
     return {"embedding": _larger(looked_up - KEPT_LOOKUP, 0)}
-
-
-def relaid_by_part(arch: Architecture, _: Execution) -> Parts:
-    """Weights of blocks that a TPU keeps in one layout and multiplies in another.
-
-    Blocks' weights are one array, (layers, k, n). Of an array's two innermost axes one is padded to
-    128 and the other to 8, or to 1, 2 or 4 where it is no longer, and the compiler keeps an array
-    in the layout of least padding. Where that has the layers within, such as of one layer with
-    n = 2730, which is no multiple of 8, weights and their optimizer's state are copied to a layout
-    to multiply in, and back, in every step.
-
-    References:
-        Programs of v5e, libtpu 0.0.42: experiments/tiles, of which one is 3.1 times as long with an
-        MLP of 2,730 as with 2,816.
-    """
-    rows = 1 + (arch.n_layers > 1) + 2 * (arch.n_layers > 2) + 4 * (arch.n_layers > 4)
-    relaid = {}
-    for mm in layer_matmuls(arch):
-        if mm.has_weights:
-            lanes_k, lanes_n = _up(mm.k, LANES), _up(mm.n, LANES)
-            apart = arch.n_layers * _least(
-                _up(mm.k, SUBLANES) * lanes_n, lanes_k * _up(mm.n, SUBLANES)
-            )
-            within = _up(arch.n_layers, rows) * _least(lanes_k * mm.n, lanes_n * mm.k)
-            relaid[mm.part] = (within < apart) * arch.n_layers * mm.n_params
-    return relaid
 
 
 def layers_by_part(arch: Architecture, execution: Execution) -> Parts:
@@ -290,13 +263,3 @@ def units_by_part(
 def _larger(a: Any, b: Any) -> Any:
     """The larger of two, in arithmetic that scalars, NumPy arrays and JAX arrays share."""
     return a * (a >= b) + b * (b > a)
-
-
-def _least(a: Any, b: Any) -> Any:
-    """The smaller of two, likewise."""
-    return a * (a <= b) + b * (b < a)
-
-
-def _up(size: Any, tile: Any) -> Any:
-    """The next multiple of a tile."""
-    return -(-size // tile) * tile
