@@ -43,7 +43,7 @@ def find(
         sampler: `auto`, `tpe`, `cma`, `nsga2`, `qmc` or `random`.
         storage: keep the study, alone or with others: a journal file, or a URL.
         study: name of the kept study.
-        certify: prove the optimum by enumeration.
+        certify: prove the optimum, by enumeration or by bounds.
         out: folder for results, tables and figures.
         command: what made it, for the records.
         on_progress: called with the stage, what is newly done in it, and the stage's total.
@@ -103,19 +103,23 @@ def ask(
 
 def front(
     budget: str | Question,
-    against: Literal["time", "memory"],
+    against: Literal["time", "memory", "money"],
     *,
+    certify: bool = True,
     trials: int = 2000,
     out: Path | str | None = None,
+    on_progress: Stage = silent,
     **asked: Unpack[Asked],
 ) -> pd.DataFrame:
-    """Trade predicted loss against training time or memory: a Pareto front.
+    """Trade predicted loss against training time, money or memory: a Pareto front.
 
     Args:
         budget: the longest training time; or what `ask` answered, and then no words.
-        against: `time` or `memory`.
-        trials: architectures to try.
+        against: `time`, `money` or `memory`.
+        certify: prove the lowest loss at each of several limits.
+        trials: architectures to try where nothing is to be proved.
         out: folder for the table, `front.csv`.
+        on_progress: as for `find`.
         **asked: see `Asked`.
 
     Returns:
@@ -128,7 +132,9 @@ def front(
 
     question = ask(budget, **asked) if isinstance(budget, str) else budget
     folder = writable(out) if out else None
-    frame = front(question, against=against, n_trials=trials)
+    frame = front(
+        question, against=against, certify=certify, n_trials=trials, on_progress=on_progress
+    )
     if folder:
         from ..files.write import write_whole
 

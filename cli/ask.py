@@ -31,7 +31,7 @@ class Study:
     study: str = "anybudget"
     """Name of the kept study."""
     certify: bool = True
-    """Prove the optimum by enumeration."""
+    """Prove the optimum, by enumeration or by bounds."""
 
 
 def find(
@@ -73,32 +73,42 @@ def find(
 
 def front(
     budget: Budget,
-    against: Annotated[str, Parameter(help="time or memory.")],
+    against: Annotated[str, Parameter(help="time, memory or money.")],
     /,
     *,
     chain: Chain = Chain(),
     space: Space = Space(),
+    certify: bool = True,
     trials: Whole = 2000,
     seed: Seed = 0,
     out: Annotated[Path | None, Parameter(help="Folder for front.csv.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Trade predicted loss against training time or memory: a Pareto front.
+    """Trade predicted loss against training time, memory or money: a Pareto front.
 
     Example: `anybudget front 3h memory --device h100-sxm`
 
     Args:
-        trials: Architectures to try.
+        certify: Prove the lowest loss at each of several limits.
+        trials: Architectures that NSGA-II tries where nothing is to be proved.
     """
     from .. import api
     from ..show.terminal.found import show_front
 
     question = api.ask(budget, **asked(chain, space, seed))
-    frame = api.front(question, against, trials=trials, out=out)  # type: ignore[arg-type]
+    with progress() as report:
+        frame = api.front(
+            question,
+            against,  # type: ignore[arg-type]
+            certify=certify,
+            trials=trials,
+            out=out,
+            on_progress=report,
+        )
     if as_json:
         print(frame.to_json(orient="records"))
         return
-    show(show_front(frame, question.objective))
+    show(show_front(frame, question, certified=certify))
     if out:
         show_written(out, ["front.csv"])
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +39,8 @@ N_PIECES = 8
 ROUNDING = 1e-9
 # Memory is counted in whole bytes, cut off in two places, so that it may fall by one as it grows.
 CUT_OFF_BYTES = 8
+# Batches of up to so many sequences a chip are bounded by the passes that divide them.
+MOST_SEQUENCES = 4096
 
 
 def least_losses(
@@ -57,10 +58,12 @@ def least_losses(
     for families in objective.ways(batch_sizes):
         settled = np.zeros(len(bounds), dtype=bool)
         for family in families:
-            at, low, way = _ways_in(objective, family, first, batch_sizes, last, ~settled)
+            n_passes = _fewest_passes(objective, family[0], first, last)
+            at = np.flatnonzero(~settled & (n_passes > 0))
             if len(at):
-                losses = _least_in(objective, low, take(last, at), way)
-                np.minimum.at(bounds, at, losses)
+                way = dataclasses.replace(family[0], n_accumulation=n_passes[at])
+                ends = take(first, at), take(last, at)
+                bounds[at] = np.minimum(bounds[at], _least_in(objective, *ends, way))
             if family[0].n_accumulation == 1:
                 # Of models that all fit in one pass, none is run with more run again.
                 split = splits(last.batch_size, family[0], objective.micro_batch_size)
@@ -71,41 +74,52 @@ def least_losses(
     return bounds
 
 
-def _ways_in(
-    objective: LossAtTime,
-    family: Sequence[Execution],
-    first: Architecture,
-    batch_sizes: np.ndarray,
-    last: Architecture,
-    left: np.ndarray,
-) -> tuple[np.ndarray, Architecture, Execution]:
-    """What models of each box may be run in of one family, as far as it bounds them.
+def _fewest_passes(
+    objective: LossAtTime, way: Execution, first: Architecture, last: Architecture
+) -> np.ndarray:
+    """Passes that no model of a box has less of in one way of running steps; 0: none fits.
 
-    A step only grows with its passes and its batch, so of several numbers of passes the fewest
-    count, and of the others those that split a smaller batch of the box.
-
-    Returns:
-        Boxes, one or more times; their first models, with the smallest batch that is split; and
-        the ways.
+    Memory and time grow with the sequences of a pass, and time with passes. So of the most
+    sequences with which the first model fits come the fewest passes; where batches differ, as if
+    they split each of them, for one that is a multiple is seldom far.
     """
-    smallest = np.where(left, np.inf, 0.0)
-    found = []
-    for way in family:
-        split = batch_sizes[splits(batch_sizes, way, objective.micro_batch_size)]
-        place = np.searchsorted(split, first.batch_size)
-        batch_size = np.append(split, np.inf)[place]
-        at = np.flatnonzero((batch_size <= last.batch_size) & (batch_size < smallest))
-        if not len(at):
-            continue
-        least_bytes = _bytes(objective, altered(take(first, at), batch_size=batch_size[at]), way)
-        at = at[least_bytes - CUT_OFF_BYTES <= objective.device.memory_bytes]
-        smallest[at] = batch_size[at]
-        found.append((at, batch_size[at], np.full(len(at), way.n_accumulation)))
-    if not found:
-        return np.zeros(0, dtype=int), first, family[0]
-    at, batch_size, n_passes = map(np.concatenate, zip(*found, strict=True))
-    low = altered(take(first, at), batch_size=batch_size)
-    return at, low, dataclasses.replace(family[0], n_accumulation=n_passes)
+    n_sequences = (first.batch_size // way.n_split).astype(int)
+    one_batch = first.batch_size == last.batch_size
+
+    def fit(in_a_pass: np.ndarray, several: bool) -> np.ndarray:
+        passes = 1 + several
+        batch = altered(first, batch_size=in_a_pass * way.n_split * passes)
+        needed = _bytes(objective, batch, dataclasses.replace(way, n_accumulation=passes))
+        return needed - CUT_OFF_BYTES <= objective.device.memory_bytes
+
+    pinned = objective.micro_batch_size
+    if pinned is not None:
+        passes = -(-n_sequences // pinned)
+        splits = ~one_batch | (n_sequences % pinned == 0)
+        return np.where(splits & fit(np.full_like(n_sequences, pinned), False), passes, 0)
+    in_one = fit(n_sequences, False)
+    if np.all(in_one):
+        return np.ones_like(n_sequences)
+    most, too_many = np.zeros_like(n_sequences), n_sequences // 2 + 1
+    while np.any(too_many - most > 1):
+        middle = np.maximum((most + too_many) // 2, 1)
+        fits = fit(middle, True)
+        most, too_many = np.where(fits, middle, most), np.where(fits, too_many, middle)
+    passes = -(-n_sequences // np.maximum(most, 1))
+    if (largest := int(n_sequences.max())) <= MOST_SEQUENCES:
+        passes = np.where(one_batch, _next_divisor(largest)[n_sequences, passes], passes)
+    return np.where(in_one, 1, passes * (most > 0))
+
+
+@functools.lru_cache(maxsize=4)
+def _next_divisor(largest: int) -> np.ndarray:
+    """Of each number up to the largest and each lower one, the least divisor that is no less."""
+    numbers = np.arange(largest + 1)
+    table = np.zeros((largest + 1, largest + 2), dtype=np.int16)
+    for divisor in range(largest, 0, -1):
+        divides = (numbers % divisor == 0) & (numbers > 0)
+        table[:, divisor] = np.where(divides, divisor, table[:, divisor + 1])
+    return table
 
 
 def _bytes(objective: LossAtTime, arch: Architecture, way: Execution) -> np.ndarray:

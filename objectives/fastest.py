@@ -118,7 +118,11 @@ def passes_of(n_sequences: Any) -> tuple[int, ...]:
     >>> passes_of(12)
     (1, 2, 3, 4, 6, 12)
     """
-    each = np.unique(n_sequences).astype(int).tolist()
+    return _passes_of(tuple(np.unique(n_sequences).astype(int).tolist()))
+
+
+@functools.lru_cache(maxsize=64)
+def _passes_of(each: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted({k for n in each for k in range(1, n + 1) if n % k == 0}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, Self
 
 import numpy as np
@@ -44,8 +45,13 @@ class Cost:
         """Of what `columns` gave."""
         names = [field.name for field in dataclasses.fields(cls)]
         own = {name: columns[name] for name in names if name != "execution"}
-        execution = Execution(**{name: columns[name] for name in FIELDS})
-        return cls(**own, execution=execution)
+        values = [columns[name] for name in FIELDS]
+        of_values = Execution.of_values if any(map(np.ndim, values)) else _execution
+        return cls(**own, execution=of_values(*values))
+
+
+# A search's models share a few executions, which take longer to check than all else of a model.
+_execution = functools.lru_cache(Execution.of_values)
 
 
 def step_memory_bytes(device: Device, arch: Architecture, execution: Execution) -> Any:

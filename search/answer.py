@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..objectives.flags import flags
@@ -15,9 +13,12 @@ from ..presets.devices import KnownDevice
 from ..presets.known import Known
 from ..presets.laws import KnownLaw
 from ..space.search_space import SearchSpace
-from .candidate import Candidate, to_frame
+from .candidate import Candidate, to_rows
 from .explore.polish import polish
 from .question import Question
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 AT_THE_EDGE = "the winner lies at an edge of the space, and beyond it nothing was tried"
 
@@ -45,7 +46,8 @@ class Answer:
         question: what was asked.
         candidates: the best distinct architectures, best first; distinct in width and depth
             unless `find` was asked for every architecture.
-        shapes: the best of each width and depth found, best first.
+        shapes: the best of each width and depth found, best first; of an answer that is certified
+            and not `enumerated`, none that is left out is below the last.
         standings: of each candidate, among the `MAX_RANKED` best of its kind; None where nothing
             is known of the law's uncertainty.
         tied_shapes: width and depth of those of the ranked that are statistically tied with the
@@ -112,13 +114,19 @@ class Answer:
         return self.standings[0] if self.standings else None
 
     @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The candidates, with the loss of each behind the best and their standing."""
+        rows = to_rows(self.candidates)
+        for row, standing in zip(rows, self.standings or [], strict=False):
+            row |= dataclasses.asdict(standing)
+        return rows
+
+    @property
     def frame(self) -> pd.DataFrame:
-        """The candidates as a table, with the loss of each behind the best and their standing."""
-        frame = to_frame(self.candidates)
-        if self.standings:
-            standings = pd.DataFrame([dataclasses.asdict(one) for one in self.standings])
-            frame = frame.join(standings)
-        return frame
+        """`rows` as a table."""
+        import pandas as pd  # takes a third of what `find` takes, which needs no table
+
+        return pd.DataFrame(self.rows)
 
     def as_dict(self) -> dict[str, Any]:
         """The answer as one JSON object."""
@@ -141,7 +149,7 @@ class Answer:
             "warnings": self.warnings,
             "tied_shapes": [list(shape) for shape in self.tied_shapes],
             "space": dataclasses.asdict(self.space),
-            "candidates": self.frame.to_dict(orient="records"),
+            "candidates": self.rows,
         }
 
 

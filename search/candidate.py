@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ..objectives.loss_at_time import LossAtTime, Prediction
-from ..space.architecture import COUNT_FIELDS, FIELDS, Architecture
+from ..space.architecture import COUNT_FIELDS, FIELDS, Architecture, altered
+from ..space.mesh import side_by_side
 
 # What a prediction has as whole numbers.
 WHOLE = ("n_params", "n_params_non_embedding", "n_steps", "n_tokens", "memory_bytes")
@@ -29,6 +30,14 @@ class Candidate:
         return cls.at(arch, objective.predict(arch), ())
 
     @classmethod
+    def of_several(cls, archs: Sequence[Architecture], objective: LossAtTime) -> list[Candidate]:
+        """Those of several architectures, in hardly more time than one takes."""
+        if not archs:
+            return []
+        together = side_by_side(archs)
+        return cls.each(together, objective.predict(together), (np.arange(len(archs)),))
+
+    @classmethod
     def at(cls, mesh: Architecture, predicted: Prediction, index: tuple) -> Candidate:
         """The candidate at one index of an open mesh and its predictions."""
         return cls.each(mesh, predicted, tuple(np.atleast_1d(i) for i in index))[0]
@@ -39,16 +48,20 @@ class Candidate:
         values = mesh.as_dict() | predicted.columns()
         # Not the loss's own: it may see no difference along an axis.
         shape = np.broadcast_shapes(*map(np.shape, values.values()))
+        n = math.prod(map(len, index[:1]))
         columns = {
-            name: np.broadcast_to(value, shape)[index].reshape(-1).tolist()
+            # Of one value an element, for broadcasting costs more than all else.
+            name: [np.asarray(value).item()] * n if np.size(value) == 1
+            else np.broadcast_to(value, shape)[index].reshape(-1).tolist()
             for name, value in values.items()
-        }
+        }  # fmt: skip
         for name in (*COUNT_FIELDS, *WHOLE):
             columns[name] = list(map(int, columns[name]))
         rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
         return [
             cls(
-                arch=Architecture(**{name: row.pop(name) for name in FIELDS}),
+                # The mesh was checked.
+                arch=altered(mesh, **{name: row.pop(name) for name in FIELDS}),
                 prediction=Prediction.of_columns(row),
             )
             for row in rows
@@ -99,9 +112,10 @@ class Candidate:
         }
 
 
-def to_frame(candidates: Sequence[Candidate]) -> pd.DataFrame:
-    """Candidates as a table, best first, with their loss behind the best."""
-    frame = pd.DataFrame([candidate.as_dict() for candidate in candidates])
-    if len(frame):
-        frame["loss_behind_best"] = frame["predicted_loss"] - frame["predicted_loss"].min()
-    return frame
+def to_rows(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+    """Candidates as rows of a table, best first, with their loss behind the best."""
+    best = min((candidate.loss for candidate in candidates), default=0.0)
+    return [
+        candidate.as_dict() | {"loss_behind_best": candidate.loss - best}
+        for candidate in candidates
+    ]

@@ -8,14 +8,11 @@ from typing import Literal
 from .answer import Answer, answer_warnings
 from .certify import bounds
 from .certify.bounds import Certificate
-from .certify.scan import Scan, best_of_each_shape, scan
+from .certify.scan import MAX_SCANNED, Scan, best_of_each_shape, scan
 from .explore.study import Exploration, Exploring, explore, keep_answer
 from .question import Question
 from .ranking import standings_of
 
-# Spaces of up to this many architectures are enumerated, which also counts the valid and tells the
-# best of every shape; larger ones are certified by bounds.
-MAX_SCANNED = 30_000_000
 # How many of the best compete for P(best).
 MAX_RANKED = 300
 

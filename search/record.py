@@ -24,7 +24,7 @@ from ..presets.laws import KnownLaw
 from ..space.architecture import ADDED, BOOL_FIELDS, FIELDS, Architecture
 from ..space.search_space import SearchSpace
 from .answer import Answer, Made
-from .candidate import Candidate, to_frame
+from .candidate import Candidate, to_rows
 from .certify.scan import best_of_each_shape
 from .question import Question
 
@@ -42,6 +42,8 @@ def write_record(answer: Answer, folder: Path, *, command: str) -> None:
         folder: an existing folder.
         command: the command line that made it.
     """
+    import pandas as pd
+
     provenance = {
         "command": command,
         "seed": answer.question.seed,
@@ -60,7 +62,7 @@ def write_record(answer: Answer, folder: Path, *, command: str) -> None:
         {
             **{folder / file: draws.get(kind) for kind, file in DRAWS_FILES.items()},
             folder / "candidates.csv": answer.frame.to_csv(index=False),
-            folder / SHAPES_FILE: to_frame(answer.shapes).to_csv(index=False),
+            folder / SHAPES_FILE: pd.DataFrame(to_rows(answer.shapes)).to_csv(index=False),
             folder / RESULT_FILE: json_text(document, indent=2) + "\n",
         }
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 
 from .candidate import Candidate
 
@@ -10,25 +11,34 @@ from .candidate import Candidate
 LITTLE, MUCH = 0.01, 0.03
 
 
-def valley(shapes: Sequence[Candidate]) -> str:
+def valley(shapes: Sequence[Candidate], depths: Collection[int] = ()) -> str:
     """A sentence on the depths and widths that lose little, and the depths that lose much.
 
     Args:
-        shapes: the best of each width and depth of a whole space, best first.
+        shapes: the best of each width and depth of a whole space, best first; or the first of
+            these, with all depths of the space.
+        depths: all of the space; empty: those of the shapes.
+
+    Returns:
+        The sentence; empty where the shapes that lose little may be more than these.
     """
     best = shapes[0].loss
+    known = shapes[-1].loss - best if depths else math.inf
+    if known < LITTLE:
+        return ""
     near = [shape.shape for shape in shapes if shape.loss - best < LITTLE]
-    widths, depths = ({at[i] for at in near} for i in (0, 1))
-    of_depth: dict[int, float] = {}
-    for one in shapes:
-        of_depth.setdefault(one.shape[1], one.loss - best)
+    widths, near_depths = ({at[i] for at in near} for i in (0, 1))
+    # What is not among the shapes loses as much as the last, at least.
+    of_depth = dict.fromkeys(depths, known)
+    of_depth |= {one.shape[1]: one.loss - best for one in reversed(shapes)}
     bad = [depth for depth, loss in of_depth.items() if loss > MUCH]
-    shallow = [depth for depth in bad if depth < min(depths)]
-    deep = [depth for depth in bad if depth > max(depths)]
+    shallow = [depth for depth in bad if depth < min(near_depths)]
+    deep = [depth for depth in bad if depth > max(near_depths)]
     ends = [f"{max(shallow)} layers or fewer"] if shallow else []
     ends += [f"{min(deep)} or more"] if deep else []
     much = f"; {' and '.join(ends)} lose over {MUCH}" if ends else ""
-    return f"{_span(depths)} layers of width {_span(widths)} lose less than {LITTLE} nats{much}."
+    near_shapes = f"{_span(near_depths)} layers of width {_span(widths)}"
+    return f"{near_shapes} lose less than {LITTLE} nats{much}."
 
 
 def _span(values: set[int]) -> str:

@@ -20,7 +20,7 @@ def save(found: Answer, folder: Path, *, command: str) -> None:
         command: the command line that made it.
     """
     write_record(found, folder, command=command)
-    if found.enumerated:
+    if found.certified:
         _draw_search(found, folder)
 
 
@@ -33,13 +33,13 @@ def save_confirmation(confirmation: Confirmation, folder: Path, *, command: str)
 def draw_round(done: Round, folder: Path) -> None:
     """Draw the pictures of one round of `refine` into its folder."""
     _draw_confirmation(folder / CONFIRM_FOLDER)
-    if done.found.enumerated:
+    if done.found.certified:
         _draw_search(done.found, folder)
 
 
 def _draw_search(found: Answer, folder: Path) -> None:
     """The map of shapes, loss against time, loss against memory."""
-    from ..search.certify.memory_front import memory_front
+    from ..search.certify.fronts import certain_memory_front
     from ..search.over_time import over_time
     from .pictures import memory
     from .pictures.landscape import landscape
@@ -52,7 +52,9 @@ def _draw_search(found: Answer, folder: Path) -> None:
         "loss_against_time": loss_over_time(
             over_time(found.shapes[0], space, objective), found.standing, objective.machine
         ),
-        "loss_against_memory": memory.memory_front(memory_front(space, objective), objective),
+        "loss_against_memory": memory.memory_front(
+            certain_memory_front(space, objective), objective
+        ),
     }
     for name, picture in pictures.items():
         save_png(picture, folder / f"{name}.png")

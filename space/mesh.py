@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from .architecture import ABOUT, BOOL_FIELDS, Architecture
+from .architecture import ABOUT, BOOL_FIELDS, FIELDS, Architecture
 
 Axes = dict[str, list]
 # One entry of a list is all three, for rules tie them together.
@@ -55,11 +55,26 @@ def _halves(values: list) -> tuple[list, list]:
     return values[: len(values) // 2], values[len(values) // 2 :]
 
 
-def open_mesh(d_model: int, axes: Axes) -> Architecture:
-    """The product of lists as one `Architecture` of broadcasting float64 arrays.
+def side_by_side(archs: Sequence[Architecture]) -> Architecture:
+    """Several models as one array of them, of floats as in `open_mesh`."""
+    return Architecture(
+        **{
+            name: np.array([getattr(arch, name) for arch in archs], dtype=dtype_of(name))
+            for name in FIELDS
+        }
+    )
+
+
+def dtype_of(name: str) -> type:
+    """Of a field's values in arrays.
 
     Floats, since counts of large models overflow int64; whole numbers stay exact up to 2**53.
     """
+    return np.bool_ if name in BOOL_FIELDS else np.float64
+
+
+def open_mesh(d_model: int, axes: Axes) -> Architecture:
+    """The product of lists as one `Architecture` of broadcasting arrays."""
     fields: dict[str, Any] = {"d_model": np.float64(d_model)}
     for axis, (name, values) in enumerate(axes.items()):
         shape = [1] * len(axes)
@@ -68,8 +83,7 @@ def open_mesh(d_model: int, axes: Axes) -> Architecture:
             columns = np.array(values, dtype=np.float64).T
             fields |= {n: c.reshape(shape) for n, c in zip(ATTENTION, columns, strict=True)}
         else:
-            dtype = np.bool_ if name in BOOL_FIELDS else np.float64
-            fields[name] = np.array(values, dtype=dtype).reshape(shape)
+            fields[name] = np.array(values, dtype=dtype_of(name)).reshape(shape)
     return Architecture(**fields)
 
 

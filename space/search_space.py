@@ -127,6 +127,11 @@ class SearchSpace:
         return sum(math.prod(map(len, axes.values())) for axes in self.widths.values())
 
     @property
+    def depths(self) -> set[int]:
+        """Those of all valid architectures."""
+        return {n_layers for axes in self.widths.values() for n_layers in axes["n_layers"]}
+
+    @property
     def free_coordinates(self) -> tuple[str, ...]:
         """The coordinates with anything to choose."""
         free = [

@@ -1,9 +1,11 @@
 """Certificates by bounds against scans on random questions: every answer equal, to the last digit.
 
     python -m anybudget.experiments.certify.equality 2000
+    python -m anybudget.experiments.certify.equality 40 large
 
-Writes `equality.csv`, a row for each question, as it goes: about 0.2 CPU seconds each. Expected: no
-row with `equal` False.
+Writes `equality.csv`, a row for each question, as it goes: about 0.2 CPU seconds each; spaces of a
+million to a hundred million architectures to `equality_large.csv`, about 10 seconds each. Expected:
+no row with `equal` False.
 """
 
 from __future__ import annotations
@@ -15,15 +17,15 @@ from pathlib import Path
 
 from ...search.certify.bounds import certify
 from ...search.certify.scan import scan
-from .random_questions import describe, random_question
+from .random_questions import LARGE, SMALL, describe, random_question
 
-OUT = Path(__file__).with_name("equality.csv")
+HERE = Path(__file__).parent
 TOP = 20
 
 
-def compare(seed: int) -> dict:
+def compare(seed: int, size: tuple[int, int]) -> dict:
     """One question: what both found, and in how many CPU seconds."""
-    space, objective = random_question(seed)
+    space, objective = random_question(seed, size)
     start = time.process_time()
     expected = scan(space, objective, top=TOP)
     scan_s = time.process_time() - start
@@ -51,16 +53,19 @@ def compare(seed: int) -> dict:
 
 def main() -> None:
     """Compare so many questions, or go on where a run ended."""
-    rows = list(csv.DictReader(OUT.open())) if OUT.exists() else []
-    with OUT.open("a", newline="") as file:
-        for seed in range(len(rows), int(sys.argv[1])):
-            row = compare(seed)
+    n, size, out = int(sys.argv[1]), SMALL, HERE / "equality.csv"
+    if "large" in sys.argv:
+        size, out = LARGE, HERE / "equality_large.csv"
+    rows = list(csv.DictReader(out.open())) if out.exists() else []
+    with out.open("a", newline="") as file:
+        for seed in range(len(rows), n):
+            row = compare(seed, size)
             writer = csv.DictWriter(file, row)
             if seed == 0:
                 writer.writeheader()
             writer.writerow(row)
             file.flush()
-    rows = list(csv.DictReader(OUT.open()))
+    rows = list(csv.DictReader(out.open()))
     feasible = sum(row["n_valid"] != "0" for row in rows)
     unequal = [row["seed"] for row in rows if row["equal"] != "True"]
     print(

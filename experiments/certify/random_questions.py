@@ -30,25 +30,28 @@ LEAST_SECONDS = {
 A_COPY_S = 5e-12
 
 
-def random_question(seed: int) -> tuple[SearchSpace, LossAtTime]:
-    """A space of some thousand models and an objective on it."""
+SMALL, LARGE = (1, 60_000), (1_000_000, 100_000_000)
+
+
+def random_question(seed: int, size: tuple[int, int] = SMALL) -> tuple[SearchSpace, LossAtTime]:
+    """A space of at least and at most so many models, and an objective on it."""
     rng = np.random.default_rng(seed)
     while True:
         n_chips = int(rng.choice([1, 1, 2, 4, 8]))
         try:
-            space = random_space(rng, n_chips)
+            space = random_space(rng, n_chips, times=4 if size == LARGE else 1)
         except ValueError:  # rules that no model of it obeys
             continue
-        if space.n_architectures <= 60_000:
+        if size[0] <= space.n_architectures <= size[1]:
             return space, random_objective(rng, space, n_chips)
 
 
-def random_space(rng: np.random.Generator, n_chips: int) -> SearchSpace:
-    """A space whose fields have one value or several; it may hold no model."""
+def random_space(rng: np.random.Generator, n_chips: int, times: int = 1) -> SearchSpace:
+    """A space whose fields have one value or several, or `times` as many; it may hold no model."""
 
     def some(low: int, high: int, step: int, most: int) -> tuple[int, ...]:
         values = np.arange(low, high + 1, step)
-        n = min(int(rng.integers(1, most + 1)), len(values))
+        n = min(int(rng.integers(1, times * most + 1)), len(values))
         return tuple(sorted(rng.choice(values, n, replace=False).tolist()))
 
     def flags() -> tuple[bool, ...]:

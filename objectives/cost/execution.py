@@ -118,6 +118,11 @@ class Execution:
                 f"{self.tensor_parallel}, {self.pipeline_parallel} and {self.n_chips}"
             )
 
+    @classmethod
+    def of_values(cls, *values: Any) -> Self:
+        """Of the values of `FIELDS`."""
+        return cls(**dict(zip(FIELDS, values, strict=True)))
+
     @property
     def fused(self) -> Any:
         """Whether attention is one kernel that never writes its scores."""

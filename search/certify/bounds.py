@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from ...objectives.bounds import WITHIN_BOX, least_losses
+from ...objectives.bounds import WITHIN_BOX, least_losses, take
 from ...objectives.loss_at_time import LossAtTime
 from ...space.architecture import Architecture
 from ...space.mesh import ATTENTION, open_mesh, part_with
@@ -24,6 +24,8 @@ from .scan import best_of_each_shape, feasible_losses, mesh_shape
 
 # Boxes of so few models are not bounded but evaluated.
 FEW = 8
+# Ways of running a step of which the fastest is found as soon as a bound is.
+FEW_WAYS = 24
 # Boxes that are cut, bounded or evaluated at once.
 AT_ONCE = 4096
 # Families and boxes that are worth the time and the memory; more are not certified.
@@ -103,6 +105,8 @@ class _Search:
         self.n_boxes = 0
         self.pool = families.boxes()
         self._batch_sizes = np.unique(families.values["batch_size"])
+        ways = itertools.chain.from_iterable(objective.ways(self._batch_sizes))
+        self._few_ways = sum(map(len, ways)) <= FEW_WAYS
         self._bounds = self._bounded(self.pool)
 
     def step(self) -> None:
@@ -155,7 +159,17 @@ class _Search:
         return self._families.start[family, 0] + places[:, 0]
 
     def _losses(self, family: np.ndarray, places: np.ndarray) -> np.ndarray:
-        return feasible_losses(self._objective.predict(self._families.models(family, places)))
+        """Of models; infinite where they are not among what is sought."""
+        models = self._families.models(family, places)
+        if self._few_ways:
+            return feasible_losses(self._objective.predict(models))
+        # A box of one model takes far less time than to try all ways of running its steps.
+        least = least_losses(self._objective, models, models, self._batch_sizes)
+        at = np.flatnonzero(least <= self._limits(family, places, places))
+        losses = np.full(len(least), np.inf)
+        if len(at):
+            losses[at] = feasible_losses(self._objective.predict(take(models, at)))
+        return losses
 
     def _try_middles(self, boxes: Boxes) -> None:
         """Of shapes, whatever is evaluated counts; of architectures, only what is kept."""

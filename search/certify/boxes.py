@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from ...objectives.bounds import WITHIN_BOX
-from ...space.architecture import BOOL_FIELDS, FIELDS, Architecture
-from ...space.mesh import ATTENTION
+from ...space.architecture import FIELDS, Architecture
+from ...space.mesh import ATTENTION, dtype_of
 from ...space.search_space import FREE, SearchSpace
 
 # What the models of a family share, beside their width.
@@ -82,7 +82,7 @@ class Families:
         named = zip(("d_model", *HEADS, *FREE_OF_FAMILY), columns, strict=True)
         start, count = np.moveaxis(np.array(places), 2, 0)
         return cls(
-            fields={name: np.array(of, dtype=_dtype(name)) for name, of in named},
+            fields={name: np.array(of, dtype=dtype_of(name)) for name, of in named},
             values={name: np.array(of, dtype=np.float64) for name, of in lists.items()},
             start=start,
             count=count,
@@ -142,7 +142,3 @@ def _key_heads(attention: list[tuple]) -> dict[tuple, list[int]]:
     for n_heads, n_kv_heads, d_head in attention:
         of.setdefault((n_heads, d_head), []).append(n_kv_heads)
     return of
-
-
-def _dtype(name: str) -> type:
-    return np.bool_ if name in BOOL_FIELDS else np.float64

@@ -18,6 +18,10 @@ from ...space.mesh import least
 from ...space.search_space import SearchSpace
 from ..candidate import Candidate
 
+# Spaces of up to this many architectures are enumerated, which also counts the valid and tells the
+# best of every shape; from about there, bounds take less time for the three hundred best shapes.
+MAX_SCANNED = 1_000_000
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scan:
@@ -112,7 +116,7 @@ def _merge(
         worst = np.partition(flat[better], top - 1)[top - 1]
         better = better[flat[better] <= worst]
     better = better[np.argsort(flat[better], kind="stable")[:top]]
-    found = [Candidate.at(mesh, predicted, np.unravel_index(i, losses.shape)) for i in better]
+    found = Candidate.each(mesh, predicted, np.unravel_index(better, losses.shape))
     return sorted([*best, *found], key=lambda candidate: candidate.loss)[:top]
 
 
@@ -125,15 +129,14 @@ def _better_shapes(
     axis = int(np.argmax(np.shape(mesh.n_layers)))
     depth_first = np.moveaxis(losses, axis, 0)
     by_depth = depth_first.reshape(np.size(mesh.n_layers), -1)
-    better = {}
-    for place, at in enumerate(by_depth.argmin(axis=1)):
-        shape = (int(mesh.d_model), int(np.ravel(mesh.n_layers)[place]))
-        if by_depth[place, at] < (known[shape].loss if shape in known else np.inf):
-            flat = place * by_depth.shape[1] + int(at)
-            first, *rest = np.unravel_index(flat, depth_first.shape)
-            index = (*rest[:axis], first, *rest[axis:])
-            better[shape] = Candidate.at(mesh, predicted, index)
-    return better
+    lowest = by_depth.argmin(axis=1)
+    shapes = [(int(mesh.d_model), int(n_layers)) for n_layers in np.ravel(mesh.n_layers)]
+    reached = [known[shape].loss if shape in known else np.inf for shape in shapes]
+    places = np.flatnonzero(by_depth[np.arange(len(lowest)), lowest] < reached)
+    flat = places * by_depth.shape[1] + lowest[places]
+    first, *rest = np.unravel_index(flat, depth_first.shape)
+    better = Candidate.each(mesh, predicted, (*rest[:axis], first, *rest[axis:]))
+    return {candidate.shape: candidate for candidate in better}
 
 
 def mesh_shape(mesh: Architecture) -> tuple[int, ...]:

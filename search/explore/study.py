@@ -18,7 +18,8 @@ from .polish import polish
 from .proposer import Proposer
 from .storage import storage_failures
 
-# Architectures claimed at once, and so the most that wait for a process that died.
+# Architectures evaluated at once, which takes little longer than one, and claimed at once, so that
+# these are the most that wait for a process that died.
 BATCH = 16
 # Longest time between two looks at what others do, while they do all that is left.
 WAIT_S = 0.2
@@ -90,10 +91,11 @@ def explore(
     n_retried = 0
     with quiet_optuna():
         if exploring.storage is None:
-            while len(proposer.seen) < n_trials:
-                for arch in proposer.propose(1):
-                    proposer.learn(Candidate.of(arch, objective))
-                    on_progress(1)
+            while n_missing := n_trials - len(proposer.seen):
+                proposed = proposer.propose(min(BATCH, n_missing))
+                for candidate in Candidate.of_several(proposed, objective):
+                    proposer.learn(candidate)
+                on_progress(len(proposed))
         else:
             with (
                 storage_failures(exploring.storage),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,9 +14,13 @@ from ...objectives.device import Device
 from ...objectives.law.loss_law import LossLaw
 from ...objectives.loss_at_time import FUSED_MARK, LossAtTime
 from ...search.answer import Answer
+from ...search.question import Question
 from ...search.valley import valley
 from ...space.architecture import marks, marks_mean
 from ..words import REMAT_MARKS, gigabytes, remat_means, short_count, whose_level
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Lines = Iterator[str | Table]
 
@@ -37,7 +40,7 @@ def show_found(found: Answer, space_name: str) -> Lines:
         f"{predicted.n_tokens / predicted.n_params:.1f} of them per parameter, predicted loss "
         f"[bold]{predicted.predicted_loss:.4f}[/].\n" + _costs(objective)
     )
-    rows = found.frame.to_dict(orient="records")
+    rows = found.rows
     yield _candidates(rows, certified=found.certified)
     yield _marks(rows)
     if found.certified:
@@ -84,9 +87,12 @@ def show_prediction(answer: dict[str, Any], objective: LossAtTime) -> Lines:
     yield from show_warnings(answer["warnings"])
 
 
-def show_front(frame: pd.DataFrame, objective: LossAtTime, most: int = 20) -> Lines:
-    """A Pareto front, thinned to `most` rows spread over it."""
-    yield _assumptions(objective)
+def show_front(
+    frame: pd.DataFrame, question: Question, *, certified: bool, most: int = 20
+) -> Lines:
+    """A Pareto front, thinned to `most` rows spread over it where it was explored."""
+    yield _assumptions(question.objective)
+    most = len(frame) if certified else most
     table = plain_table("time", "memory GB", "shape", "heads", "d_ff", "params", "tokens", "loss")
     kept = np.unique(np.linspace(0, len(frame) - 1, most).round().astype(int))
     for row in frame.iloc[kept].to_dict(orient="records"):
@@ -101,7 +107,13 @@ def show_front(frame: pd.DataFrame, objective: LossAtTime, most: int = 20) -> Li
             f"{row['predicted_loss']:.4f}",
         )
     yield table
-    yield f"\n{len(frame)} models that no other tried beats in both; {len(kept)} shown."
+    if certified:
+        yield (
+            f"\nCertified: of all {question.space.n_architectures:,} architectures, by bounds, the "
+            "lowest predicted loss at each of several limits; between two it lies between theirs."
+        )
+    else:
+        yield f"\n{len(frame)} models that no other tried beats in both; {len(kept)} shown."
 
 
 def show_warnings(warnings: list[str]) -> Lines:
@@ -208,8 +220,9 @@ def _how_sure(found: Answer) -> Lines:
 
     A chance among the few that a search met is none among all, so only a certified one is told.
     """
-    if found.enumerated and len(found.shapes) > 1:
-        yield f"The valley: {valley(found.shapes)}"
+    depths = () if found.enumerated else found.space.depths
+    if found.certified and len(found.shapes) > 1 and (sentence := valley(found.shapes, depths)):
+        yield f"The valley: {sentence}"
     if not found.standings:
         law = escape(found.objective.law.name)
         yield f"How sure: not known, for {law} comes without draws.\n"

@@ -29,3 +29,18 @@ def shapes(losses: dict[tuple[int, int], float]) -> list:
 )
 def test_the_words_of_a_valley(losses, words):
     assert valley(shapes(losses)) == words
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        # Of depths that are not among the shapes it is known that they lose as much as the last.
+        (3.04, "4 to 6 layers of width 512 lose less than 0.01 nats; 2 layers or fewer and 8 or "
+               "more lose over 0.03."),
+        (3.02, "4 to 6 layers of width 512 lose less than 0.01 nats."),
+        (3.009, ""),
+    ],
+)  # fmt: skip
+def test_the_words_of_what_is_known_of_a_valley(last, words):
+    first = shapes({(512, 6): 3.0, (512, 4): 3.008, (384, 6): last})
+    assert valley(first, depths=[1, 2, 4, 6, 8, 12]) == words

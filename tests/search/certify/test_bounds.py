@@ -19,7 +19,8 @@ from anybudget.search.certify.boxes import Boxes, Families
 from anybudget.search.certify.scan import feasible_losses, scan
 from anybudget.space.search_space import SearchSpace
 
-SEEDS = range(200)
+# `experiments/certify/equality.py` asks 2,000.
+SEEDS = range(60)
 
 
 def same(seed):
@@ -37,7 +38,7 @@ def same(seed):
     return bool(expected.candidates)
 
 
-@pytest.mark.parametrize("seeds", np.array_split(SEEDS, 10), ids=lambda seeds: f"from {seeds[0]}")
+@pytest.mark.parametrize("seeds", np.array_split(SEEDS, 6), ids=lambda seeds: f"from {seeds[0]}")
 def test_random_questions_have_the_scan_s_answers(seeds):
     n_feasible = sum(same(int(seed)) for seed in seeds)
     assert n_feasible > len(seeds) / 3
@@ -61,7 +62,7 @@ def test_a_space_of_several_meshes(small_space, objective, monkeypatch, max_size
     assert certify(small_space, objective, top=10**6).candidates == expected.shapes
 
 
-@pytest.mark.parametrize("seed", range(1000, 1080))
+@pytest.mark.parametrize("seed", range(1000, 1040))
 def test_no_model_of_a_box_is_below_its_bound(seed):
     assert bounds_hold(*random_question(seed), seed)
 

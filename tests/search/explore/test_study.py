@@ -33,9 +33,11 @@ def test_progress_adds_up_to_the_trials(small_space, objective):
 def test_repeats_count_for_nothing(small_space, objective, monkeypatch):
     """As many models are evaluated as were asked for, however often some are suggested."""
     evaluated = []
-    of = study.Candidate.of
+    of = study.Candidate.of_several
     monkeypatch.setattr(
-        study.Candidate, "of", lambda arch, objective: evaluated.append(arch) or of(arch, objective)
+        study.Candidate,
+        "of_several",
+        lambda archs, objective: evaluated.extend(archs) or of(archs, objective),
     )
     explored = explore(
         Question(space=small_space, objective=objective), Exploring(n_trials=400, sampler="random")
