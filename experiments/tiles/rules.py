@@ -186,7 +186,7 @@ def main() -> None:
     unseen_lines = pd.concat(held)
     table(unseen_lines, "heldout.csv")
     off = unseen_lines[unseen_lines.use != "partner"]
-    print(f"\n{len(off)} steps off their tiles held out: off by {(off.ratio - 1).abs().mean():.1%}")
+    print(f"\n{len(off)} steps off their tiles held out: off by {(1 / off.ratio - 1).abs().mean():.1%}")
     pairs = in_pairs(unseen_lines, design())
     table(pairs, "pairs.csv")
     slower = pairs.compiled > 1
