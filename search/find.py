@@ -13,6 +13,8 @@ from .explore.study import Exploration, Exploring, explore, keep_answer
 from .question import Question
 from .ranking import standings_of
 
+# Where bounds give up, for too many models are as good as equal, spaces of so many are enumerated.
+MAX_SCANNED_AT_LAST = 100_000_000
 # How many of the best compete for P(best).
 MAX_RANKED = 300
 
@@ -86,12 +88,19 @@ def _prove(
     """The best of all for certain; None where neither way is worth its time."""
     space, objective = question.space, question.objective
     by_shape, n_ranked = distinct == "shape", max(top, MAX_RANKED)
-    if space.n_architectures <= MAX_SCANNED:
-        n_kept = top if by_shape else n_ranked
-        return scan(space, objective, top=n_kept, on_progress=on_progress)
-    return bounds.certify(
-        space, objective, top=n_ranked, by_shape=by_shape, on_progress=on_progress
-    )
+    if space.n_architectures > MAX_SCANNED:
+        proof = bounds.certify(
+            space, objective, top=n_ranked, by_shape=by_shape, on_progress=on_progress
+        )
+        if proof or space.n_architectures > MAX_SCANNED_AT_LAST:
+            return proof
+        on_progress = _silent  # all were told already, or nearly
+    n_kept = top if by_shape else n_ranked
+    return scan(space, objective, top=n_kept, on_progress=on_progress)
+
+
+def _silent(n: int) -> None:
+    """Tell nothing."""
 
 
 def _regret(explored: Exploration, proof: Scan | Certificate | None) -> float | None:

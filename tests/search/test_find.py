@@ -54,6 +54,7 @@ def test_the_regret_is_optunas_best_above_the_optimum(small_space, objective, mo
 def test_without_a_certificate_it_says_so(small_space, objective, monkeypatch, why):
     if why == "too large":
         monkeypatch.setattr(find_module, "MAX_SCANNED", 5)
+        monkeypatch.setattr(find_module, "MAX_SCANNED_AT_LAST", 5)
         monkeypatch.setattr(bounds, "MAX_FAMILIES", 5)
     found = find(
         Question(space=small_space, objective=objective),
@@ -76,6 +77,14 @@ def test_a_large_space_is_certified_by_bounds(small_space, objective, monkeypatc
     assert found.covered == "768 architectures, by bounds on what they reach"
     for name in ("candidates", "standings", "tied_shapes", "optuna_regret", "warnings"):
         assert getattr(found, name) == getattr(by_scan, name)
+
+
+def test_where_bounds_give_up_all_are_evaluated(small_space, objective, monkeypatch):
+    monkeypatch.setattr(find_module, "MAX_SCANNED", 5)
+    monkeypatch.setattr(bounds, "MAX_BOXES", 5)
+    found = find(Question(space=small_space, objective=objective), exploring=Exploring(n_trials=5))
+    assert found.certified
+    assert found.enumerated
 
 
 def test_a_certified_search_answers_where_optuna_tried_nothing_that_fits(small_space, objective):
