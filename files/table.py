@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +15,15 @@ import pydantic
 from .read import did_you_mean, read_text
 from .rows import Row, first_complaint
 
+logger = logging.getLogger(__name__)
+
+# What tells a file of our own training runs, where a row is one run, from others' tables.
+OF_A_RUN = {"seed", "started", "corpus_fingerprint", "time_budget_s"}
+# Its columns that two trainings of the same differ in.
+CAME_OUT = {
+    "status", "n_steps", "n_tokens", "step_time_s", "step_time_spread", "tokens_per_s", "mfu",
+    "measured_loss", "bits_per_byte", "started",
+}  # fmt: skip
 AnyRow = TypeVar("AnyRow", bound=Row)
 
 
@@ -85,7 +95,18 @@ def read_runs(path: Path, names: Mapping[str, str] | None = None) -> dict[str, n
         if theirs not in columns:
             raise ValueError(f"{path} has no column {theirs!r}{did_you_mean(theirs, titles)}")
         columns[own] = columns.pop(theirs)
-    return columns
+    return _each_once(path, columns) if columns.keys() >= OF_A_RUN else columns
+
+
+def _each_once(path: Path, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Runs that a file of ours holds once each: of one that was trained twice, the first."""
+    asked = [column.tolist() for name, column in columns.items() if name not in CAME_OUT]
+    places = {repr(row): place for place, row in reversed([*enumerate(zip(*asked, strict=True))])}
+    n_rows = len(next(iter(columns.values())))
+    if n_twice := n_rows - len(places):
+        logger.warning("%s holds %d runs twice, which count once", path, n_twice)
+    chosen = sorted(places.values())
+    return {name: column[chosen] for name, column in columns.items()}
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -132,3 +132,15 @@ def test_a_number_at_its_bound_has_no_error():
     table["measured_loss"] = 60 / table["n_params"] ** 0.2 + 900 / table["n_tokens"] ** 0.3
     fit = fit_varpro(law_runs(table))
     assert fit.at_bound == (("E",) if fit.values["E"] < 1e-3 else ())
+
+
+def test_a_run_that_was_trained_twice_counts_once(tmp_path, caplog):
+    header = "seed,time_budget_s,corpus_fingerprint,d_model,measured_loss,started"
+    rows = ["0,60,ab,64,3.1,10:00", "1,60,ab,64,3.2,10:01", "0,60,ab,64,3.3,10:02"]
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    assert read_runs(path)["measured_loss"].tolist() == [3.1, 3.2]
+    assert "holds 1 runs twice, which count once" in caplog.text
+    # Another's table may well have the same numbers twice.
+    path.write_text("\n".join(row.rpartition(",")[0] for row in [header, *rows, rows[0]]) + "\n")
+    assert len(read_runs(path)["measured_loss"]) == 4

@@ -137,7 +137,7 @@ def calibrate(
         ValueError: the file cannot be written, or its rows are of another machine or not rows.
     """
     rows_path = rows_path_of(path)
-    rows = read_rows(rows_path, StepRow)
+    rows = list({row.key: row for row in read_rows(rows_path, StepRow)}.values())  # each once
     rates = {name: getattr(rows[0], name) for name in RATES} if rows else None
     jobs_folder = path.with_suffix(".jobs")
     if engine:
