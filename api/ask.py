@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def find(
     budget: str,
     *,
-    top: int = 10,
+    top: int = 5,
     distinct: Literal["shape", "architecture"] = "shape",
     trials: int = 300,
     sampler: str = "auto",

@@ -32,6 +32,7 @@ class Chain(TypedDict, total=False):
     micro_batch_size: int | None
     data_limit_tokens: float | None
     critical_batch: bool | None
+    extrapolate: bool
     chips: int
     price: float | None
 

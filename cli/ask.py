@@ -18,7 +18,7 @@ from .output import command, progress, show, show_json, show_written, tell
 class Study:
     """How the space is searched."""
 
-    top: Whole = 10
+    top: Whole = 5
     """Candidates to show."""
     distinct: str = "shape"
     """Candidates differ in `shape` (width, depth) or `architecture`."""

@@ -132,7 +132,7 @@ def devices(*, sources: Sources = False, as_json: Json = False) -> None:
     Example: `anybudget devices --sources`
     """
     from .. import api
-    from ..show.terminal.found import show_devices
+    from ..show.terminal.lists import show_devices
 
     rows = api.devices()
     if as_json:
@@ -147,7 +147,7 @@ def laws(*, sources: Sources = False, as_json: Json = False) -> None:
     Example: `anybudget laws --json`
     """
     from .. import api
-    from ..show.terminal.found import show_laws
+    from ..show.terminal.lists import show_laws
 
     rows = api.laws()
     if as_json:

@@ -58,7 +58,7 @@ def predict(
         config: A Hugging Face config.json.
     """
     from .. import api
-    from ..show.terminal.found import show_prediction
+    from ..show.terminal.predicted import show_prediction
     from ..show.terminal.training import show_training
 
     predicted = api.predict(budget, config=config, **shape.given(), **asked(chain))

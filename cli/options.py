@@ -65,6 +65,8 @@ class Chain:
     """Unique tokens that there are; repeated ones count for less."""
     critical_batch: bool | None = None
     """Batches off the best cost tokens, and the batch is searched; default: on accelerators."""
+    extrapolate: Flag = False
+    """The answer may be beyond 4 times what the law's runs had: a guess."""
     chips: Positive = 1
     """Devices that split every batch."""
     price: float | None = None

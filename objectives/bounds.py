@@ -56,7 +56,8 @@ def least_losses(
     """
     bounds = np.full(np.shape(first.n_layers), np.inf)
     for families in objective.ways(batch_sizes):
-        settled = np.zeros(len(bounds), dtype=bool)
+        # Of a box whose least model is beyond the law's reach none is within it.
+        settled = ~np.broadcast_to(objective.reaches(first), len(bounds))
         for family in families:
             n_passes = _fewest_passes(objective, family[0], first, last)
             at = np.flatnonzero(~settled & (n_passes > 0))

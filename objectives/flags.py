@@ -11,7 +11,7 @@ from .cost.kernel import KERNELS
 from .cost.tiles import LANES
 from .fastest import passes_of
 from .law.copying import UNDECIDED
-from .loss_at_time import LossAtTime, Prediction
+from .loss_at_time import REACH, LossAtTime, Prediction
 
 # The schedule takes a large share of fewer.
 FEW_STEPS = 1000
@@ -71,9 +71,10 @@ def _of_the_law(objective: LossAtTime, arch: Architecture, prediction: Predictio
         ("d_model / n_layers", arch.aspect_ratio, law.aspect_ratio_range),
     ):
         if limits and not limits[0] <= value <= limits[1]:
+            far = what != "d_model / n_layers" and value > REACH * limits[1]
             yield (
-                f"outside the law: {value:,.4g} {what}, but {law.name} was fitted on "
-                f"{limits[0]:,.4g} to {limits[1]:,.4g}"
+                f"{'a guess' if far else 'outside the law'}: {value:,.4g} {what}, but "
+                f"{law.name} was fitted on {limits[0]:,.4g} to {limits[1]:,.4g}"
             )
     if law.vocab_size not in (None, arch.vocab_size):
         yield (

@@ -242,6 +242,7 @@ def draw_losses(
     prediction: Prediction,
     draws: Draws,
     *,
+    alone: bool = True,
     seed: int = 0,
 ) -> np.ndarray:
     """Loss of each candidate in each draw, (draws, candidates), nats per token.
@@ -251,6 +252,8 @@ def draw_losses(
         arch: the candidates, one array a field, or one value for all.
         prediction: of each, under `objective`.
         draws: as for `rank`.
+        alone: with what befalls each candidate alone, its scatter and its luck; without, a mean
+            over the draws is what to expect of it, and far more precise.
         seed: as for `rank`.
     """
     rng = np.random.default_rng(seed)
@@ -271,13 +274,14 @@ def draw_losses(
         compute_s += drawn_s(ATTENDING) * (_residuals(rng, KERNEL_SPREAD, n_draws, 1) - 1)
     shape = n_draws, len(n_params)
     step_time_s = with_communication(device, compute_s, arch, execution)
-    step_time_s = step_time_s * _residuals(rng, draws.time_residual, *shape)
+    if alone:
+        step_time_s = step_time_s * _residuals(rng, draws.time_residual, *shape)
     n_steps = np.maximum(np.floor(objective.time_budget_s / step_time_s), 1)
     n_tokens = objective.effective_tokens(n_steps * arch.tokens_per_step, arch.tokens_per_step)
-    residuals = _residuals(rng, draws.law_residual, *shape)
+    residuals = _residuals(rng, draws.law_residual, *shape) if alone else 1.0
     run = run_columns(arch, prediction, n_steps)
     law = objective.law
-    if law.copying:
+    if law.copying and alone:
         run["luck"] = rng.random(shape)
     return law.loss_under(laws.T[:, :, None], n_params, n_tokens, run) * residuals
 

@@ -20,6 +20,8 @@ from .question import Question
 if TYPE_CHECKING:
     import pandas as pd
 
+# A winner within this factor of the law's reach may be there for want of a larger one.
+NEAR = 2.0
 AT_THE_EDGE = "the winner lies at an edge of the space, and beyond it nothing was tried"
 
 
@@ -44,16 +46,17 @@ class Answer:
 
     Attributes:
         question: what was asked.
-        candidates: the best distinct architectures, best first; distinct in width and depth
-            unless `find` was asked for every architecture.
-        shapes: the best of each width and depth found, best first; of an answer that is certified
-            and not `enumerated`, none that is left out is below the last.
+        candidates: the best distinct architectures, the one to train first and then by expected
+            loss (`search.ranking`); distinct in width and depth unless `find` was asked for every
+            architecture.
+        shapes: the best of each width and depth found, by predicted loss, the lowest first; of an
+            answer that is certified and not `enumerated`, none that is left out is below the last.
         standings: of each candidate, among the `MAX_RANKED` best of its kind; None where nothing
             is known of the law's uncertainty.
         tied_shapes: width and depth of those of the ranked that are statistically tied with the
             best, itself included.
-        certified: whether the first is proved to be the optimum: every architecture of the space
-            was evaluated, or its loss was bounded from below.
+        certified: whether the first of the shapes is proved to be the optimum: every architecture
+            of the space was evaluated, or its loss was bounded from below.
         n_valid: valid architectures in the space; None where they were not enumerated.
         optuna_regret: loss of Optuna's best, after its polish, above the certified optimum, nats
             per token; None where nothing was certified, or nothing that Optuna tried was feasible.
@@ -97,6 +100,19 @@ class Answer:
         return self.candidates[0]
 
     @property
+    def optimum(self) -> Candidate:
+        """The lowest predicted loss: certain where it is certified, and hardly below the winner's.
+
+        Of an answer that was read back it is the lowest of those kept.
+        """
+        return self.shapes[0]
+
+    @property
+    def above_optimum(self) -> float:
+        """Predicted loss of the winner above the lowest, nats per token."""
+        return max(self.best.loss - self.optimum.loss, 0.0)
+
+    @property
     def enumerated(self) -> bool:
         """Whether every architecture was evaluated, so that `shapes` are all that there are."""
         return self.n_valid is not None
@@ -138,6 +154,7 @@ class Answer:
             "data_limit_tokens": self.objective.data_limit_tokens,
             "critical_batch": self.objective.critical_batch,
             "n_chips": self.objective.n_chips,
+            "reach": self.objective.reach,
             "attention": self.objective.attention,
             "sharding": self.objective.sharding,
             "micro_batch_size": self.objective.micro_batch_size,
@@ -145,6 +162,7 @@ class Answer:
             "n_valid": self.n_valid,
             "certified": self.certified,
             "optuna_regret": self.optuna_regret,
+            "above_optimum": self.above_optimum,
             "n_trials": self.n_trials,
             "warnings": self.warnings,
             "tied_shapes": [list(shape) for shape in self.tied_shapes],
@@ -171,9 +189,28 @@ def answer_warnings(question: Question, best: Candidate, *, certified: bool) -> 
             f"{objective.law.name} has further terms ({', '.join(objective.law.terms)}); the pure "
             f"law of the same runs would choose {other.shape[0]}×{other.shape[1]}"
         )
+    warnings += _guess(question, best)
     if not certified:
         warnings.append("not certified: the best that Optuna found, not proved to be the optimum")
     return warnings
+
+
+def _guess(question: Question, best: Candidate) -> list[str]:
+    """What the law would choose beyond its reach, where the answer is close to that limit."""
+    asked = question.objective
+    if asked.counted_params(best.prediction) * NEAR < asked.most_params:
+        return []
+    free = dataclasses.replace(asked, reach=None)
+    other = polish(Candidate.of(best.arch, free), question.space, free)
+    n_params = asked.counted_params(other.prediction)
+    if n_params <= asked.most_params:
+        return []
+    times = n_params / asked.law.n_params_range[1]
+    return [
+        f"a guess, and so not the answer: beyond {asked.reach:g} times the parameters of its "
+        f"largest run {asked.law.name} would choose {other.shape[0]}×{other.shape[1]} "
+        f"({times:.3g} times); --extrapolate asks for it"
+    ]
 
 
 def _seen(objective: LossAtTime) -> str:

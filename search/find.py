@@ -11,7 +11,7 @@ from .certify.bounds import Certificate
 from .certify.scan import MAX_SCANNED, Scan, best_of_each_shape, scan
 from .explore.study import Exploration, Exploring, explore, keep_answer
 from .question import Question
-from .ranking import standings_of
+from .ranking import in_order, standings_of
 
 # Where bounds give up, for too many models are as good as equal, spaces of so many are enumerated.
 MAX_SCANNED_AT_LAST = 100_000_000
@@ -24,7 +24,7 @@ Distinct = Literal["shape", "architecture"]
 def find(
     question: Question,
     *,
-    top: int = 10,
+    top: int = 5,
     distinct: Distinct = "shape",
     exploring: Exploring = Exploring(),  # noqa: B008
     certify: bool = True,
@@ -65,8 +65,9 @@ def find(
             "and makes a step in the budget; allow smaller models, a smaller batch, or more time"
         )
     ranked = (shapes if distinct == "shape" else candidates)[: max(top, MAX_RANKED)]
+    ranked = in_order(question, ranked)
     standings = standings_of(question, ranked)
-    warnings = answer_warnings(question, candidates[0], certified=proof is not None)
+    warnings = answer_warnings(question, ranked[0], certified=proof is not None)
     lacks = keep_answer(question, exploring, candidates[0])
     return Answer(
         question=question,

@@ -19,7 +19,7 @@ from ..objectives.budget import format_budget, parse_budget
 from ..objectives.cost.kernel import KERNELS
 from ..objectives.device import Device
 from ..objectives.law.loss_law import LossLaw
-from ..objectives.loss_at_time import LossAtTime
+from ..objectives.loss_at_time import REACH, LossAtTime
 from ..objectives.uncertainty import Draws
 from ..presets.devices import known_device
 from ..presets.known import Known
@@ -166,6 +166,8 @@ class QuestionMaker:
         law, of_runs = self._law_of(words, device, blame)
         known = Known(law=law, device=machine)
         objective = self._objective(words, device, law.law, blame)
+        if not (words.extrapolate or arch):  # What was asked for by name is told of, however far.
+            objective = dataclasses.replace(objective, reach=REACH)
         # What is set on a space is the likelier to be wrong.
         with blame("set" if words.settings else "space"):
             space = self._space_of(words, objective) if arch is None else SearchSpace.only(arch)

@@ -20,6 +20,7 @@ class Words:
         remat, attention, sharding, micro_batch_size, data_limit_tokens: see `LossAtTime`.
         critical_batch: see `LossAtTime`; then a batch that nobody gave is searched. None: on
             accelerators; on a CPU the space holds the batch that the runs of its law had.
+        extrapolate: whether the answer may be beyond `REACH` times what the law's runs had.
         chips: devices that split every batch.
         price: US dollars for an hour of one device; None: as the device's file has it.
         seed: of all randomness.
@@ -38,6 +39,7 @@ class Words:
     micro_batch_size: int | None = None
     data_limit_tokens: float | None = None
     critical_batch: bool | None = None
+    extrapolate: bool = False
     chips: int = 1
     price: float | None = None
     seed: int = 0

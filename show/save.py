@@ -48,9 +48,9 @@ def _draw_search(found: Answer, folder: Path) -> None:
 
     space, objective = found.space, found.objective
     pictures = {
-        "landscape": landscape(found.shapes, found.tied_shapes, objective),
+        "landscape": landscape(found.shapes, found.tied_shapes, objective, found.best),
         "loss_against_time": loss_over_time(
-            over_time(found.shapes[0], space, objective), found.standing, objective.machine
+            over_time(found.best, space, objective), found.standing, objective.machine
         ),
         "loss_against_memory": memory.memory_front(
             certain_memory_front(space, objective), objective

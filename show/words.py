@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from ..objectives.budget import format_budget
 from ..objectives.law.loss_law import LossLaw
+from ..search.answer import Answer
 from ..search.candidate import Candidate
 
 # What stands behind a model's memory, and what that means.
@@ -59,6 +60,13 @@ def describe(candidate: Candidate, best_loss: float | None = None) -> tuple[str,
         f"{predicted.memory_bytes / 1e9:,.3g} GB",
         f"predicted loss {candidate.loss:.4f} nats per token{behind}",
     )
+
+
+def lowest(answer: Answer) -> str:
+    """How the winner's predicted loss stands to the lowest, for a sentence on what it has."""
+    if answer.best.shape == answer.optimum.shape:
+        return "the lowest predicted loss"
+    return f"a predicted loss {answer.above_optimum:.2g} above the lowest"
 
 
 def whose_level(law: LossLaw) -> str:

@@ -14,7 +14,7 @@ from ..question import Question
 # What makes a curve; budgets run along it.
 CURVE = (
     "device", "law", "space", "settings", "attention", "remat_asked", "data_limit_tokens",
-    "critical_batch", "seed",
+    "critical_batch", "extrapolate", "seed",
 )  # fmt: skip
 QUANTITIES = ("n_params", "n_tokens", "tokens_per_param", "d_model", "n_layers", "loss_above_E")
 # A winner that needs more of the memory would be larger if there were more.

@@ -15,8 +15,9 @@ from ...objectives.uncertainty import BEATS_AT_LEAST, draw_losses, stand, tied
 from ...space.architecture import ABOUT, Architecture
 from ..answer import answer_warnings
 from ..candidate import Candidate
-from ..certify.frontier import Shapes
+from ..certify.frontier import Shapes, take
 from ..question import Question
+from ..ranking import N_FINALISTS, order
 
 # What the sensitivity of a winner is told of.
 MOVES = ("n_params", "n_tokens", "d_model", "n_layers")
@@ -39,8 +40,9 @@ class AnswerRow(_Winner):
 
     Attributes:
         fingerprint: of the question.
-        status: `certified`, the lowest predicted loss of the whole space, or `infeasible`, for no
-            model of the space fits the device and makes a step in the budget.
+        status: `certified`, the lowest predicted loss of the whole space is known and the winner is
+            as good, or `infeasible`, for no model of the space fits the device and makes a step in
+            the budget.
         n_architectures: in the space, all of which the certificate covers.
         remat: what the winner does, `none`, `dots` or `layer`.
         loss_low, loss_high: 95% interval of the winner's loss.
@@ -101,23 +103,31 @@ def row_of(question: Question, shapes: Shapes | None) -> AnswerRow:
     if shapes is None:
         return AnswerRow(status="infeasible", **shared)
     objective = question.objective
-    best = Candidate.at(*shapes, (0,))
+    n_shapes = np.size(shapes[1].predicted_loss)
+    finalists = Candidate.each(*shapes, (np.arange(min(n_shapes, N_FINALISTS)),))
+    places = order(question, finalists)
+    best = finalists[places[0]]
     warnings = answer_warnings(question, best, certified=True)
     return AnswerRow(
         status="certified",
         **shared,
         **best.as_dict(),
-        **_sureness(question, *shapes),
+        **_sureness(question, *shapes, places),
         memory_share=best.prediction.memory_bytes / objective.device.memory_bytes,
         cost_usd=objective.device.cost_usd(objective.n_chips, objective.time_budget_s),
         warnings="; ".join(warnings) or None,
     )
 
 
-def _sureness(question: Question, arch: Architecture, prediction: Prediction) -> dict[str, Any]:
+def _sureness(
+    question: Question, arch: Architecture, prediction: Prediction, places: np.ndarray
+) -> dict[str, Any]:
     """How sure the winner is, and the range of those that win in the draws."""
     if question.draws is None:
         return {}
+    n_shapes = np.size(prediction.predicted_loss)
+    places = np.concatenate([places, np.arange(len(places), n_shapes)])
+    arch, prediction = take(arch, places), take(prediction, places)
     losses = draw_losses(question.objective, arch, prediction, question.draws, seed=question.seed)
     level_std = question.objective.law.level_std
     [best] = stand(losses, first=1, level_std=level_std, seed=question.seed)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pandas as pd
 
 from ...files.rows import append_row, read_rows
@@ -121,6 +122,7 @@ def columns_of(question: Question) -> dict[str, Any]:
         "remat_asked": objective.remat,
         "data_limit_tokens": objective.data_limit_tokens,
         "critical_batch": objective.critical_batch,
+        "extrapolate": words.extrapolate,
         "seed": question.seed,
         "budget": words.budget,
         "time_budget_s": objective.time_budget_s,
@@ -188,8 +190,17 @@ def _best_shapes(question: Question, frontier: Frontier | None) -> Shapes | None
     top = MAX_RANKED if question.draws else 1
     space, objective = question.space, question.objective
     if not serves(objective) or space.n_architectures > MAX_ENUMERATED:
-        proof = certify(space, objective, top=top)
-        shapes = proof.candidates if proof else scan(space, objective, top=1).shapes[:top]
-        archs, predictions = [one.arch for one in shapes], [one.prediction for one in shapes]
-        return (stacked(archs), stacked(predictions)) if shapes else None
-    return frontier.best_shapes(question.objective, top) if frontier else None
+        return _searched(question, top)
+    # A frontier knows nothing of a limit to parameters: what that leaves out is searched for.
+    free = dataclasses.replace(objective, reach=None)
+    found = frontier.best_shapes(free, top) if frontier else None
+    within = found is None or np.all(free.counted_params(found[1]) <= objective.most_params)
+    return found if within else _searched(question, top)
+
+
+def _searched(question: Question, top: int) -> Shapes | None:
+    space, objective = question.space, question.objective
+    proof = certify(space, objective, top=top)
+    shapes = proof.candidates if proof else scan(space, objective, top=1).shapes[:top]
+    archs, predictions = [one.arch for one in shapes], [one.prediction for one in shapes]
+    return (stacked(archs), stacked(predictions)) if shapes else None

@@ -26,7 +26,7 @@ from .scan import feasible_losses, size_of
 
 # The best of several shapes, best first: one array a field.
 Shapes = tuple[Architecture, Prediction]
-T = TypeVar("T", Architecture, Cost, Execution)
+T = TypeVar("T", Architecture, Cost, Prediction, Execution)
 
 # Neighbours in a segment; fewer bound more tightly, and are more to bound.
 SEGMENT = 16
@@ -88,8 +88,8 @@ class Frontier:
             arch=arch,
             cost=cost,
             starts=np.append(starts, len(group)),
-            bound_arch=_take(arch, starts),
-            bound_cost=dataclasses.replace(_take(cost, starts), **bounds),
+            bound_arch=take(arch, starts),
+            bound_cost=dataclasses.replace(take(cost, starts), **bounds),
             group=np.repeat(np.arange(len(first)), sizes)[starts],
         )
 
@@ -115,8 +115,8 @@ class Frontier:
         if not len(models):
             return None
         models = models[self._first_of_shapes(models, losses)[:top]]
-        arch = _take(self.arch, models)
-        return arch, objective.predict(arch, _take(self.cost, models))
+        arch = take(self.arch, models)
+        return arch, objective.predict(arch, take(self.cost, models))
 
     def _best(
         self, objective: LossAtTime, chosen: np.ndarray
@@ -126,7 +126,7 @@ class Frontier:
         place = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         models = np.repeat(self.starts[:-1][chosen], sizes) + place
         group = np.repeat(self.group[chosen], sizes)
-        arch, cost = _take(self.arch, models), _take(self.cost, models)
+        arch, cost = take(self.arch, models), take(self.cost, models)
         losses = feasible_losses(objective.predict(arch, cost))
         starts = _first(group)
         lowest = np.minimum.reduceat(losses, starts) if len(starts) else losses
@@ -138,7 +138,7 @@ class Frontier:
     def _first_of_shapes(self, models: np.ndarray, losses: np.ndarray) -> np.ndarray:
         """Places of the best of each width and depth among some models, best first."""
         order = np.argsort(losses, kind="stable")
-        arch = _take(self.arch, models[order])
+        arch = take(self.arch, models[order])
         shape = np.broadcast_to(arch.d_model * MAX_LAYERS + arch.n_layers, order.shape)
         return order[np.sort(np.unique(shape, return_index=True)[1])]
 
@@ -148,12 +148,12 @@ def _first(group: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.diff(group, prepend=-1))
 
 
-def _take(values: T, at: np.ndarray) -> T:
+def take(values: T, at: np.ndarray) -> T:
     """Some of the models of an `Architecture`, their costs or executions; one may stand for all."""
     taken = copy.copy(values)
     for name, value in vars(values).items():
         if isinstance(value, Execution):
-            vars(taken)[name] = _take(value, at)
+            vars(taken)[name] = take(value, at)
         elif np.size(value) > 1:
             vars(taken)[name] = value[at]
     return taken

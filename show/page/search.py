@@ -11,7 +11,7 @@ from ...search.predict import breakdown
 from ..pictures.landscape import landscape
 from ..pictures.over_time import loss_over_time
 from ..pictures.parts import step_parts
-from ..words import shape_of, short_count, time_text
+from ..words import lowest, shape_of, short_count, time_text
 from .basis import assumptions
 from .page import Page, Section
 from .ranking import ranking
@@ -70,11 +70,11 @@ def _how_sure(answer: Answer) -> str:
     proof = "It is the best that Optuna found, not proved to be the optimum."
     if answer.certified and answer.enumerated:
         proof = (
-            f"It has the lowest predicted loss of all {answer.n_valid:,} valid architectures of "
-            "its space, each of them evaluated."
+            f"It has {lowest(answer)} of all {answer.n_valid:,} valid architectures of its space, "
+            "each of them evaluated."
         )
     elif answer.certified:
-        proof = f"It has the lowest predicted loss of all {answer.covered}."
+        proof = f"It has {lowest(answer)} of all {answer.covered}."
     if standing is None:
         law = answer.objective.law.name
         return f"{proof} How sure that is, is not known, for {law} comes without draws."
@@ -108,7 +108,7 @@ def _landscape(answer: Answer) -> Section:
             "the star's, d_ff = 4 d_model). "
             f"P(best) and ties are among the {MAX_RANKED} best."
         ),
-        pictures=[landscape(shapes, sorted(tied), answer.objective)],
+        pictures=[landscape(shapes, sorted(tied), answer.objective, answer.best)],
     )
 
 

@@ -38,7 +38,10 @@ Point = tuple[float, float]
 
 
 def landscape(
-    shapes: Sequence[Candidate], tied: Sequence[Sequence[int]], objective: LossAtTime
+    shapes: Sequence[Candidate],
+    tied: Sequence[Sequence[int]],
+    objective: LossAtTime,
+    winner: Candidate | None = None,
 ) -> Picture:
     """Loss of the best of each width and depth behind the best of all, and equal step times.
 
@@ -46,8 +49,9 @@ def landscape(
         shapes: the best of each width and depth, best first.
         tied: widths and depths that are statistically tied with the best.
         objective: gives the step times.
+        winner: the star; None: the best.
     """
-    best = shapes[0]
+    best = winner or shapes[0]
     cells = _cells(shapes)
     widths, depths = (_axis_span(edges) for edges in (cells.x_edges, cells.y_edges))
     x = Axis(title="width, d_model", span=widths, log=True, ticks=width_ticks(widths))

@@ -11,7 +11,7 @@ from rich.markup import escape
 from ...search.batch.curves import CURVE
 from ...space.architecture import marks, marks_mean
 from ..words import REMAT_MARKS, remat_means, short_count
-from .found import Lines, plain_table
+from .parts import Lines, plain_table
 
 # Rows on a terminal; batch.csv has all.
 MOST_ROWS = 200

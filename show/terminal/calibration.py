@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from ...validation.timing.calibrate import Calibration
-from .found import plain_table, show_warnings
+from .parts import plain_table, show_warnings
 
 
 def show_calibration(found: Calibration, path: Path) -> Iterator[str | Table]:

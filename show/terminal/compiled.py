@@ -9,7 +9,7 @@ from rich.table import Table
 from ...objectives.loss_at_time import FUSED_MARK
 from ...space.architecture import Architecture
 from ...validation.compiler.compiled import Compiled
-from .found import plain_table
+from .parts import plain_table
 
 # Key -> what it is called and the unit that it is shown in.
 ROWS = {

@@ -11,7 +11,7 @@ from rich.table import Table
 from ...objectives.budget import format_budget
 from ...validation.confirm.compare import Agreement, Comparison
 from ...validation.confirm.confirm import Confirmation
-from .found import plain_table, show_warnings
+from .parts import plain_table, show_warnings
 
 Lines = Iterator[str | Table]
 

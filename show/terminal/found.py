@@ -1,192 +1,68 @@
-"""A search's answers as text for a terminal: sentences and tables, for the face to print."""
+"""A search's answer as text for a terminal, one function a block, for the face to print."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from ...objectives.budget import format_budget
-from ...objectives.device import Device
-from ...objectives.law.loss_law import LossLaw
-from ...objectives.loss_at_time import FUSED_MARK, LossAtTime
+from ...objectives.loss_at_time import REACH
 from ...search.answer import Answer
 from ...search.question import Question
+from ...search.ranking import AS_GOOD
 from ...search.valley import valley
 from ...space.architecture import marks, marks_mean
-from ..words import REMAT_MARKS, gigabytes, remat_means, short_count, whose_level
+from ..words import REMAT_MARKS, gigabytes, remat_means, shape_of, short_count, whose_level
+from .parts import Lines, assumptions, costs, plain_table, prose, show_warnings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Lines = Iterator[str | Table]
-
 
 def show_found(found: Answer, space_name: str) -> Lines:
-    """The answer: what it rests on, the winner, the candidates, the certificate, the warnings."""
-    objective, best = found.objective, found.best
-    arch, predicted = best.arch, best.prediction
-    yield _assumptions(objective) + (
-        f"Space {escape(space_name)}: {found.space.n_architectures:,} architectures.\n"
-    )
-    yield (
-        f"In {format_budget(objective.time_budget_s)} train "
-        f"[bold]d_model {arch.d_model} × {arch.n_layers} layers[/], {arch.n_heads} heads of "
-        f"{arch.d_head}, {' '.join([f'd_ff {arch.d_ff}', *arch.words])}:\n"
-        f"{short_count(predicted.n_params)} parameters, {short_count(predicted.n_tokens)} tokens, "
-        f"{predicted.n_tokens / predicted.n_params:.1f} of them per parameter, predicted loss "
-        f"[bold]{predicted.predicted_loss:.4f}[/].\n" + _costs(objective)
-    )
-    rows = found.rows
-    yield _candidates(rows, certified=found.certified)
-    yield _marks(rows)
-    if found.certified:
-        regret = found.optuna_regret
-        ended = "found nothing that fits" if regret is None else f"ended {regret:.2g} above it"
-        yield (
-            f"Certified: the lowest predicted loss of all {found.covered}.\n"
-            f"Optuna, in {found.n_trials} trials and a polish, {ended}.\n"
-        )
+    """The answer, a screen of 80 columns: what to train, what else, how sure, what to beware of."""
+    yield assumptions(found.objective)
+    yield f"Space {space_name}: {found.space.n_architectures:,} architectures.\n"
+    yield from _answer(found)
+    yield from _candidates(found)
+    yield from _certificate(found)
     yield from _how_sure(found)
     yield from show_warnings(found.warnings)
 
 
-def show_prediction(answer: dict[str, Any], objective: LossAtTime) -> Lines:
-    """One architecture's prediction: where its step goes, and what comes of it."""
-    yield _assumptions(objective)
-    table = plain_table("part", "parameters", "memory copies", "FLOPs", "step ms", "share")
-    for part, row in answer["parts"].items():
-        table.add_row(
-            part,
-            f"{row['n_params']:,}",
-            f"{row['memcpys']:.3g}",
-            f"{row['flops']:.3g}",
-            f"{row['step_time_s'] * 1e3:.2f}",
-            f"{row['step_time_s'] / answer['step_time_s']:.1%}",
-        )
-    yield table
-    if objective.n_chips > 1:
-        yield "\nAll but parameters, steps and tokens is per chip."
+def _answer(found: Answer) -> Lines:
+    """What to train, and what comes of it."""
+    objective, best = found.objective, found.best
+    arch, predicted = best.arch, best.prediction
+    far = " as a guess," * is_guess(found)
     yield (
-        f"\n{answer['n_params']:,} parameters ({answer['n_params_non_embedding']:,} outside the "
-        f"vocabulary), {gigabytes(answer['memory_bytes'])} GB, remat {answer['remat']}\n"
-        f"{answer['step_time_s'] * 1e3:.2f} ms a step × {answer['n_steps']:,} steps = "
-        f"{answer['n_tokens']:,} tokens ({answer['tokens_per_param']:.1f} per parameter)\n"
+        f"In {format_budget(objective.time_budget_s)} train{far} "
+        f"[bold]d_model {arch.d_model} × {arch.n_layers} layers[/], {arch.n_heads} heads of "
+        f"{arch.d_head}, {' '.join([f'd_ff {arch.d_ff}', *arch.words])}:\n"
+        f"{short_count(predicted.n_params)} parameters, {short_count(predicted.n_tokens)} tokens, "
+        f"{predicted.n_tokens / predicted.n_params:.1f} of them per parameter, predicted loss "
+        f"[bold]{predicted.predicted_loss:.4f}[/].\n" + costs(objective)
     )
-    yield _costs(objective)
-    if answer["feasible"]:
-        sure = answer["loss_low"] is not None
-        interval = " ({loss_low:.3f} to {loss_high:.3f}, 95%)".format(**answer) if sure else ""
-        yield f"predicted loss [bold]{answer['predicted_loss']:.4f}[/]{interval} nats per token"
-        yield escape(whose_level(objective.law)) + "\n"
-    else:
-        yield "[bold]cannot be trained so[/]: it does not fit, or makes no step in the budget\n"
-    yield from show_warnings(answer["warnings"])
 
 
-def show_front(
-    frame: pd.DataFrame, question: Question, *, certified: bool, most: int = 20
-) -> Lines:
-    """A Pareto front, thinned to `most` rows spread over it where it was explored."""
-    yield _assumptions(question.objective)
-    most = len(frame) if certified else most
-    table = plain_table("time", "memory GB", "shape", "heads", "d_ff", "params", "tokens", "loss")
-    kept = np.unique(np.linspace(0, len(frame) - 1, most).round().astype(int))
-    for row in frame.iloc[kept].to_dict(orient="records"):
-        table.add_row(
-            format_budget(row["time_budget_s"]),
-            gigabytes(row["memory_bytes"]),
-            f"{row['d_model']}×{row['n_layers']}",
-            f"{row['n_heads']}×{row['d_head']}",
-            f"{row['d_ff']}{marks(row)}",
-            short_count(row["n_params"]),
-            short_count(row["n_tokens"]),
-            f"{row['predicted_loss']:.4f}",
-        )
-    yield table
-    if certified:
-        yield (
-            f"\nCertified: of all {question.space.n_architectures:,} architectures, by bounds, the "
-            "lowest predicted loss at each of several limits; between two it lies between theirs."
-        )
-    else:
-        yield f"\n{len(frame)} models that no other tried beats in both; {len(kept)} shown."
+def is_guess(found: Answer) -> bool:
+    """Whether parameters or tokens are far beyond what the law's runs had."""
+    law, predicted = found.objective.law, found.best.prediction
+    n_params = found.objective.counted_params(predicted)
+    beyond = n_params / law.n_params_range[1], predicted.n_tokens / law.n_tokens_range[1]
+    return max(beyond) > REACH
 
 
-def show_warnings(warnings: list[str]) -> Lines:
-    """One marked line for each."""
-    for warning in warnings:
-        yield f"[yellow]![/] {escape(warning)}"
+def _candidates(found: Answer) -> Lines:
+    """The candidates; result.json and candidates.csv hold every quantity."""
+    rows = found.rows
+    yield _table(rows, certified=found.certified)
+    yield _marks(rows)
 
 
-def show_devices(devices: list[Device], *, sources: bool) -> Lines:
-    """A table of devices, and where their numbers come from."""
-    table = plain_table("device", "kind", "peak TFLOP/s", "GB/s", "memory GB", "step time")
-    for device in devices:
-        table.add_row(
-            device.name,
-            device.kind,
-            f"{device.peak_flops_per_s / 1e12:.4g}",
-            f"{device.bandwidth_bytes_per_s / 1e9:.4g}",
-            f"{device.memory_bytes / 1e9:.4g}",
-            device.basis,
-        )
-    yield table
-    yield from _sources(devices) if sources else ()
-
-
-def show_laws(laws: list[LossLaw], *, sources: bool) -> Lines:
-    """A table of laws, and where their numbers come from."""
-    table = plain_table("law", "E", "A", "alpha", "B", "beta", "kappa", "N counts", "N", "D")
-    for law in laws:
-        table.add_row(
-            law.name,
-            *(f"{n:.4g}" for n in (law.E, law.A, law.alpha, law.B, law.beta, law.kappa)),
-            law.n_convention,
-            *("{:.2g}..{:.2g}".format(*ends) for ends in (law.n_params_range, law.n_tokens_range)),
-        )
-    yield "L(N, D) = (E + A / N^alpha + B / D^beta)^kappa, nats per token\n"
-    yield table
-    copying = [f"{law.name}: {law.copying.sentence}" for law in laws if law.copying]
-    yield from map(escape, ["\nCopying", *copying] if copying else [])
-    yield from _sources(laws) if sources else ()
-
-
-def plain_table(*columns: str) -> Table:
-    """A table without lines, the first column to the left, the numbers to the right."""
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-    for at, name in enumerate(columns):
-        table.add_column(name, justify="right" if at else "left", no_wrap=True)
-    return table
-
-
-def _assumptions(objective: LossAtTime) -> str:
-    times = f"{objective.n_chips} × " if objective.n_chips > 1 else ""
-    attention = FUSED_MARK * objective.fused
-    return escape(f"Device {times}{objective.device.label}{attention}; law {objective.law.name}.\n")
-
-
-def _costs(objective: LossAtTime) -> str:
-    """What the budget costs; nothing where no price is known."""
-    device, n_chips = objective.device, objective.n_chips
-    cost = device.cost_usd(n_chips, objective.time_budget_s)
-    if cost is None:
-        return ""
-    times = f"{n_chips} × " if n_chips > 1 else ""
-    return f"It costs ${cost:,.2f} at {times}${device.price_per_hour_usd:,.2f} an hour.\n"
-
-
-def _sources(rows: list[Any]) -> Lines:
-    yield "\n[dim]Sources[/]"
-    for row in rows:
-        yield escape(f"{row.name}: {row.source}")
-
-
-def _candidates(rows: list[dict[str, Any]], *, certified: bool) -> Table:
-    """The candidates in 80 columns; result.json and candidates.csv hold every quantity."""
+def _table(rows: list[dict[str, Any]], *, certified: bool) -> Table:
     sure = "p_best" in rows[0]
     table = plain_table(
         "shape", "heads", "kv", "d_ff", "params", "step ms", "tokens", "GB", "loss",
@@ -215,24 +91,40 @@ def _candidates(rows: list[dict[str, Any]], *, certified: bool) -> Table:
     return table
 
 
+def _certificate(found: Answer) -> Lines:
+    """What is proved, and why the winner is not what has the very lowest loss, where it is not."""
+    regret, optimum = found.optuna_regret, found.optimum
+    if found.certified:
+        ended = "found nothing that fits" if regret is None else f"ended {regret:.2g} above it"
+        optuna = f"Optuna, in {found.n_trials} trials and a polish, {ended}."
+        lowest = f"the lowest predicted loss of all {found.covered}"
+        if optimum.shape != found.best.shape:
+            lowest += f" is {optimum.loss:.4f}, of {shape_of(optimum)}"
+        yield prose(f"Certified: {lowest}. {optuna}")
+    if optimum.shape != found.best.shape:
+        yield prose(
+            f"Of those expected within {AS_GOOD} nats of the best, law and device as unsure as they "
+            f"are, {shape_of(found.best)} is the smallest."
+        )
+
+
 def _how_sure(found: Answer) -> Lines:
     """The valley around the winner, the interval of its loss, and its chance to be the best.
 
     A chance among the few that a search met is none among all, so only a certified one is told.
     """
-    depths = () if found.enumerated else found.space.depths
-    if found.certified and len(found.shapes) > 1 and (sentence := valley(found.shapes, depths)):
-        yield f"The valley: {sentence}"
+    if found.enumerated and len(found.shapes) > 1:
+        yield prose(f"The valley: {valley(found.shapes)}")
+    law = found.objective.law
     if not found.standings:
-        law = escape(found.objective.law.name)
-        yield f"How sure: not known, for {law} comes without draws.\n"
+        yield prose(f"How sure: not known, for {law.name} comes without draws.") + "\n"
         return
     best, n_others = found.standings[0], len(found.tied_shapes) - 1
     tied = f"{n_others} other shapes tie" if n_others > 1 else "one other shape ties"
     chance = f"; {tied if n_others else 'no other shape ties'} with it" * found.certified
     chance += f" (P(best) {best.p_best:.0%})" * found.certified
-    yield f"How sure: its loss is {best.loss_low:.3f} to {best.loss_high:.3f} (95%){chance}."
-    yield escape(whose_level(found.objective.law)) + "\n"
+    interval = f"its loss is {best.loss_low:.3f} to {best.loss_high:.3f} (95%)"
+    yield prose(f"How sure: {interval}{chance}. {whose_level(law)}") + "\n"
 
 
 def _marks(rows: list[dict[str, Any]]) -> str:
@@ -240,3 +132,32 @@ def _marks(rows: list[dict[str, Any]]) -> str:
     remats = remat_means({row["remat"] for row in rows})
     meanings = "; ".join(filter(None, [*marks_mean(rows), *remats, full]))
     return f"[dim]{meanings}[/]\n" if meanings else ""
+
+
+def show_front(
+    frame: pd.DataFrame, question: Question, *, certified: bool, most: int = 20
+) -> Lines:
+    """A Pareto front, thinned to `most` rows spread over it where it was explored."""
+    yield assumptions(question.objective) + "\n"
+    most = len(frame) if certified else most
+    table = plain_table("time", "memory GB", "shape", "heads", "d_ff", "params", "tokens", "loss")
+    kept = np.unique(np.linspace(0, len(frame) - 1, most).round().astype(int))
+    for row in frame.iloc[kept].to_dict(orient="records"):
+        table.add_row(
+            format_budget(row["time_budget_s"]),
+            gigabytes(row["memory_bytes"]),
+            f"{row['d_model']}×{row['n_layers']}",
+            f"{row['n_heads']}×{row['d_head']}",
+            f"{row['d_ff']}{marks(row)}",
+            short_count(row["n_params"]),
+            short_count(row["n_tokens"]),
+            f"{row['predicted_loss']:.4f}",
+        )
+    yield table
+    if certified:
+        yield (
+            f"\nCertified: of all {question.space.n_architectures:,} architectures, by bounds, the "
+            "lowest predicted loss at each of several limits; between two it lies between theirs."
+        )
+    else:
+        yield f"\n{len(frame)} models that no other tried beats in both; {len(kept)} shown."

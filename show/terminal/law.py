@@ -10,7 +10,7 @@ from rich.table import Table
 from ...objectives.fit.prior import Anchored
 from ...objectives.fit.report import LawReport
 from ...objectives.law.loss_law import LossLaw
-from .found import plain_table, show_warnings
+from .parts import plain_table, show_warnings
 
 
 def show_law(report: LawReport) -> Iterator[str | Table]:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ...objectives.law.loss_law import PARAMETERS, LossLaw
 from ...validation.confirm.refine import Round
-from .found import plain_table
+from .parts import plain_table
 
 
 def show_rounds(rounds: list[Round]) -> Iterator[str | Table]:

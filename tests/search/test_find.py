@@ -87,6 +87,33 @@ def test_where_bounds_give_up_all_are_evaluated(small_space, objective, monkeypa
     assert found.enumerated
 
 
+@pytest.mark.parametrize("by", ["scan", "bounds"])
+def test_beyond_the_law_s_reach_lies_a_guess_and_no_answer(small_space, objective, monkeypatch, by):
+    if by == "bounds":
+        monkeypatch.setattr(find_module, "MAX_SCANNED", 5)
+    free = find(Question(space=small_space, objective=objective), exploring=Exploring(n_trials=9))
+    largest = 0.25 * free.best.prediction.n_params
+    law = dataclasses.replace(objective.law, n_params_range=(largest / 100, largest))
+    limited = dataclasses.replace(objective, law=law, reach=3.0)
+    every = scan(small_space, objective, top=10_000).candidates
+    within = [one for one in every if one.prediction.n_params <= 3 * largest]
+    found = find(
+        Question(space=small_space, objective=limited),
+        distinct="architecture",
+        exploring=Exploring(n_trials=9),
+    )
+    assert [one.key for one in found.candidates] == [one.key for one in within[:10]]
+    width, depth = free.best.shape
+    guess = f"largest run toy-law would choose {width}×{depth} (4 times)"
+    assert any(guess in warning for warning in found.warnings)
+    # Asked for by name, it is the answer and marked.
+    told = flags(dataclasses.replace(limited, reach=None), free.best.arch, free.best.prediction)
+    assert not any(warning.startswith("a guess") for warning in told)
+    smaller = dataclasses.replace(law, n_params_range=(largest / 100, largest / 4))
+    told = flags(dataclasses.replace(objective, law=smaller), free.best.arch, free.best.prediction)
+    assert any(warning.startswith("a guess") for warning in told)
+
+
 def test_a_certified_search_answers_where_optuna_tried_nothing_that_fits(small_space, objective):
     seeds = [
         seed

@@ -10,7 +10,7 @@ from anybudget.search.candidate import Candidate
 from anybudget.search.predict import predict, read_architecture
 from anybudget.search.question import Question, ask
 from anybudget.search.words import Words
-from anybudget.show.terminal.found import show_prediction
+from anybudget.show.terminal.predicted import show_prediction
 from anybudget.space.architecture import Architecture
 from anybudget.space.search_space import SearchSpace
 

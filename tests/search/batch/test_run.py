@@ -17,6 +17,7 @@ from anybudget.search.batch import run as batch
 from anybudget.search.batch.plan import load_plan
 from anybudget.search.batch.row import AnswerRow
 from anybudget.search.batch.run import KEPT, run_batch
+from anybudget.search.certify.frontier import serves
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
 from anybudget.search.question import Question
@@ -79,6 +80,21 @@ def test_every_row_is_what_find_says(plan, tmp_path):
             assert row["n_tied"] == len(found.tied_shapes)
         else:
             assert pd.isna(row["loss_low"])
+
+
+def test_a_law_s_reach_leaves_the_same_out_as_in_find(plan, tmp_path):
+    question = next(one for one in load_plan(plan) if serves(one.objective))
+    best = find(question, exploring=Exploring(n_trials=1)).best
+    largest = best.prediction.n_params / 8
+    law = dataclasses.replace(question.objective.law, n_params_range=(largest / 100, largest))
+    near = dataclasses.replace(
+        question, objective=dataclasses.replace(question.objective, law=law, reach=4.0)
+    )
+    [row] = run_batch([near], tmp_path).to_dict(orient="records")
+    found = find(near, exploring=Exploring(n_trials=1))
+    assert row | found.best.as_dict() == row
+    assert row["n_params"] <= 4 * largest
+    assert row["warnings"] == "; ".join(found.warnings[len(near.warnings) :])
 
 
 def test_cost_is_price_times_time(plan, tmp_path):
