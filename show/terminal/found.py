@@ -103,8 +103,8 @@ def _certificate(found: Answer) -> Lines:
         yield prose(f"Certified: {lowest}. {optuna}")
     if optimum.shape != found.best.shape:
         yield prose(
-            f"Of those expected within {AS_GOOD} nats of the best, law and device as unsure as they "
-            f"are, {shape_of(found.best)} is the smallest."
+            f"Of those expected within {AS_GOOD} nats of the best, law and device as unsure as "
+            f"they are, {shape_of(found.best)} is the smallest."
         )
 
 
