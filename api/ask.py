@@ -136,9 +136,9 @@ def front(
         question, against=against, certify=certify, n_trials=trials, on_progress=on_progress
     )
     if folder:
-        from ..files.write import write_whole
+        from ..files.write import csv_text, write_whole
 
-        write_whole(folder / "front.csv", frame.to_csv(index=False))
+        write_whole(folder / "front.csv", csv_text(frame))
     return frame
 
 
@@ -199,7 +199,9 @@ def batch(
     from ..show.save_batch import save_batch
 
     plan = Path(plan)
-    questions = [_warned(question) for question in load_plan(plan, seed=seed or 0)]
+    questions = [
+        _warned(question) for question in load_plan(plan, seed=seed or 0, on_progress=on_progress)
+    ]
     folder = writable(out or plan.with_suffix(""))
     for warning in dict.fromkeys(warning for one in questions for warning in one.warnings):
         on_warning(warning)

@@ -204,7 +204,7 @@ def _choice(trained: Trained, *, scale: float = 1.0) -> Choice:
     chosen = ("top", "contrast", "seed")
     given: dict[str, Any] = {name: value for name, value in trained.items() if name in chosen}
     name = trained.get("device")
-    return Choice(device=known_device(name) if name else None, scale=scale, **given)
+    return Choice(device=None if name is None else known_device(name), scale=scale, **given)
 
 
 def _training(trained: Trained, engine: Engine | None) -> Training:

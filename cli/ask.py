@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from .options import Budget, Chain, Json, Natural, Out, Seed, Space, Whole, asked, flattened
+from .options import Budget, Chain, Json, Out, Seed, SeedNumber, Space, Whole, asked, flattened
 from .output import command, progress, show, show_json, show_written, tell
 
 
@@ -117,7 +117,7 @@ def batch(
     plan: Path,
     /,
     *,
-    seed: Natural | None = None,
+    seed: SeedNumber | None = None,
     out: Path | None = None,
     as_json: Json = False,
 ) -> None:

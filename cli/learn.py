@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from .options import Flag, Jobs, Json, Positive, Seconds, Seed
+from .options import Flag, Jobs, Json, Positive, Seconds, Seed, Whole
 from .output import progress, show, show_json
 
 Sources = Annotated[Flag, Parameter(help="And where the numbers of each come from.")]
@@ -80,7 +80,9 @@ def fit(
     column: list[str] | None = None,
     prior: str | None = None,
     huber_delta: float = 0.001,
-    draws: Annotated[int, Parameter(validator=Number(gte=100), help="Bootstrap draws.")] = 1000,
+    draws: Annotated[
+        Whole, Parameter(validator=Number(gte=100, lte=100_000), help="Bootstrap draws.")
+    ] = 1000,
     seed: Seed = 0,
     out: Path | None = None,
     as_json: Json = False,

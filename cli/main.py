@@ -86,6 +86,18 @@ def heed_sigterm() -> None:
         signal.signal(signal.SIGTERM, terminate)
 
 
+def _empty(words: list[str]) -> str | None:
+    """The option that an empty word was given to, as of a variable that is not set; None: none."""
+    before = ""
+    for word in words:
+        if not word.strip():
+            return f"`{before}`" if before.startswith("--") else "an argument"
+        if word.startswith("--") and word.endswith("=") and word.count("=") == 1:
+            return f"`{word[:-1]}`"
+        before = word
+    return None
+
+
 def _open_closed() -> None:
     """Streams that were closed before we began lead nowhere, lest a file gets their place."""
     for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
@@ -98,6 +110,8 @@ def _open_closed() -> None:
 
 
 def _run(words: list[str]) -> int:
+    if (empty := _empty(words)) is not None:
+        return mistake(f"{empty} must not be empty; is a variable unset?")
     try:
         app = build(described=words[:1] in ([], ["--help"], ["-h"]))
         app(words, exit_on_error=False, print_error=False, result_action="return_none")

@@ -14,19 +14,24 @@ from typing import Annotated, Any
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
+from ..space.limits import MOST_COUNT, MOST_SEED
+
 
 def _whole(type_: Any, tokens: Sequence[Token]) -> int:
     """The parser's own reading rounds 1.5 to 2."""
     text = tokens[0].value
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
         raise ValueError(f"it must be a whole number, but got {text!r}") from None
+    if abs(number) > MOST_COUNT:
+        raise ValueError(f"it must be below 2^63, but got {text}")
+    return number
 
 
 Whole = Annotated[int, Parameter(converter=_whole)]
 Positive = Annotated[int, Parameter(converter=_whole, validator=Number(gte=1))]
-Natural = Annotated[int, Parameter(converter=_whole, validator=Number(gte=0))]
+SeedNumber = Annotated[int, Parameter(converter=_whole, validator=Number(gte=0, lte=MOST_SEED))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=1))]
 # Said, or not said: it has no opposite.
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
@@ -34,7 +39,7 @@ Repeatable = Parameter(show_default=False)
 
 Budget = Annotated[str, Parameter(help="Training time: 90s, 15m, 3h, 1h30m, 2d.")]
 # Of every command that draws numbers.
-Seed = Annotated[Natural, Parameter(help="Of all randomness.")]
+Seed = Annotated[SeedNumber, Parameter(help="Of all randomness.")]
 Json = Annotated[Flag, Parameter(name="--json", help="One JSON document on stdout.")]
 Result = Annotated[Path, Parameter(help="DIR of `find --out DIR`, or its result.json.")]
 Out = Annotated[Path | None, Parameter(help="Folder for results, tables and figures.")]

@@ -9,6 +9,8 @@ from typing import Any
 MISTAKE = 2
 # A pipe has no width: nothing is cut there.
 PIPE_WIDTH = 200
+# A mistake is read by people; a number of thousands of digits is not.
+LONGEST_WORD, LONGEST_LINE = 300, 2000
 
 
 def command() -> str:
@@ -19,13 +21,21 @@ def command() -> str:
 
 
 def mistake(message: str) -> int:
-    """One line on stderr, without passwords and what would steer a terminal; the exit code."""
+    """One line on stderr, without passwords and what would steer a terminal; the exit code.
+
+    What no one reads is cut from it.
+    """
     from ..files.mask import masked
 
-    line = " ".join(masked(message, sys.argv).split())
+    words = masked(message, sys.argv).split()
+    line = _cut(" ".join(_cut(word, LONGEST_WORD) for word in words), LONGEST_LINE)
     plain = (c if c.isprintable() else ascii(c)[1:-1] for c in line)
     tell(f"anybudget: {''.join(plain)}")
     return MISTAKE
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 :]}"
 
 
 def tell(line: str) -> None:

@@ -27,6 +27,8 @@ NAMES = {
         "relative time (wall)", "wall time", "wall_time", "_timestamp", "timestamp",
     ),
 }  # fmt: skip
+# No tokens, steps or seconds are more; a loss of so much is that of a run that failed.
+MOST, FAILED = 1e18, 1e9
 # What W&B adds to each column.
 ADDED = ("__MIN", "__MAX")
 Rows = Iterator[tuple[str, Mapping[str, Any], bool]]
@@ -76,10 +78,11 @@ def read_log(path: Path) -> Log:
             value = _number(where, row, loss)
             if value is None:
                 continue
+            value = value if value < FAILED else math.inf
             if (at := _number(where, row, order)) is None:
                 raise ValueError(f"{where}: `{order}` is missing beside a loss")
             _check(where, loss, value, order, at)
-            points.append((at, value, _number(where, row, clock) if clock else None))
+            points.append((at, value, _seconds(where, row, clock)))
         except ValueError:
             if not is_cut:
                 raise
@@ -133,7 +136,7 @@ def _json_rows(path: Path, text: str) -> Rows:
         yield from ((f"{path}, entry {i}", row, False) for i, row in enumerate(rows))
         return
     lines = [(i, line) for i, line in enumerate(text.splitlines(), start=1) if line.strip()]
-    if len(lines) > 1 and lines[0][1].strip() in "{[":
+    if lines[0][1].strip() in "{[" or (len(lines) == 1 and _whole(lines[0][1]) is None):
         raise ValueError(f"{path} is not valid JSON: it was cut or is damaged; copy it once more")
     for number, line in lines:
         row = _whole(line)
@@ -147,7 +150,7 @@ def _whole(text: str) -> Any:
     """What a JSON text says; None where it is none."""
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # a number of thousands of digits is no JSON either
         return None
 
 
@@ -188,8 +191,18 @@ def _number(where: str, row: Mapping[str, Any], name: str) -> float | None:
         raise ValueError(f"{where}: `{name}` must be a number, but got {value!r}") from None
 
 
+def _seconds(where: str, row: Mapping[str, Any], name: str) -> float | None:
+    """The clock at a point; None where there is none, or it was not running."""
+    seconds = _number(where, row, name) if name else None
+    if seconds is None or math.isnan(seconds):
+        return None
+    if abs(seconds) > MOST:
+        raise ValueError(f"{where}: `{name}` must be seconds, but got {seconds:g}")
+    return seconds
+
+
 def _check(where: str, loss: str, value: float, order: str, at: float) -> None:
-    if not (math.isfinite(at) and at >= 0):
-        raise ValueError(f"{where}: `{order}` must be at least 0, but got {at:g}")
+    if not 0 <= at <= MOST:
+        raise ValueError(f"{where}: `{order}` must be from 0 to {MOST:g}, but got {at:g}")
     if value <= 0:
         raise ValueError(f"{where}: `{loss}` must be above 0 nats per token, but got {value:g}")

@@ -18,6 +18,8 @@ T = TypeVar("T")
 MAX_BYTES = 1 << 28
 # Control characters but for tabs and ends of lines, and what turns the direction of writing.
 STEERS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Of a value in a message.
+LONGEST_VALUE = 80
 UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
 
 
@@ -61,21 +63,37 @@ def _parsed(path: Path, parse: Callable[[str], Any], kind: str) -> Any:
         data = parse(text)
     except RecursionError:
         raise ValueError(f"{path} is not valid {kind}: it is nested too deeply") from None
-    except ValueError as error:  # a number of 5,000 digits is one too
-        raise ValueError(f"{path} is not valid {kind}: {error}") from None
+    except ValueError as error:
+        # Python reads no whole number of thousands of digits.
+        long = "set_int_max_str_digits" in str(error)
+        reason = "a number in it has thousands of digits" if long else error
+        raise ValueError(f"{path} is not valid {kind}: {reason}") from None
     _check_texts(data, path)
     return data
 
 
 def _check_texts(data: Any, path: Path) -> None:
-    """Names and texts are printed: none may hold what would steer a terminal."""
+    """Names and texts are printed: none may hold what would steer a terminal; a name is a line."""
     if isinstance(data, dict):
+        if isinstance(name := data.get("name"), str) and name.splitlines() != [name.strip()]:
+            raise ValueError(f"{path}: a name must be a line of text, but got {name!r}")
         _check_texts([*data, *data.values()], path)
     elif isinstance(data, list):
         for one in data:
             _check_texts(one, path)
-    elif isinstance(data, str) and (found := STEERS.search(data)):
+    elif isinstance(data, str):
+        check_plain(data, path)
+
+
+def check_plain(text: str, path: Path) -> str:
+    """A text that is to be printed, without what would steer a terminal.
+
+    Raises:
+        ValueError: it holds a control character.
+    """
+    if found := STEERS.search(text):
         raise ValueError(f"{path} must have no control characters, but holds {found[0]!a}")
+    return text
 
 
 def build(cls: type[T], data: Any, where: str) -> T:
@@ -99,7 +117,9 @@ def build(cls: type[T], data: Any, where: str) -> T:
         if first["type"].startswith("missing"):
             raise ValueError(f"{where}: `{key}` is missing") from None
         reason = first["msg"].removeprefix("Value error, ")
-        at, got = (f"`{key}`: ", f" (got {first['input']!r})") if key else ("", "")
+        value = repr(first["input"])
+        short = value if len(value) <= LONGEST_VALUE else f"{value[:LONGEST_VALUE]}…"
+        at, got = (f"`{key}`: ", f" (got {short})") if key else ("", "")
         raise ValueError(f"{where}: {at}{reason}{got}") from None
 
 

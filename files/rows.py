@@ -13,6 +13,7 @@ import pydantic
 
 from . import disk
 from .disk import refusing
+from .write import as_it_was, harmless
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def read_rows(path: Path, row_type: type[AnyRow]) -> list[AnyRow]:
                 f"but line {number} has {len(cells)}"
             )
         # An empty cell stands for a field left at None.
-        known = {name: cell for name, cell in zip(columns, cells, strict=True) if cell}
+        known = {n: as_it_was(cell) for n, cell in zip(columns, cells, strict=True) if cell}
         try:
             rows.append(row_type.model_validate(known))
         except pydantic.ValidationError as error:
@@ -87,7 +88,7 @@ def finished(path: Path, row_type: type[Row], key_columns: Sequence[str]) -> set
 
 def _csv_line(cells: Iterable[Any]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    csv.writer(buffer, lineterminator="\n").writerow(map(harmless, cells))
     line = buffer.getvalue()
     if len(line.splitlines()) > 1:
         raise ValueError(f"a row must have no line break in it, but got {line!r}")
@@ -132,4 +133,4 @@ def first_complaint(error: pydantic.ValidationError) -> str:
     first = error.errors()[0]
     column = "".join(f"{name}: " for name in first["loc"])
     got = f", but got {first['input']!r}" if first["type"] != "missing" and column else ""
-    return f"{column}{first['msg']}{got}"
+    return f"{column}{first['msg'].removeprefix('Value error, ')}{got}"

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import pydantic
 
-from .read import did_you_mean, read_text
+from .read import check_plain, did_you_mean, read_text
 from .rows import Row, first_complaint
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def read_runs(path: Path, names: Mapping[str, str] | None = None) -> dict[str, n
     """
     import pandas as pd
 
-    lines = read_text(path).lstrip("\ufeff").splitlines(keepends=True)
+    lines = check_plain(read_text(path), path).splitlines(keepends=True)
     text = "".join(line for line in lines if not line.lstrip().startswith("#"))
     try:
         header = pd.read_csv(io.StringIO(text), header=None, nrows=1, dtype=str).iloc[0]
@@ -111,7 +111,7 @@ def _each_once(path: Path, columns: dict[str, np.ndarray]) -> dict[str, np.ndarr
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The cells of each line with its number, the header's first."""
-    reader = csv.reader(read_text(path).lstrip("\ufeff").splitlines(), strict=True)
+    reader = csv.reader(check_plain(read_text(path), path).splitlines(), strict=True)
     try:
         for cells in reader:
             if any(cells) and not cells[0].lstrip().startswith("#"):

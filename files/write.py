@@ -15,7 +15,7 @@ import platform
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -23,11 +23,16 @@ from . import disk
 from .disk import FAILING, refusing
 from .mask import names_a_study
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 PROBE_BYTES = 1 << 16
 # How an address begins, and no drive of Windows.
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 # Who may read a file: the user alone, or as the umask has it.
 PRIVATE, SHARED = 0o600, 0o666
+# What a spreadsheet takes for the beginning of a formula.
+FORMULA = ("=", "+", "-", "@")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -92,6 +97,31 @@ def written_whole(path: Path) -> Iterator[Path]:
                 # A folder cannot replace a folder, but whoever was first has written the same.
                 if not (place.is_dir() and path.is_dir()):
                     raise
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """A table as CSV, in which no text is taken for a formula (`harmless`)."""
+    texts = frame.select_dtypes(exclude="number").columns
+    return frame.assign(**{name: frame[name].map(harmless) for name in texts}).to_csv(index=False)
+
+
+def harmless(cell: Any) -> Any:
+    """A cell that a spreadsheet does not take for a formula, which would run: an apostrophe first.
+
+    Examples:
+        >>> harmless("=1+1"), harmless(-1.0), harmless("tpu-v5e")
+        ("'=1+1", -1.0, 'tpu-v5e')
+    """
+    return f"'{cell}" if isinstance(cell, str) and _is_formula(cell) else cell
+
+
+def as_it_was(cell: str) -> str:
+    """A cell as it was before it was made `harmless`."""
+    return cell[1:] if cell[:1] == "'" and _is_formula(cell) else cell
+
+
+def _is_formula(cell: str) -> bool:
+    return cell.lstrip("'").startswith(FORMULA)
 
 
 def json_text(document: Any, indent: int | None = None) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+# Longer than anything has been computed.
+MOST_S = 1e15
 SECONDS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
@@ -34,6 +36,8 @@ def parse_budget(text: str) -> float:
     )
     if seconds <= 0:
         raise ValueError(f"a time budget must be more than 0 seconds, but got {text!r}")
+    if seconds > MOST_S:
+        raise ValueError(f"a time budget must be at most {MOST_S / 86_400:,.0f}d, but got {text!r}")
     return seconds
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any, Literal
 
 from pydantic import ConfigDict
 
+from ..space.limits import check_size
 from .cost.step_time import StepTimeModel
 
 # Share of a chip's links that a slice without wraparound leaves to its corners.
@@ -84,8 +84,8 @@ class Device:
         links = ("interconnect_bytes_per_s", "chips_per_host", "network_bytes_per_s")
         for name in (*positive, "price_per_hour_usd", *links):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ValueError(f"device {self.name!r}: `{name}` must be > 0, but got {value}")
+            if value is not None:
+                check_size(f"device {self.name!r}: `{name}`", value)
         if self.utilisation > 1:
             raise ValueError(
                 f"device {self.name!r}: `utilisation` must be at most 1, but got {self.utilisation}"

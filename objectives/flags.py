@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 
 from ..space.architecture import Architecture
+from ..space.limits import check_count
 from .cost.kernel import KERNELS
 from .cost.tiles import LANES
 from .fastest import passes_of
@@ -23,8 +24,27 @@ MUCH_SAVED = 0.1
 NEARLY_ALL = 0.93
 
 
+def check_loss(law: str, loss: float) -> None:
+    """Refuse what a law gives where its numbers do not hold.
+
+    Raises:
+        ValueError: it is no loss.
+    """
+    if not 0 < loss < math.inf:
+        raise ValueError(
+            f"a loss must be above 0 nats per token, but {law} gives {loss:.4g}: its numbers do "
+            "not hold there"
+        )
+
+
 def flags(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> list[str]:
-    """All that is to be said of one architecture's prediction under an objective."""
+    """All that is to be said of one architecture's prediction under an objective.
+
+    Raises:
+        ValueError: the law gives no loss there, or there are more tokens than can be counted.
+    """
+    check_count("tokens", prediction.n_tokens)
+    check_loss(objective.law.name, prediction.predicted_loss)
     return [
         *_of_memory(objective, arch, prediction),
         *_of_the_law(objective, arch, prediction),

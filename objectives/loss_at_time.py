@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..space.architecture import Architecture
+from ..space.limits import MOST_COUNT, MOST_OF_FIELD, check_count, check_size
+from .budget import MOST_S
 from .cost.counts import n_params, n_params_non_embedding
 from .cost.execution import KINDS, Attention, Execution, Remat, Sharding
 from .cost.kernel import KERNELS
@@ -94,13 +96,10 @@ class LossAtTime:
     micro_batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.time_budget_s) and self.time_budget_s > 0):
-            raise ValueError(
-                f"`time_budget_s` must be a positive number, but got {self.time_budget_s}"
-            )
+        check_size("`time_budget_s`", self.time_budget_s, most=MOST_S)
         limit = self.data_limit_tokens
-        if limit is not None and not (math.isfinite(limit) and limit >= 1):
-            raise ValueError(f"`data_limit_tokens` must be at least 1, but got {limit}")
+        if limit is not None and not 1 <= limit <= MOST_COUNT:
+            raise ValueError(f"`data_limit_tokens` must be from 1 to 2^63, but got {limit}")
         for name, kind in KINDS.items():
             known = [*map(str, kind), AUTO]
             if (value := getattr(self, name)) not in known:
@@ -116,10 +115,11 @@ class LossAtTime:
                 f"{self.device.name} is a {self.device.kind}"
             )
         for name in ("n_chips", "micro_batch_size"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"`{name}` must be at least 1, but got {value}")
-        if self.reach is not None and not (math.isfinite(self.reach) and self.reach > 0):
-            raise ValueError(f"`reach` must be a positive number, but got {self.reach}")
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= MOST_OF_FIELD:
+                raise ValueError(f"`{name}` must be from 1 to {MOST_OF_FIELD:,}, but got {value}")
+        if self.reach is not None:
+            check_size("`reach`", self.reach)
         if self.n_chips > 1:
             self.device.gather_s_per_byte(self.n_chips)
 
@@ -177,10 +177,12 @@ class LossAtTime:
     def cost(self, arch: Architecture) -> Cost:
         """What one architecture or an array of them costs, in any time and under any law."""
         self.check_batch(arch.batch_size)
+        if np.ndim(counted := n_params(arch)) == 0:
+            check_count("parameters", counted)
         ways = self.ways(arch.batch_size)
         found = fastest(self.device, arch, ways, self.micro_batch_size)
         return Cost(
-            n_params=n_params(arch),
+            n_params=counted,
             n_params_non_embedding=n_params_non_embedding(arch),
             **vars(found),
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+
 from ..files.places import calibrated_device_path
 from ..files.read import build
 from ..objectives.device import Device
@@ -36,6 +38,10 @@ class KnownDevice(Drawn):
         """Of the numbers that were drawn, and of their form."""
         model = self.device.step_time_model
         return fingerprint(model.name, model.seconds_per_unit)
+
+    def can_be(self, draws: np.ndarray) -> np.ndarray:
+        """Whether nothing takes less than no time, and not all of it none."""
+        return np.asarray((draws >= 0).all(axis=1) & (draws > 0).any(axis=1))
 
 
 def device_names() -> list[str]:

@@ -47,6 +47,10 @@ class Drawn(abc.ABC):
     def fingerprint(self) -> str:
         """Of the numbers that were drawn, and of their form."""
 
+    @abc.abstractmethod
+    def can_be(self, draws: np.ndarray) -> np.ndarray:
+        """Whether each draw's numbers are such as it may have, (draws,)."""
+
 
 OneDrawn = TypeVar("OneDrawn", bound=Drawn)
 
@@ -80,17 +84,13 @@ def draws_text(draws: np.ndarray, names: Sequence[str], mark: str) -> str:
     return "\n".join([FINGERPRINT + mark, ",".join(names), *lines]) + "\n"
 
 
-def read_draws(path: Path, data: Any, names: Sequence[str], mark: str) -> np.ndarray | None:
-    """The draws that a table `[draws]` names.
+def read_draws(path: Path, data: Any, drawn: OneDrawn) -> OneDrawn:
+    """A thing with the draws that a table `[draws]` names.
 
     Args:
         path: of the draws.
         data: the table; None: there is none, and so there are no draws.
-        names: of the numbers drawn.
-        mark: their fingerprint.
-
-    Returns:
-        The draws, (draws, numbers).
+        drawn: the thing, without draws.
 
     Raises:
         ValueError: the file is missing, cut, edited, of another law or device, or not named.
@@ -101,7 +101,7 @@ def read_draws(path: Path, data: Any, names: Sequence[str], mark: str) -> np.nda
                 f"{path} is not named by what it lies beside, so it may be another fit's; "
                 "fit or calibrate again, or remove it"
             )
-        return None
+        return drawn
     reference = build(Reference, data, f"{path}: its reference `draws`")
     if not path.exists():
         raise ValueError(f"there is no {path} of {reference.count} draws; keep the two together")
@@ -112,15 +112,20 @@ def read_draws(path: Path, data: Any, names: Sequence[str], mark: str) -> np.nda
             f"holds {max(Reference.of(text).count, 0)} or others; {AGAIN}"
         )
     first, header, *rows = text.splitlines()
-    if first != FINGERPRINT + mark or header != ",".join(names):
+    if first != FINGERPRINT + drawn.fingerprint or header != ",".join(drawn.names):
         raise ValueError(f"{path} holds draws of other numbers than those beside it; {AGAIN}")
     try:
         table = np.array([[float(cell) for cell in row.split(",")] for row in rows])
     except ValueError:
         table = np.array([])
-    if table.shape != (reference.count, len(names)) or not np.isfinite(table).all():
-        raise ValueError(f"{path}: every row must hold {len(names)} finite numbers")
-    return table
+    if table.shape != (reference.count, len(drawn.names)) or not np.isfinite(table).all():
+        raise ValueError(f"{path}: every row must hold {len(drawn.names)} finite numbers")
+    if len(wrong := np.flatnonzero(~drawn.can_be(table))):
+        raise ValueError(
+            f"{path}, line {wrong[0] + 3}: a draw must be such numbers as it is drawn for, none of "
+            f"them below 0, but is {rows[wrong[0]]}"
+        )
+    return dataclasses.replace(drawn, draws=table)
 
 
 def read_pair(path: Path, made_of: Callable[[dict[str, Any]], OneDrawn]) -> OneDrawn:
@@ -135,9 +140,7 @@ def read_pair(path: Path, made_of: Callable[[dict[str, Any]], OneDrawn]) -> OneD
     """
     data = read_toml(path)
     named = data.pop("draws", None)
-    known = made_of(data)
-    draws = read_draws(draws_path(path), named, known.names, known.fingerprint)
-    return dataclasses.replace(known, draws=draws)
+    return read_draws(draws_path(path), named, made_of(data))
 
 
 def with_draws_of(known: OneDrawn, other: OneDrawn | None) -> OneDrawn:

@@ -6,9 +6,11 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..files.read import build
 from ..objectives.device import Device
-from ..objectives.law.loss_law import LossLaw
+from ..objectives.law.loss_law import POSITIVE, LossLaw
 from .drawn import Drawn, fingerprint, read_pair, save_pair, with_draws_of
 from .named import names_in, path_of
 
@@ -48,6 +50,11 @@ class KnownLaw(Drawn):
         """Of the numbers that were drawn, and of their form."""
         law = self.law
         return fingerprint(law.numbers, law.kappa, law.n_convention)
+
+    def can_be(self, draws: np.ndarray) -> np.ndarray:
+        """Whether all but E and the terms are above 0, and E is not below."""
+        positive = [name in POSITIVE for name in self.names]
+        return (draws[:, positive] > 0).all(axis=1) & (draws[:, self.names.index("E")] >= 0)
 
 
 def law_names() -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from ..objectives.flags import check_loss
 from .certify.fronts import LEAST_SHARE, N_LIMITS, Limit, best_at_limits, unbeaten
 from .explore.pareto import explore_pareto
 from .question import Question
@@ -69,6 +70,7 @@ def front(
     if not rows:
         raise ValueError(f"none of the {tried} fits {objective.machine}")
     for row in rows:
+        check_loss(objective.law.name, row["predicted_loss"])
         row["cost_usd"] = objective.device.cost_usd(objective.n_chips, row["time_budget_s"])
     frame = pd.DataFrame(rows)
     kept = unbeaten(frame[COST[against]].to_numpy(), frame["predicted_loss"].to_numpy())

@@ -33,6 +33,7 @@ from ..presets.spaces import (
     still_held,
 )
 from ..space.architecture import Architecture
+from ..space.limits import check_seed
 from ..space.search_space import SearchSpace
 from .words import Words
 
@@ -61,7 +62,8 @@ class Question:
         words: as it was put; empty where a program put it together.
 
     Raises:
-        ValueError: the objective's chips do not divide every batch of the space.
+        ValueError: the objective's chips do not divide every batch of the space, or the seed is
+            none.
     """
 
     space: SearchSpace
@@ -73,6 +75,7 @@ class Question:
     words: Words = dataclasses.field(default=Words(), compare=False)
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         self.objective.check_batch(self.space.batch_size)
 
     def under(self, known: Known, *, time_share: float = 1.0) -> Question:
@@ -98,7 +101,7 @@ class Question:
     @property
     def space_name(self) -> str:
         """Of the space, as it was named or by the device's kind."""
-        return self.words.space or default_space(self.objective.device.kind)
+        return _space_name(self.words, self.objective)
 
     @property
     def title(self) -> str:
@@ -175,6 +178,8 @@ class QuestionMaker:
                 space = dataclasses.replace(space, batch_size=_batch_sizes(objective))
         with blame("device"):
             draws = known.draws(objective)
+        with blame("seed"):
+            check_seed(words.seed)
         with blame("chips"):
             return Question(
                 space=space,
@@ -221,7 +226,7 @@ class QuestionMaker:
     def _space_of(self, words: Words, objective: LossAtTime) -> SearchSpace:
         law = objective.law
         return self._space(
-            self._path(words.space or default_space(objective.device.kind)),
+            self._path(_space_name(words, objective)) or "",
             settings=words.settings,
             # A law that knows the best shape needs no fence.
             aspect_ratio=ANY_ASPECT_RATIO if law.has_best_shape else law.aspect_ratio_range,
@@ -231,7 +236,7 @@ class QuestionMaker:
 
     def _of_the_law(self, words: Words, objective: LossAtTime) -> tuple[str, ...]:
         """A sentence on what is held at what the law's runs had."""
-        name = self._path(words.space or default_space(objective.device.kind)) or ""
+        name = self._path(_space_name(words, objective)) or ""
         held = still_held(evidence(objective.law), name, words.settings)
         if not held:
             return ()
@@ -247,6 +252,10 @@ def _moved(law: KnownLaw, runs: Path, seed: int) -> Moved:
     from ..presets.anchored import moved_by
 
     return moved_by(law, runs, seed=seed)
+
+
+def _space_name(words: Words, objective: LossAtTime) -> str:
+    return default_space(objective.device.kind) if words.space is None else words.space
 
 
 def ask(words: Words, arch: Architecture | None = None, *, free_batch: bool = False) -> Question:

@@ -13,8 +13,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ..files.read import build, read_json, read_text
-from ..files.write import json_text, write_together
+from ..files.read import build, check_plain, read_json, read_text
+from ..files.write import csv_text, json_text, write_together
 from ..objectives.loss_at_time import LossAtTime
 from ..objectives.uncertainty import Standing
 from ..presets.devices import KnownDevice
@@ -61,8 +61,8 @@ def write_record(answer: Answer, folder: Path, *, command: str) -> None:
     write_together(
         {
             **{folder / file: draws.get(kind) for kind, file in DRAWS_FILES.items()},
-            folder / "candidates.csv": answer.frame.to_csv(index=False),
-            folder / SHAPES_FILE: pd.DataFrame(to_rows(answer.shapes)).to_csv(index=False),
+            folder / "candidates.csv": csv_text(answer.frame),
+            folder / SHAPES_FILE: csv_text(pd.DataFrame(to_rows(answer.shapes))),
             folder / RESULT_FILE: json_text(document, indent=2) + "\n",
         }
     )
@@ -136,13 +136,10 @@ def _known(data: dict[str, Any], objective: LossAtTime, path: Path) -> Known:
         return shipped(objective)
     named = _get(data, "draws", dict, str(path))
     law, device = KnownLaw(law=objective.law), KnownDevice(device=objective.device)
-    law_draws, device_draws = (
-        read_draws(path.parent / file, named.get(kind), one.names, one.fingerprint)
-        for (kind, file), one in zip(DRAWS_FILES.items(), (law, device), strict=True)
-    )
+    files = {kind: path.parent / file for kind, file in DRAWS_FILES.items()}
     return Known(
-        law=dataclasses.replace(law, draws=law_draws),
-        device=dataclasses.replace(device, draws=device_draws),
+        law=read_draws(files["law"], named.get("law"), law),
+        device=read_draws(files["device"], named.get("device"), device),
     )
 
 
@@ -228,7 +225,7 @@ def _shapes(path: Path, question: Question) -> list[Candidate]:
     path = path.parent / SHAPES_FILE
     if not path.exists():
         raise ValueError(f"there is no {path}; {MADE_BY} makes it: search again")
-    table = csv.DictReader(io.StringIO(read_text(path)))
+    table = csv.DictReader(io.StringIO(check_plain(read_text(path), path)))
     shapes = []
     for row in table:
         wanted = (*FIELDS, "predicted_loss")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from .. import __version__
-from ..files.write import json_text, write_together
+from ..files.write import csv_text, json_text, write_together
 from ..search.question import Question
 
 
@@ -45,8 +45,8 @@ def save_batch(
     table.to_parquet(parquet, index=False)
     write_together(
         {
-            folder / "batch.csv": table.to_csv(index=False),
-            folder / "curves.csv": curves.to_csv(index=False),
+            folder / "batch.csv": csv_text(table),
+            folder / "curves.csv": csv_text(curves),
             folder / "batch.json": json_text(provenance, indent=2) + "\n",
             folder / "batch.parquet": parquet.getvalue(),
         }

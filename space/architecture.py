@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .limits import MOST_OF_FIELD
+
 # One model's field is a Python number, a space's field an array that broadcasts against the others.
 Count = Any
 
@@ -107,6 +109,10 @@ class Architecture:
                 (np.asarray(value) >= 1) & (np.asarray(value) % 1 == 0)
             ):
                 raise ValueError(f"`{name}` must be a whole number >= 1, but got {value!r}")
+            if np.max(value) > MOST_OF_FIELD:
+                raise ValueError(
+                    f"`{name}` must be at most {MOST_OF_FIELD:,}, but got {np.max(value):,}"
+                )
         for name in BOOL_FIELDS:
             if np.asarray(getattr(self, name)).dtype != np.bool_:
                 raise ValueError(f"`{name}` must be true or false, but got {getattr(self, name)!r}")

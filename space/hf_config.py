@@ -120,6 +120,8 @@ def _check_window(config: dict[str, Any], arch: Architecture) -> None:
     """
     said = families()["counted"][config["model_type"]]["window"] | config
     window = said.get("sliding_window")
+    if window is not None and not isinstance(window, int):
+        raise ValueError(f"`sliding_window` must be a whole number, but got {window!r}")
     if window and said.get("use_sliding_window", True) and window < arch.seq_len:
         raise ValueError(
             f"`sliding_window` must be at least `seq_len`, {arch.seq_len}, for attention is "

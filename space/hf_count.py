@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from ..files.read import did_you_mean
+from .limits import MOST_OF_FIELD
 
 Polynomial = Mapping[str, int]
 
 # Keys that name what a family without them does not have.
 FOREIGN = re.compile(r"expert|moe|cross_attention|lora_rank|mamba|ssm|linear_num|index_n_heads")
+# Each is counted by itself, for it may be of its own kind.
+MOST_LAYERS = 100_000
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 HEAD = "hidden_size//num_attention_heads"
 TIED = "tie_word_embeddings"
@@ -194,6 +197,10 @@ def _sizes(
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             name = family["names"].get(key, key)
             raise ValueError(f"`{name}` must be a whole number >= {least}, but got {value!r}")
+        most = MOST_LAYERS if key == "num_hidden_layers" else MOST_OF_FIELD
+        if value > most:
+            name = family["names"].get(key, key)
+            raise ValueError(f"`{name}` must be at most {most:,}, but got {value}")
         sizes[key] = value
     if experts := [sizes[key] for key in EXPERTS if key in sizes]:
         sizes["experts"] = experts[0]

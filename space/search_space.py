@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .architecture import BOOL_FIELDS, COUNT_FIELDS, FIELDS, Architecture
+from .limits import MOST_OF_FIELD
 from .mesh import ATTENTION, MESH_SIZE, Axes, open_mesh, split
 
 Range = tuple[float, float]
 # No limit, but a number, for JSON has no infinity.
 ANY_RATIO = (0.0, 1e9)
+
+# Of the lists of all widths together, which take seconds and some 100 MB to make.
+MAX_ENTRIES = 10_000_000
 
 # Fields that no rule ties to others, counts first.
 FREE = tuple(
@@ -98,14 +103,25 @@ class SearchSpace:
     def __post_init__(self) -> None:
         for name in FIELDS:
             values = getattr(self, name)
-            if not values or list(values) != sorted(set(values)) or values[0] < 0:
-                raise ValueError(f"space: `{name}` must be ascending values, but got {values}")
-            if name not in BOOL_FIELDS and values[0] < 1:
-                raise ValueError(f"space: `{name}` must be at least 1, but got {values[0]}")
+            if not values:
+                raise ValueError(f"space: `{name}` must have a value, but has none")
+            least, most = min(values), max(values)
+            if name not in BOOL_FIELDS and not 1 <= least <= most <= MOST_OF_FIELD:
+                wrong = least if least < 1 else most
+                raise ValueError(
+                    f"space: `{name}` must be from 1 to {MOST_OF_FIELD:,}, but got {wrong}"
+                )
+            if any(one >= after for one, after in itertools.pairwise(values)):
+                raise ValueError(f"space: `{name}` must be ascending values, but is not")
         for name in RULES:
             low, high = getattr(self, name)
             if not 0 <= low <= high:
                 raise ValueError(f"space: `{name}` must be low:high, but got {low:g}:{high:g}")
+        if (n_entries := self._n_entries()) > MAX_ENTRIES:
+            raise ValueError(
+                f"space: its lists must come to at most {MAX_ENTRIES:,} entries over all widths, "
+                f"but come to {n_entries:,}; give wide ranges a step, as d_model=256:4096:128"
+            )
         if not self.widths:
             raise ValueError(f"space: no architecture is valid: {self._why_empty()}")
 
@@ -227,28 +243,41 @@ class SearchSpace:
                     sentences.append(f"{rule} ({of}) = {ratio:.4g}, its {side} limit is {limit:g}")
         return sentences
 
+    def _n_entries(self) -> int:
+        """The most entries that the lists of all widths can have, counted before they are made."""
+        times = len(self.d_model if self.heads_fill_width else self.n_heads)
+        n_attention = times * len(self.n_kv_heads) * len(self.d_head)
+        return n_attention + len(self.d_model) * (len(self.n_layers) + len(self.d_ff))
+
     def _axes(self, d_model: int) -> Axes:
         low_aspect, high_aspect = self.aspect_ratio
         low_ff, high_ff = self.ff_ratio
-        low_heads, high_heads = self.heads_per_kv_head
-        attention = [
-            (n_heads, n_kv_heads, d_head)
-            for d_head in self.d_head
-            for n_heads in self._head_counts(d_model, d_head)
-            for n_kv_heads in self.n_kv_heads
-            if n_heads % n_kv_heads == 0 and low_heads <= n_heads / n_kv_heads <= high_heads
-        ]
-        return {name: list(getattr(self, name)) for name in FREE} | {
-            # Ordered by the width of keys and values, which parameters and time follow.
-            "attention": sorted(attention, key=lambda shape: (shape[1] * shape[2], shape)),
+        filled = self.heads_fill_width
+        return {name: getattr(self, name) for name in FREE} | {
+            "attention": self._attention(d_model) if filled else self._attention_of_all,
             "n_layers": [n for n in self.n_layers if low_aspect * n <= d_model <= high_aspect * n],
             "d_ff": [n for n in self.d_ff if low_ff * d_model <= n <= high_ff * d_model],
         }
 
-    def _head_counts(self, d_model: int, d_head: int) -> tuple[int, ...]:
-        if not self.heads_fill_width:
-            return self.n_heads
-        return tuple(n_heads for n_heads in self.n_heads if n_heads * d_head == d_model)
+    @functools.cached_property
+    def _attention_of_all(self) -> list[tuple[int, int, int]]:
+        """The attention of every width, where heads need not fill it."""
+        return self._attention(None)
+
+    def _attention(self, d_model: int | None) -> list[tuple[int, int, int]]:
+        """Heads, their keys' and values' and their width, where they fill a width and where not."""
+        low, high = self.heads_per_kv_head
+        counts = frozenset(self.n_heads)
+        shapes = [
+            (n_heads, n_kv_heads, d_head)
+            for d_head in self.d_head
+            for n_heads in (self.n_heads if d_model is None else [d_model // d_head])
+            if d_model is None or (n_heads * d_head == d_model and n_heads in counts)
+            for n_kv_heads in self.n_kv_heads
+            if n_heads % n_kv_heads == 0 and low <= n_heads / n_kv_heads <= high
+        ]
+        # Ordered by the width of keys and values, which parameters and time follow.
+        return sorted(shapes, key=lambda shape: (shape[1] * shape[2], shape))
 
     def _why_empty(self) -> str:
         rules = {

@@ -7,13 +7,13 @@ model has memory copies, FLOPs and a constant; a richer model is another choice 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Collection
 from typing import Any
 
 from pydantic import ConfigDict
 
 from ...space.architecture import Architecture
+from ...space.limits import LEAST, MOST, is_size
 from .counts import total
 from .execution import PLAIN, Execution, Parts
 from .features import ATTENTION, LINKS, ROOFLINE, units_by_part
@@ -41,6 +41,9 @@ MODELS: dict[str, tuple[str, ...]] = {
         "spilled_lookup", "layers", "steps",
     ),
 }  # fmt: skip
+
+# A coefficient, of a rate and a utilisation that are at their limits.
+LEAST_S, MOST_S = LEAST**2, MOST**2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,11 +79,15 @@ class StepTimeModel:
                 f"but got {sorted(self.seconds_per_unit)}"
             )
         for feature, value in self.seconds_per_unit.items():
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"seconds per unit of {feature!r} must be >= 0, but got {value}")
-        if not any(self.seconds_per_unit.values()):
-            raise ValueError("a step must take time, but every coefficient is 0")
-        if not math.isfinite(self.ridge) or (self.ridge > 0) != (ROOFLINE in MODELS[self.name]):
+            if not 0 <= value <= MOST_S:
+                raise ValueError(
+                    f"seconds per unit of {feature!r} must be from 0 to {MOST_S:g}, but got {value}"
+                )
+        if not any(value >= LEAST_S for value in self.seconds_per_unit.values()):
+            raise ValueError(f"a step must take time, but no coefficient is {LEAST_S:g} or more")
+        if not (self.ridge == 0 or is_size(self.ridge)) or (self.ridge > 0) != (
+            ROOFLINE in MODELS[self.name]
+        ):
             raise ValueError(
                 "`ridge` must be > 0 in a model with a roofline and 0 in any other, "
                 f"but got {self.ridge} in {self.name!r}"

@@ -22,7 +22,7 @@ import numpy as np
 from scipy import stats
 
 from ..law.copying import NUMBERS, Copying
-from ..law.loss_law import PARAMETERS, law_loss
+from ..law.loss_law import PARAMETERS, POSITIVE, law_loss
 from .choose_copying import draw_copying
 from .law import LawFit, law_data
 from .runs import LawRuns
@@ -115,7 +115,8 @@ def bootstrap_law(runs: LawRuns, fit: LawFit, *, n_draws: int = 1000, seed: int 
     values = np.empty((n_draws, len(names)))
     for i in np.unique(chosen):
         values[chosen == i] = _refits(runs, fit, copying[i], weights[chosen == i], rng)
-    kept = np.isfinite(values).all(axis=1)
+    of_a_law = values[:, [name in POSITIVE for name in names]] > 0
+    kept = np.isfinite(values).all(axis=1) & of_a_law.all(axis=1)
     n_known = int(np.linalg.matrix_rank(fit.prior.precision)) if fit.prior else 0
     return LawDraws(
         names=names,

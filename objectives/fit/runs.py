@@ -89,7 +89,12 @@ def law_runs(
     columns, warnings = looked_through({n: np.asarray(table[n]) for n in table}, names)
     n_params, n_tokens, measured_loss = (positive(name, columns[name]) for name in names)
     run = run_of_rows(columns, len(n_params))
-    warnings += [] if few and len(run) else _require_spread(n_params, n_tokens, run)
+    if not (few and len(run)):
+        warnings += _require_spread(n_params, n_tokens, run)
+        if np.all(measured_loss == measured_loss[0]):
+            raise ValueError(
+                f"runs must differ in `measured_loss`, but all have {measured_loss[0]:.4g}"
+            )
     return LawRuns(
         n_params=n_params,
         n_tokens=n_tokens,

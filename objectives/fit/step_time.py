@@ -54,6 +54,10 @@ class Steps:
     def __post_init__(self) -> None:
         if not (np.all(np.isfinite(self.measured_s)) and np.all(self.measured_s > 0)):
             raise ValueError("every measured step must take a time > 0, but some do not")
+        if self.measured_s.min() == self.measured_s.max():
+            raise ValueError(
+                f"timed steps must differ in time, but all take {self.measured_s[0]:.4g} s"
+            )
         if (n_shapes := int(self.shape_index.max()) + 1) < 3:
             raise ValueError(
                 "a step-time fit needs at least 3 shapes (d_model, n_layers), to hold out one at "

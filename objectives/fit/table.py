@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ...space.limits import MOST_COUNT
+
 Columns = dict[str, np.ndarray]
 
 # Names of the column that says which run a row is of: ours, then W&B's and others'.
@@ -30,6 +32,8 @@ SWEPT = (
 )  # fmt: skip
 # No model has fewer parameters and no run fewer tokens: such numbers are in other units.
 FEWEST = 1e4
+# Nats per token that no text leaves to be learnt.
+LEAST_NATS = 1e-6
 # Nats per token that no trained model has, and models from this size on do not.
 MOST_NATS, LARGE_PARAMS, MOST_NATS_OF_LARGE = 15.0, 1e8, 6.5
 
@@ -132,7 +136,17 @@ def _require_units(counts: Columns, names: tuple[str, str, str]) -> None:
                 f"`{name}` must be a count, but its largest value is {most:.4g}: in {unit}, it "
                 "seems; write the whole number"
             )
+        if len(counts[name]) and counts[name].max() > MOST_COUNT:
+            raise ValueError(
+                f"`{name}` must be a count below 2^63, but its largest value is "
+                f"{counts[name].max():.4g}"
+            )
     losses = counts[loss]
+    if len(losses) and losses.min() < LEAST_NATS:
+        raise ValueError(
+            f"`{loss}` must be nats per token, at least {LEAST_NATS:g}, but its least is "
+            f"{losses.min():.4g}"
+        )
     large = losses[counts[params] >= LARGE_PARAMS]
     if (losses > MOST_NATS).any() or (large.size and large.min() > MOST_NATS_OF_LARGE):
         raise ValueError(

@@ -14,11 +14,12 @@ References:
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ConfigDict
+
+from ...space.limits import check_size
 
 MIN_LAYERS, MIN_WIDTH = 3, 48
 # How sharply the share of runs that copy rises with the log of the tokens.
@@ -64,8 +65,7 @@ class Copying:
     def __post_init__(self) -> None:
         if not 0 < self.gain < 1:
             raise ValueError(f"`gain` must be above 0 and below 1, but got {self.gain}")
-        if not (math.isfinite(self.onset_tokens) and self.onset_tokens > 0):
-            raise ValueError(f"`onset_tokens` must be positive, but got {self.onset_tokens}")
+        check_size("`onset_tokens`", self.onset_tokens)
 
     @property
     def formula(self) -> str:

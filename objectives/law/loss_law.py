@@ -15,12 +15,17 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ConfigDict
 
-from .copying import Copying, copying_factor
+from ...space.limits import MOST, MOST_OF_FIELD, check_size
+from .copying import NUMBERS, Copying, copying_factor
 from .terms import TERMS
 
 Range = tuple[float, float]
 # The numbers of the pure law, in the order of tables and draws.
 PARAMETERS = ("E", "A", "B", "alpha", "beta")
+# Of those, and of `Copying`, what is above 0; E may be 0, and a term below.
+POSITIVE = (*PARAMETERS[1:], *NUMBERS)
+# Beyond these a law is no number or no loss, or alike for all models; no fit comes near.
+MOST_EXPONENT, MOST_STD, MOST_NATS, LEAST_KAPPA = 10.0, 10.0, 1e3, 0.01
 # Of what else a law records the range; true and false are 1 and 0.
 RANGED = (
     "d_model", "n_layers", "d_head", "gated_mlp", "ff_ratio", "heads_per_kv_head",
@@ -63,8 +68,8 @@ class LossLaw:
             law's; 0 for a law of the very data that is asked about.
 
     Raises:
-        ValueError: a number is not positive and finite (E may be 0), kappa is above 1, or a range
-            is reversed.
+        ValueError: a number is not positive (E may be 0) or beyond what fits have, kappa is not
+            from 0.01 to 1, or a range is reversed.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -93,20 +98,19 @@ class LossLaw:
 
     def __post_init__(self) -> None:
         for name in ("A", "B", "alpha", "beta"):
-            if not (math.isfinite(value := getattr(self, name)) and value > 0):
-                raise ValueError(f"law {self.name!r}: `{name}` must be > 0, but got {value}")
-        if not (math.isfinite(self.E) and self.E >= 0):
-            raise ValueError(f"law {self.name!r}: `E` must be >= 0, but got {self.E}")
-        if not 0 < self.kappa <= 1:
-            raise ValueError(
-                f"law {self.name!r}: `kappa` must be above 0 and at most 1, but got {self.kappa}"
-            )
+            most = MOST_EXPONENT if name in ("alpha", "beta") else MOST
+            check_size(f"law {self.name!r}: `{name}`", getattr(self, name), 0, most)
+        check_size(f"law {self.name!r}: `kappa`", self.kappa, LEAST_KAPPA, 1)
+        most = min(MOST_NATS ** (1 / self.kappa), MOST)
+        check_size(f"law {self.name!r}: `E`", self.E, 0, most, or_zero=True)
         for name in ("n_params_range", "n_tokens_range", "aspect_ratio_range"):
             low, high = getattr(self, name) or (1, 1)
             if not 0 < low <= high < math.inf:
                 raise ValueError(
                     f"law {self.name!r}: `{name}` must be 0 < low <= high, but got [{low}, {high}]"
                 )
+        if self.vocab_size is not None:
+            check_size(f"law {self.name!r}: `vocab_size`", self.vocab_size, 1, MOST_OF_FIELD)
         for name, (low, high) in self.ranges.items():
             if name not in RANGED or not 0 <= low <= high < math.inf:
                 raise ValueError(
@@ -114,14 +118,15 @@ class LossLaw:
                     f"high, but got {name} = [{low}, {high}]"
                 )
         for name, value in self.terms.items():
-            if name not in TERMS or not math.isfinite(value):
+            most = MOST if name in TERMS and TERMS[name].place == "sum" else MOST_EXPONENT
+            if name not in TERMS or not abs(value) <= most:
                 raise ValueError(
-                    f"law {self.name!r}: a term must be one of {sorted(TERMS)} with a finite "
-                    f"coefficient, but got {name!r}: {value}"
+                    f"law {self.name!r}: a term must be one of {sorted(TERMS)} with a coefficient "
+                    f"of at most {most:g}, but got {name!r}: {value}"
                 )
         for name in ("residual_std", "level_std"):
-            if not (math.isfinite(value := getattr(self, name)) and value >= 0):
-                raise ValueError(f"law {self.name!r}: `{name}` must be >= 0, but got {value}")
+            value = getattr(self, name)
+            check_size(f"law {self.name!r}: `{name}`", value, 0, MOST_STD, or_zero=True)
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -216,12 +221,14 @@ def law_loss(
         term = TERMS[name]
         further[term.place] = further.get(term.place, 0) + coefficient * term.value(run or {})
     size, tokens = A / n_params**alpha, B / n_tokens**beta
-    if "size" in further:
-        size = size * np.exp(further["size"])
-    if "tokens" in further:
-        tokens = tokens * np.exp(further["tokens"])
+    with np.errstate(over="ignore"):
+        if "size" in further:
+            size = size * np.exp(further["size"])
+        if "tokens" in further:
+            tokens = tokens * np.exp(further["tokens"])
     parts = E + size + tokens + further.get("sum", 0)
-    loss = parts if kappa == 1 else parts**kappa
+    with np.errstate(invalid="ignore"):  # below 0 it is no loss, which whoever shows it says
+        loss = parts if kappa == 1 else parts**kappa
     if not copying:
         return loss
     gain, onset_tokens = copying

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...files.read import did_you_mean, read_text, read_toml
+from ...space.limits import MOST_SEED
 from ..question import Question, QuestionMaker
 from ..words import Words, settings_of
 
 # A space is walked once for all of its searches, at some millions of architectures a second.
 MAX_ARCHITECTURES = 500_000_000
+# Each takes half a millisecond to check, before any is answered.
+MAX_SEARCHES = 10_000
 # In the order in which lists multiply, the last running fastest; what `Words` leave out, in TOML.
 DEFAULTS: dict[str, Any] = {
     "device": None,
@@ -39,7 +42,7 @@ DEFAULTS: dict[str, Any] = {
     "budget": None,
 }
 NAMING = ("name", "extends")
-TEXT = ("text", lambda value: isinstance(value, str))
+TEXT = ("text", lambda value: isinstance(value, str) and bool(value.strip()))
 KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(
         ("device", "law", "anchor", "space", "remat", "attention", "sharding", *NAMING), TEXT
@@ -53,7 +56,10 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "micro_batch_size": ("a whole number >= 1", lambda value: type(value) is int and value >= 1),
     "chips": ("a whole number >= 1", lambda value: type(value) is int and value >= 1),
-    "seed": ("a whole number >= 0", lambda value: type(value) is int and value >= 0),
+    "seed": (
+        f"a whole number from 0 to {MOST_SEED}",
+        lambda value: type(value) is int and 0 <= value <= MOST_SEED,
+    ),
 }
 
 
@@ -67,12 +73,18 @@ class Option(NamedTuple):
 Table = dict[str, Option]
 
 
-def load_plan(path: Path, *, seed: int = 0) -> list[Question]:
+def load_plan(
+    path: Path,
+    *,
+    seed: int = 0,
+    on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> list[Question]:
     """All searches of a plan, in its order.
 
     Args:
         path: the plan; relative paths in it start at its folder.
         seed: of the searches that the plan gives none.
+        on_progress: called with the stage, what is newly done in it, and the stage's total.
 
     Raises:
         ValueError: the file is missing or no plan, or any search in it cannot be made; the message
@@ -81,7 +93,13 @@ def load_plan(path: Path, *, seed: int = 0) -> list[Question]:
     make = QuestionMaker(path.parent)
     asked: dict[str, str] = {}
     questions = []
-    for label, table in _searches(path, DEFAULTS | {"seed": seed}):
+    tables = list(_searches(path, DEFAULTS | {"seed": seed}))
+    if (n_searches := sum(_n_searches(table) for _, table in tables)) > MAX_SEARCHES:
+        raise ValueError(
+            f"{path}: a plan must have at most {MAX_SEARCHES:,} searches, but its lists multiply "
+            f"to {n_searches:,}; make several plans of it"
+        )
+    for label, table in tables:
         for options in _product(table):
             question = _question(make, label, options)
             if earlier := asked.get(question.fingerprint):
@@ -91,6 +109,7 @@ def load_plan(path: Path, *, seed: int = 0) -> list[Question]:
                 )
             asked[question.fingerprint] = label
             questions.append(question)
+            on_progress("plan", 1, n_searches)
     return questions
 
 
@@ -185,6 +204,10 @@ def _inherited(table: Table, tables: dict[str, Table]) -> Table:
         names.append(parent.value)
         chain.append(tables[parent.value])
     return {key: option for one in reversed(chain) for key, option in one.items()}
+
+
+def _n_searches(table: Table) -> int:
+    return math.prod(len(value) for value, _ in table.values() if isinstance(value, list))
 
 
 def _product(table: Table) -> Iterator[dict[str, Option]]:

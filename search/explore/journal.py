@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal._storage import JournalOperation
 
 # A lock older than this is a dead process's: a line is written in milliseconds.
 LOCK_GRACE_S = 10
+# The codes of a journal's lines.
+OPERATIONS = set(map(int, JournalOperation))
 # How every line of Optuna's journal begins.
 LINE_START = b'{"op_code"'
 
@@ -56,8 +60,28 @@ def open_journal(path_given: str) -> optuna.storages.BaseStorage:
         return optuna.storages.JournalStorage(backend)
     except OSError as error:
         raise ValueError(f"cannot keep a study in {path}: {error.strerror}") from None
-    except (ValueError, KeyError):
-        raise ValueError(f"{path} is not a study's journal; choose another file") from None
+    except (ValueError, KeyError, TypeError, AssertionError, AttributeError, RecursionError):
+        raise ValueError(_what_is_wrong(path)) from None
+
+
+def _what_is_wrong(path: Path) -> str:
+    """Why Optuna does not read a journal: no journal, a line in it torn, or not one of Optuna's."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            where = f"{path}, line {number}"
+            try:
+                operation = json.loads(line)["op_code"]
+            except (ValueError, LookupError, TypeError, RecursionError):
+                if number == 1:
+                    break
+                return f"{where} is torn: remove that line to keep the trials of the others"
+            if operation not in OPERATIONS:
+                return f"{where} has the operation {operation!r}, which this Optuna does not know"
+        else:
+            return (
+                f"{path} is a study's journal, but its trials do not fit together; choose another"
+            )
+    return f"{path} is not a study's journal; choose another file"
 
 
 def _check_journal(path: Path) -> None:

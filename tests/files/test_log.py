@@ -88,7 +88,7 @@ BAD = {
     "bytes": (b"step,loss\n1,\xff\n", "it is not UTF-8 text"),
     "no loss anywhere": (b"step,loss\n1,\n", "must have a loss somewhere in `loss`, but has none"),
     "step missing": (b"step,loss\n,2\n", "line 2: `step` is missing beside a loss"),
-    "negative step": (b"step,loss\n-1,2\n", "line 2: `step` must be at least 0, but got -1"),
+    "negative step": (b"step,loss\n-1,2\n", "line 2: `step` must be from 0 to 1e+18, but got -1"),
 }
 
 

@@ -83,7 +83,7 @@ def _change(document, *keys, to):
     [
         (["time_budget_s"], None, "`time_budget_s` is missing"),
         (["time_budget_s"], "2m", r"`time_budget_s`: .* valid number .*got '2m'"),
-        (["time_budget_s"], -1.0, "must be a positive number, but got -1"),
+        (["time_budget_s"], -1.0, "must be > 0, but got -1"),
         (["time_budget_s"], 60.0, r"candidates\[0\]: `predicted_loss` must be what"),
         (["remat"], "some", "`remat`"),
         (["device"], "cpu-core", "`device`"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...files.write import json_text, write_together
+from ...files.write import csv_text, json_text, write_together
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.uncertainty import Draws, rank
 from ...search.answer import Answer
@@ -107,7 +107,7 @@ class Confirmation:
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         document = json_text(provenance | self.as_dict(), indent=2)
-        table = self.comparison.frame.to_csv(index=False)
+        table = csv_text(self.comparison.frame)
         write_together({folder / "models.csv": table, folder / "confirm.json": document + "\n"})
 
 

@@ -13,6 +13,7 @@ from ...files import disk
 from ...files.table import read_runs
 from ...files.write import json_text, write_whole
 from ...objectives.fit.report import report_law
+from ...objectives.fit.runs import law_runs
 from ...objectives.law.loss_law import LossLaw
 from ...presets.devices import KnownDevice
 from ...presets.known import Known
@@ -98,6 +99,8 @@ def refine(
     if rounds < 1:
         raise ValueError(f"`rounds` must be at least 1, but got {rounds}")
     tables = [read_runs(path) for path in runs]
+    for table in tables:
+        law_runs(table, few=True)  # what cannot be fitted is told before hours of training
     choice = dataclasses.replace(choice, device=choice.device or answer.known.device)
     for number in range(1, rounds + 1):
         here = folder / f"round-{number}"

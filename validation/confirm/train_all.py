@@ -20,6 +20,7 @@ from ...objectives.cost.execution import Execution
 from ...objectives.loss_at_time import LossAtTime
 from ...space.architecture import FIELDS
 from ..runs import Run, append_row, read_rows
+from ..training.corpus import check_corpus
 from ..training.hosts import is_first
 from ..training.loop import StepReport
 from ..training.tokens import Tokens
@@ -46,7 +47,7 @@ class Training:
         engine: where a fresh process trains each; None: in this process.
 
     Raises:
-        ValueError: there are no runs to make.
+        ValueError: there are no runs to make, or there is no such corpus.
     """
 
     n_seeds: int = 1
@@ -58,6 +59,7 @@ class Training:
     def __post_init__(self) -> None:
         if self.n_seeds < 1:
             raise ValueError(f"`seeds` must be at least 1, but got {self.n_seeds}")
+        check_corpus(self.corpus)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,10 @@ from ...objectives.fit.step_time import Steps
 from ...objectives.step_cost import step_memory_bytes
 from ...objectives.uncertainty import stacked
 from ...space.architecture import FIELDS, Architecture
+from ...space.limits import check_size
 
+# A step of any model on any machine.
+LEAST_S, MOST_S = 1e-12, 1e9
 DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
 # A time and a rate of one row that are further apart are not of one step.
 SAME_TIME = 0.02
@@ -230,6 +233,7 @@ def _check(row: TimedStep, device: Device) -> None:
         )
     if row.execution.fused and device.kind not in KERNELS:
         raise ValueError(f"`attention` must be plain on a {device.kind}, but got 'fused'")
+    check_size("seconds of a step", row.seconds, LEAST_S, MOST_S)
     rate = flops_per_step(row.architecture) / row.seconds / row.n_devices
     if rate > device.peak_flops_per_s:
         raise ValueError(

@@ -29,6 +29,9 @@ TEXT_FIELD = "text"
 # A Hugging Face dataset repository and its configuration, or a local copy of that repository.
 C4_SOURCE = ("allenai/c4", "en")
 
+# Of one line or document, which is read whole: more than any book.
+MOST_CHARS = 1 << 26
+
 # Folders inside the standard library's that are not installed everywhere or not part of it.
 _NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages"}
 _COMPRESSED = (".gz", ".xz", ".zst")
@@ -113,9 +116,23 @@ def load_corpus(
     return Corpus(name=name, documents=documents, read=read)
 
 
+def check_corpus(name_or_path: str | Path) -> None:
+    """Refuse, before any work, what is no corpus.
+
+    Raises:
+        ValueError: it is neither a name nor a file or folder that exists.
+    """
+    if str(name_or_path) not in ("python", "c4") and not Path(name_or_path).exists():
+        raise ValueError(
+            "a corpus must be `python`, `c4` or a file or folder that exists, but got "
+            f"{name_or_path}"
+        )
+
+
 def _source(
     name_or_path: str, max_bytes: int | None, cache_dir: Path
 ) -> tuple[str, Callable[[], Iterator[str]]]:
+    check_corpus(name_or_path)
     path = Path(name_or_path)
     if name_or_path == "python":
         return "python", functools.partial(_python_documents, _python_files())
@@ -123,11 +140,7 @@ def _source(
         return "c4", functools.partial(_file_documents, _c4_file(max_bytes, cache_dir))
     if path.is_file():
         return path.name, functools.partial(_file_documents, path)
-    if path.is_dir():
-        return path.resolve().name, functools.partial(_folder_documents, path)
-    raise ValueError(
-        f"a corpus must be `python`, `c4` or a file or folder that exists, but got {name_or_path}"
-    )
+    return path.resolve().name, functools.partial(_folder_documents, path)
 
 
 def _up_to(documents: Iterable[Document], max_bytes: int | None) -> Iterator[Document]:
@@ -176,12 +189,23 @@ def _file_documents(path: Path) -> Iterator[str]:
     inner = path.with_suffix("") if path.suffix in _COMPRESSED else path
     documents = _json_documents if inner.suffix in _JSON_LINES else _text_documents
     try:
-        with _open_text(path) as lines:
-            yield from documents(path, lines)
+        with _open_text(path) as file:
+            yield from documents(path, _lines(path, file))
     except UnicodeDecodeError as error:
         raise ValueError(f"a corpus must be UTF-8 text, but {path} is not") from error
     except _DAMAGED as error:
         raise ValueError(f"{path} is damaged, or not what its suffix says: {error}") from error
+
+
+def _lines(path: Path, file: TextIO) -> Iterator[str]:
+    """The lines of a file, none of which is read whole before its length is known."""
+    while line := file.readline(MOST_CHARS):
+        if len(line) == MOST_CHARS:
+            raise ValueError(
+                f"{path} has a line of {MOST_CHARS:,} characters or more: put documents apart, by "
+                f"lines that say {DOCUMENT_SEPARATOR} or one JSON object a line"
+            )
+        yield line
 
 
 def _open_text(path: Path) -> TextIO:
@@ -209,15 +233,21 @@ def _check_zstd_is_whole(path: Path) -> None:
 
 def _text_documents(path: Path, lines: Iterable[str]) -> Iterator[str]:
     document: list[str] = []
+    n_chars = 0
     for line in itertools.chain(lines, [DOCUMENT_SEPARATOR]):
         if "\0" in line:
             raise ValueError(f"a corpus must be text, but {path} has NUL bytes: it is binary data")
         if line.strip() != DOCUMENT_SEPARATOR:
             document.append(line)
+            if (n_chars := n_chars + len(line)) > MOST_CHARS:
+                raise ValueError(
+                    f"{path} has a document of more than {MOST_CHARS:,} characters: put documents "
+                    f"apart by lines that say {DOCUMENT_SEPARATOR}"
+                )
             continue
         if text := "".join(document).strip():
             yield text
-        document = []
+        document, n_chars = [], 0
 
 
 def _json_documents(path: Path, lines: Iterable[str]) -> Iterator[str]:

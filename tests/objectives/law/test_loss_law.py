@@ -68,7 +68,7 @@ def test_one_formula_for_scalars_meshes_and_jax_arrays(law):
         ({"beta": -0.3}, "`beta` must be > 0, but got -0.3"),
         ({"alpha": float("nan")}, "`alpha` must be > 0, but got nan"),
         ({"E": -0.1}, "`E` must be >= 0, but got -0.1"),
-        ({"kappa": 1.5}, "`kappa` must be above 0 and at most 1, but got 1.5"),
+        ({"kappa": 1.5}, "`kappa` must be from 0.01 to 1, but got 1.5"),
         ({"n_params_range": (2.0, 1.0)}, r"`n_params_range` must be .* but got \[2.0, 1.0\]"),
         ({"n_tokens_range": (0.0, 1.0)}, "`n_tokens_range` must be 0 < low <= high"),
         ({"aspect_ratio_range": (9.0, 3.0)}, "`aspect_ratio_range` must be 0 < low <= high"),

@@ -159,7 +159,7 @@ MISTAKES = {
         SEARCH + 'remat = "all"\n',
         "`remat`: `remat` must be none, dots, layer or",
     ),
-    "no data": (SEARCH + "data_limit_tokens = 0\n", "`data_limit_tokens` must be at least 1"),
+    "no data": (SEARCH + "data_limit_tokens = 0\n", "`data_limit_tokens` must be from 1"),
 }
 
 
