@@ -118,7 +118,7 @@ def tables() -> None:
     tried = [name for name in wide if name.startswith("horizon")]
     wide = wide.dropna(subset=["horizon x 1"])
     best = wide[[*tried, BEFORE]].min(axis=1)
-    rates = pd.DataFrame({
+    rates: Any = pd.DataFrame({
         "best_by": wide[[*tried, BEFORE]].idxmin(axis=1),
         "n_rates": wide[[*tried, BEFORE]].notna().sum(axis=1),
         "recipe_loss_%": 100 * (wide["horizon x 1"] / best - 1),
