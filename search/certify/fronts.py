@@ -41,10 +41,13 @@ def best_at_limits(
     """
     found = []
     for share in np.geomspace(LEAST_SHARE, 1, N_LIMITS).tolist():
-        of = objective if limit == "time_budget_s" else objective.device
-        limited = dataclasses.replace(of, **{limit: share * getattr(of, limit)})
         if limit == "memory_bytes":
-            limited = dataclasses.replace(objective, device=limited)
+            device = objective.device
+            device = dataclasses.replace(device, memory_bytes=share * device.memory_bytes)
+            limited = dataclasses.replace(objective, device=device)
+        else:
+            time_budget_s = share * objective.time_budget_s
+            limited = dataclasses.replace(objective, time_budget_s=time_budget_s)
         proof = certify(space, limited)
         if proof is None:
             raise ValueError(
