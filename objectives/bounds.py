@@ -69,7 +69,7 @@ def least_losses(
                 # Of models that all fit in one pass, none is run with more run again.
                 split = splits(last.batch_size, family[0], objective.micro_batch_size)
                 all_fit = _bytes(objective, last, family[0]) + CUT_OFF_BYTES
-                settled |= split & (all_fit <= objective.device.memory_bytes)
+                settled |= split & (all_fit <= objective.device.room_bytes)
     bounded = bounds < np.inf
     bounds[bounded] -= ROUNDING * np.abs(bounds[bounded])
     return bounds
@@ -91,7 +91,7 @@ def _fewest_passes(
         passes = 1 + several
         batch = altered(first, batch_size=in_a_pass * way.n_split * passes)
         needed = _bytes(objective, batch, dataclasses.replace(way, n_accumulation=passes))
-        return needed - CUT_OFF_BYTES <= objective.device.memory_bytes
+        return needed - CUT_OFF_BYTES <= objective.device.room_bytes
 
     pinned = objective.micro_batch_size
     if pinned is not None:

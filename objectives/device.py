@@ -12,6 +12,9 @@ from .cost.step_time import StepTimeModel
 
 # Share of a chip's links that a slice without wraparound leaves to its corners.
 TPU_SLICE_LINKS = 0.5
+# Share of an accelerator's memory that no step is planned into: counts of memory are off by some
+# percent, and drivers and libraries hold some.
+HEADROOM = 0.05
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,6 +108,11 @@ class Device:
     def bytes_per_element(self) -> int:
         """Bytes of one element in the compute dtype."""
         return {"bfloat16": 2, "float16": 2, "float32": 4}[self.dtype]
+
+    @property
+    def room_bytes(self) -> float:
+        """What a step may need: on an accelerator all but `HEADROOM` of its memory."""
+        return self.memory_bytes * (1 - HEADROOM * (self.kind != "cpu"))
 
     @property
     def times_fused_alone(self) -> bool:

@@ -80,7 +80,7 @@ def fastest(
                 if not np.any(tried):
                     continue
                 needed = step_memory_bytes(device, arch, way)
-                fits = tried & (needed <= device.memory_bytes)
+                fits = tried & (needed <= device.room_bytes)
                 if np.any(fits):
                     seconds = step_time_s(device, arch, way)
                     best.take(fits & (seconds < best.seconds), at, seconds, needed)

@@ -10,7 +10,6 @@ from ..space.architecture import Architecture
 from ..space.limits import check_count
 from .cost.kernel import KERNELS
 from .cost.tiles import LANES
-from .fastest import passes_of
 from .law.copying import UNDECIDED
 from .loss_at_time import REACH, LossAtTime, Prediction
 
@@ -19,9 +18,6 @@ FEW_STEPS = 1000
 MANY_EPOCHS = 4
 # The share of a step's time that another attention would save, from which on it is told.
 MUCH_SAVED = 0.1
-# The share of a device's memory from which on a step is at its edge: counts of memory are off by
-# some percent, and libraries hold some of it.
-NEARLY_ALL = 0.93
 
 
 def check_loss(law: str, loss: float) -> None:
@@ -46,7 +42,7 @@ def flags(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> 
     check_count("tokens", prediction.n_tokens)
     check_loss(objective.law.name, prediction.predicted_loss)
     return [
-        *_of_memory(objective, arch, prediction),
+        *_of_memory(objective, prediction),
         *_of_the_law(objective, arch, prediction),
         *_of_luck(objective, arch, prediction),
         *_of_attention(objective, arch, prediction),
@@ -55,32 +51,14 @@ def flags(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> 
     ]
 
 
-def _of_memory(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> Iterator[str]:
+def _of_memory(objective: LossAtTime, prediction: Prediction) -> Iterator[str]:
     device = objective.device
-    if prediction.memory_bytes > device.memory_bytes:
+    if prediction.memory_bytes > device.room_bytes:
         yield (
             f"does not fit: {prediction.memory_bytes / 1e9:.1f} GB of "
-            f"{device.memory_bytes / 1e9:.1f} GB on "
+            f"{device.room_bytes / 1e9:.1f} GB on "
             f"{'each of ' * (objective.n_chips > 1)}{objective.machine}"
         )
-    elif prediction.memory_bytes > NEARLY_ALL * device.memory_bytes:
-        yield _at_the_edge(objective, arch, prediction)
-
-
-def _at_the_edge(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> str:
-    """That a step needs nearly all memory, and what a smaller micro-batch would need."""
-    room = objective.device.memory_bytes
-    told = f"a step needs {prediction.memory_bytes / room:.0%} of the memory, to the last count"
-    for n_sequences in passes_of(prediction.execution.micro_batch_size(arch))[-2::-1]:
-        smaller = dataclasses.replace(objective, micro_batch_size=n_sequences).cost(arch)
-        if smaller.memory_bytes <= NEARLY_ALL * room:
-            slower = smaller.step_time_s / prediction.step_time_s - 1
-            told += (
-                f"; `micro_batch_size` {n_sequences} needs {smaller.memory_bytes / room:.0%} and "
-                f"takes {slower:.1%} longer"
-            )
-            break
-    return told
 
 
 def _of_the_law(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> Iterator[str]:

@@ -195,7 +195,7 @@ class LossAtTime:
         """
         if not self.reaches(arch):
             return False
-        fits = self.cost(arch).memory_bytes <= self.device.memory_bytes
+        fits = self.cost(arch).memory_bytes <= self.device.room_bytes
         shared = dataclasses.replace(self.simplest, sharding=Sharding.FULL)
         least_s = certain_compute_s(self.device, arch, shared)
         return bool(fits and least_s <= self.time_budget_s)
@@ -210,7 +210,7 @@ class LossAtTime:
             **{field.name: getattr(cost, field.name) for field in dataclasses.fields(Cost)},
             n_steps=whole_steps,
             n_tokens=whole_steps * arch.tokens_per_step,
-            feasible=(cost.memory_bytes <= self.device.memory_bytes)
+            feasible=(cost.memory_bytes <= self.device.room_bytes)
             & (whole_steps >= 1)
             & (self.counted_params(cost) <= self.most_params),
             predicted_loss=self.law.loss(

@@ -73,7 +73,7 @@ class Groups:
         Of those with equally many all stay: a budget may hold equally many of their steps.
         """
         cost = objective.cost(self.mesh)
-        fits = cost.memory_bytes <= objective.device.memory_bytes
+        fits = cost.memory_bytes <= objective.device.room_bytes
         time = np.where(fits, cost.step_time_s, np.inf)
         time = _table(time, self.shape, self.across, self.within)
         time = np.take_along_axis(time, self.order, 1)

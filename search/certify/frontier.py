@@ -184,7 +184,7 @@ def find_frontiers(
 
 
 def _fits(arch: Architecture, objective: LossAtTime) -> bool:
-    return bool(objective.cost(arch).memory_bytes <= objective.device.memory_bytes)
+    return bool(objective.cost(arch).memory_bytes <= objective.device.room_bytes)
 
 
 def _join(parts: list[Part]) -> Frontier | None:

@@ -171,7 +171,7 @@ def excess(candidate: Candidate, objective: LossAtTime) -> float:
     """How far a candidate is from feasible: 0 where it is, else the largest of its ratios."""
     if candidate.prediction.feasible:
         return 0.0
-    needed = candidate.prediction.memory_bytes / objective.device.memory_bytes
+    needed = candidate.prediction.memory_bytes / objective.device.room_bytes
     late = candidate.prediction.step_time_s / objective.time_budget_s
     large = objective.counted_params(candidate.prediction) / objective.most_params
     return max(needed, late, large, 1.0)

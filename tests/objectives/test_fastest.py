@@ -56,12 +56,12 @@ def test_the_chosen_way_is_the_fastest_of_all_that_fit(name, n_chips):
         splits, n_parts = way.divides(arch.batch_size), n_chips * way.n_accumulation
         each = dataclasses.replace(arch, batch_size=np.where(splits, arch.batch_size, n_parts))
         needed = step_memory_bytes(objective.device, each, way)
-        fit = splits & (needed <= objective.device.memory_bytes)
+        fit = splits & (needed <= objective.device.room_bytes)
         seconds = step_time_s(objective.device, each, way)
         fastest_s = np.where(fit, np.minimum(fastest_s, seconds), fastest_s)
         fits |= fit
     assert fits.sum() > 20
-    np.testing.assert_array_equal(fits, cost.memory_bytes <= objective.device.memory_bytes)
+    np.testing.assert_array_equal(fits, cost.memory_bytes <= objective.device.room_bytes)
     # Two orders of the same sums.
     np.testing.assert_allclose(cost.step_time_s[fits], fastest_s[fits], rtol=1e-12)
     own_s = step_time_s(objective.device, arch, cost.execution)
@@ -80,7 +80,7 @@ def test_a_smaller_model_never_takes_longer_than_a_larger(name, n_chips):
     grown["n_heads"] = small.n_heads * factor["n_heads"]
     large = dataclasses.replace(small, **grown, gated_mlp=small.gated_mlp | (factor["d_ff"] == 2))
     costs = [objective.cost(arch) for arch in (small, large)]
-    fit, fits = (cost.memory_bytes <= objective.device.memory_bytes for cost in costs)
+    fit, fits = (cost.memory_bytes <= objective.device.room_bytes for cost in costs)
     assert np.all(fit[fits])
     assert fits.sum() > 20
     assert np.all(costs[0].step_time_s[fits] <= costs[1].step_time_s[fits] * (1 + 1e-12))
