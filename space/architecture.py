@@ -109,7 +109,7 @@ class Architecture:
                 (np.asarray(value) >= 1) & (np.asarray(value) % 1 == 0)
             ):
                 raise ValueError(f"`{name}` must be a whole number >= 1, but got {value!r}")
-            if np.max(value) > MOST_OF_FIELD:
+            if np.max(value, initial=0) > MOST_OF_FIELD:
                 raise ValueError(
                     f"`{name}` must be at most {MOST_OF_FIELD:,}, but got {np.max(value):,}"
                 )
