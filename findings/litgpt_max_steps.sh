@@ -7,7 +7,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3.11 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q torch==2.13.0 litgpt==0.5.13
+"$folder/venv/bin/pip" install -q torch==2.13.0 litgpt==0.5.13 requests==2.34.2
 cat >"$folder/steps.py" <<'PY'
 import os
 import sys

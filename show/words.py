@@ -31,6 +31,12 @@ def gigabytes(n_bytes: float) -> str:
     return f"{found:,.1f}" if found >= 1 else f"{found:.2g}"
 
 
+def milliseconds(seconds: float, digits: int = 3) -> str:
+    """Seconds in thousandths, of so many digits."""
+    found = float(f"{1e3 * seconds:.{digits}g}")
+    return f"{found:,.0f}" if found >= 1000 else f"{found:g}"
+
+
 def time_text(seconds: float) -> str:
     """A time budget, of three digits where it is less than a minute."""
     return format_budget(float(f"{seconds:.3g}") if seconds < 60 else seconds)
@@ -56,7 +62,7 @@ def describe(candidate: Candidate, best_loss: float | None = None) -> tuple[str,
         ", ".join([f"d_ff {arch.d_ff:,}", *arch.words]),
         f"{short_count(predicted.n_params)} parameters",
         f"{short_count(predicted.n_tokens)} tokens in {predicted.n_steps:,} steps",
-        f"{1e3 * predicted.step_time_s:,.3g} ms a step",
+        f"{milliseconds(predicted.step_time_s)} ms a step",
         f"{predicted.memory_bytes / 1e9:,.3g} GB",
         f"predicted loss {candidate.loss:.4f} nats per token{behind}",
     )

@@ -186,7 +186,8 @@ def main() -> None:
     unseen_lines = pd.concat(held)
     table(unseen_lines, "heldout.csv")
     off = unseen_lines[unseen_lines.use != "partner"]
-    print(f"\n{len(off)} steps off their tiles held out: off by {(1 / off.ratio - 1).abs().mean():.1%}")
+    error = (1 / off.ratio - 1).abs().mean()
+    print(f"\n{len(off)} steps off their tiles held out: off by {error:.1%}")
     pairs = in_pairs(unseen_lines, design())
     table(pairs, "pairs.csv")
     slower = pairs.compiled > 1

@@ -7,7 +7,7 @@ from ...search.answer import Answer
 from ...search.candidate import Candidate
 from ...space.architecture import marks as field_marks
 from ...space.architecture import marks_mean
-from ..words import REMAT_MARKS, gigabytes, remat_means, shape_of, short_count
+from ..words import REMAT_MARKS, gigabytes, milliseconds, remat_means, shape_of, short_count
 from .page import Cell, Column, Interval, Section, Table
 
 BEHIND = Column(name="behind the best", unit="nats per token")
@@ -98,7 +98,7 @@ def _quantities(candidate: Candidate) -> list[Cell]:
         Cell(text=short_count(predicted.n_params), sort=predicted.n_params),
         Cell(text=short_count(predicted.n_tokens), sort=predicted.n_tokens),
         Cell(text=f"{per_param:,.1f}", sort=per_param),
-        Cell(text=f"{1e3 * predicted.step_time_s:,.3g}", sort=predicted.step_time_s),
+        Cell(text=milliseconds(predicted.step_time_s), sort=predicted.step_time_s),
         Cell(text=f"{gigabytes(predicted.memory_bytes)}{marks}", sort=predicted.memory_bytes),
         Cell(text=f"{arch.n_heads}×{arch.d_head}", sort=f"{arch.n_heads}×{arch.d_head}"),
         Cell(text=str(arch.n_kv_heads), sort=arch.n_kv_heads),

@@ -11,7 +11,7 @@ from ...search.predict import breakdown
 from ..pictures.landscape import landscape
 from ..pictures.over_time import loss_over_time
 from ..pictures.parts import step_parts
-from ..words import lowest, shape_of, short_count, time_text
+from ..words import lowest, milliseconds, shape_of, short_count, time_text
 from .basis import assumptions
 from .page import Page, Section
 from .ranking import ranking
@@ -147,8 +147,9 @@ def _parts(answer: Answer) -> Section:
     return Section(
         finding=f"Of the winner's step, {_listed(named)}",
         text=(
-            f"{1e3 * step_time_s:,.4g} ms a step of {best.arch.tokens_per_step:,} tokens, forward "
-            f"and backward, by the step-time model “{objective.device.step_time_model.name}”."
+            f"{milliseconds(step_time_s, 4)} ms a step of {best.arch.tokens_per_step:,} tokens, "
+            "forward and backward, by the step-time model "
+            f"“{objective.device.step_time_model.name}”."
         ),
         pictures=[step_parts(timed)],
     )

@@ -117,7 +117,7 @@ def _exponents(curves: pd.DataFrame) -> Any:
         first = rows.iloc[0]
         table.add_row(
             escape(first["device"]) + f", {first['attention']}" * differs,
-            escape(first["law"]),
+            escape(str(first["law"])),
             f"{first['gamma']:.2f}",
             *(
                 f"{by_quantity[name]['exponent']:.2f} ({by_quantity[name]['theory']:.2f})"

@@ -9,6 +9,7 @@ from rich.table import Table
 from ...objectives.loss_at_time import FUSED_MARK
 from ...space.architecture import Architecture
 from ...validation.compiler.compiled import Compiled
+from ..words import milliseconds
 from .parts import plain_table
 
 # Key -> what it is called and the unit that it is shown in.
@@ -66,7 +67,9 @@ def _show_one(step: Compiled) -> Iterator[str | Table]:
     yield table
     if step.time:
         terms = {name: s for name, s in step.time.seconds.items() if s >= 5e-6}
-        yield "step time of: " + ", ".join(f"{name} {1e3 * s:,.3g} ms" for name, s in terms.items())
+        yield "step time of: " + ", ".join(
+            f"{name} {milliseconds(s)} ms" for name, s in terms.items()
+        )
     elif execution.fused:
         yield "no FLOPs, bytes or step time: what a fused kernel does is not in the program"
     elif step.fits:

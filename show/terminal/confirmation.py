@@ -11,6 +11,7 @@ from rich.table import Table
 from ...objectives.budget import format_budget
 from ...validation.confirm.compare import Agreement, Comparison
 from ...validation.confirm.confirm import Confirmation
+from ..words import milliseconds
 from .parts import plain_table, show_warnings
 
 Lines = Iterator[str | Table]
@@ -45,7 +46,7 @@ def _models(comparison: Comparison) -> Table:
         table.add_row(
             model.label,
             model.role,
-            f"{1e3 * prediction.step_time_s:,.4g}",
+            milliseconds(prediction.step_time_s, 4),
             _number(model.step_time_s and 1e3 * model.step_time_s, ",.4g"),
             f"{prediction.n_tokens / 1e6:,.3g}M",
             _number(model.n_tokens and model.n_tokens / 1e6, ",.3g", "M"),

@@ -14,7 +14,15 @@ from ...search.question import Question
 from ...search.ranking import AS_GOOD
 from ...search.valley import valley
 from ...space.architecture import marks, marks_mean
-from ..words import REMAT_MARKS, gigabytes, remat_means, shape_of, short_count, whose_level
+from ..words import (
+    REMAT_MARKS,
+    gigabytes,
+    milliseconds,
+    remat_means,
+    shape_of,
+    short_count,
+    whose_level,
+)
 from .parts import Lines, assumptions, costs, plain_table, prose, show_warnings
 
 if TYPE_CHECKING:
@@ -80,7 +88,7 @@ def _table(rows: list[dict[str, Any]], *, certified: bool) -> Table:
             str(row["n_kv_heads"]),
             f"{row['d_ff']}{marks(row)}",
             short_count(row["n_params"]),
-            f"{row['step_time_s'] * 1e3:,.3g}",
+            milliseconds(row["step_time_s"]),
             short_count(row["n_tokens"]),
             gigabytes(row["memory_bytes"])
             + REMAT_MARKS[row["remat"]]
