@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-# One field of an architecture; two of them multiply to what 64 bits hold.
-MOST_OF_FIELD = 2**31
+# One field of an architecture: what 32 bits hold, and two of them multiply to what 64 hold.
+MOST_OF_FIELD = 2**31 - 1
 # Parameters, tokens, steps, bytes.
 MOST_COUNT = 2**63 - 1
 # What NumPy and Optuna take alike.

@@ -54,10 +54,6 @@ class Steps:
     def __post_init__(self) -> None:
         if not (np.all(np.isfinite(self.measured_s)) and np.all(self.measured_s > 0)):
             raise ValueError("every measured step must take a time > 0, but some do not")
-        if self.measured_s.min() == self.measured_s.max():
-            raise ValueError(
-                f"timed steps must differ in time, but all take {self.measured_s[0]:.4g} s"
-            )
         if (n_shapes := int(self.shape_index.max()) + 1) < 3:
             raise ValueError(
                 "a step-time fit needs at least 3 shapes (d_model, n_layers), to hold out one at "
@@ -120,9 +116,15 @@ class StepTimeFit:
 
 
 def fit_step_time(steps: Steps, name: str) -> StepTimeFit:
-    """Fit a named model, leaving each shape (d_model, n_layers) out once to judge it."""
+    """Fit a named model, leaving each shape (d_model, n_layers) out once to judge it.
+
+    Raises:
+        ValueError: all steps take the same time.
+    """
     units, least = _units_by_ridge(steps, name), steps.least(name)
     measured_s, shape_index = steps.measured_s, steps.shape_index
+    if measured_s.min() == measured_s.max():
+        raise ValueError(f"timed steps must differ in time, but all take {measured_s[0]:.4g} s")
     heldout_s = np.empty_like(measured_s)
     for shape in range(shape_index.max() + 1):
         out = shape_index == shape

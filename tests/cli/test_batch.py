@@ -17,6 +17,8 @@ price_per_hour_usd = 2.5
 """
 PLAN = """
 [defaults]
+space = "default"
+critical_batch = false
 set = {d_model = "256:768:128", d_ff = "512:6144:512"}
 law = ["besiroglu-2024", "hoffmann-2022"]
 [[search]]
@@ -75,7 +77,7 @@ def test_a_plan_that_is_wrong_anywhere_is_one_line_and_nothing_written(run, tmp_
     code, out, err = run("batch", "plan.toml")
     assert (code, out) == (2, "")
     assert err == (
-        "anybudget: plan.toml, line 7: search[0]: `budget`: a time budget must be a positive time "
+        "anybudget: plan.toml, line 9: search[0]: `budget`: a time budget must be a positive time "
         "with a unit such as 90s, 15m, 3h, 1h30m or 2d, but got '6'\n"
     )
     assert not (tmp_path / "plan").exists()

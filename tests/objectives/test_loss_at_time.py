@@ -178,5 +178,5 @@ def test_chips_must_divide_the_batch_and_have_links(chips, objective):
         chips.check_batch((4, 2, 8))
     with pytest.raises(ValueError, match="`interconnect_bytes_per_s`, but toy has none"):
         dataclasses.replace(objective, n_chips=2)
-    with pytest.raises(ValueError, match="`n_chips` must be from 1 to 2,147,483,648, but got 0"):
+    with pytest.raises(ValueError, match="`n_chips` must be from 1 to 2,147,483,647, but got 0"):
         dataclasses.replace(objective, n_chips=0)

@@ -79,7 +79,7 @@ def test_settings_replace_what_the_file_says_and_the_file_what_the_default_says(
         ("d_model=", r"--set: `d_model`: it must be whole numbers, or low:high:step \(got ''\)"),
         ("d_model=wide", "--set: `d_model`: it must be whole numbers"),
         ("d_model=512:256", "--set: `d_model`: a range must be low:high:step with low <= high"),
-        ("d_model=0", "`d_model` must be from 1 to 2,147,483,648, but got 0"),
+        ("d_model=0", "`d_model` must be from 1 to 2,147,483,647, but got 0"),
         ("gated_mlp=maybe", "--set: `gated_mlp`: it must be true or false, or both"),
         ("heads_fill_width=true,false", "--set: `heads_fill_width`: it must be true or false"),
         ("aspect_ratio=40:a", r"--set: `aspect_ratio`: it must be low:high \(got '40:a'\)"),

@@ -210,7 +210,7 @@ def test_relative_paths_start_at_the_folder(tmp_path):
         ({"space": "cpus"}, "no space is called 'cpus'; did you mean"),
         ({"settings": ("d_modle=3",)}, "unknown key `d_modle`; did you mean"),
         ({"remat": "most"}, "`remat` must be none, dots, layer or auto, but got 'most'"),
-        ({"chips": 0}, "`n_chips` must be from 1 to 2,147,483,648, but got 0"),
+        ({"chips": 0}, "`n_chips` must be from 1 to 2,147,483,647, but got 0"),
         (
             {"chips": 3, "settings": ("batch_size=8",)},
             "`batch_size` must be a multiple of the 3 chips, but got 8",

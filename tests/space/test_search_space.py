@@ -202,7 +202,7 @@ def test_nothing_binds_in_the_middle(small_space):
         ({"d_ff": ()}, "`d_ff` must have a value"),
         ({"d_ff": (256, 128)}, "`d_ff` must be ascending"),
         ({"d_ff": (128, 128)}, "`d_ff` must be ascending"),
-        ({"vocab_size": (0,)}, "`vocab_size` must be from 1 to 2,147,483,648, but got 0"),
+        ({"vocab_size": (0,)}, "`vocab_size` must be from 1 to 2,147,483,647, but got 0"),
         ({"aspect_ratio": (64.0, 20.0)}, "`aspect_ratio` must be low:high, but got 64:20"),
         ({"ff_ratio": (-1.0, 2.0)}, "`ff_ratio` must be low:high"),
         ({"aspect_ratio": (math.nan, 1.0)}, "`aspect_ratio` must be low:high"),

@@ -34,8 +34,8 @@ def test_half_do_at_the_onset_and_none_that_are_too_shallow_or_narrow():
     [
         ({"gain": 1.0}, "`gain` must be above 0 and below 1, but got 1.0"),
         ({"gain": 0.0}, "`gain` must be above 0 and below 1, but got 0.0"),
-        ({"onset_tokens": 0.0}, "`onset_tokens` must be positive, but got 0.0"),
-        ({"onset_tokens": np.inf}, "`onset_tokens` must be positive, but got inf"),
+        ({"onset_tokens": 0.0}, "`onset_tokens` must be > 0, but got 0.0"),
+        ({"onset_tokens": np.inf}, "`onset_tokens` must be from .*, but got inf"),
     ],
 )
 def test_what_cannot_be_is_refused(wrong, message):

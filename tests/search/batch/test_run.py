@@ -121,7 +121,7 @@ def test_several_chips_are_searched_apart_and_all_paid_for(plan, tmp_path):
         assert row | found.best.as_dict() == row
     assert [row["cost_usd"] for row in rows] == [2.5, 10.0]
     assert [row["device"] for row in rows] == ["dear", "4 × dear"]
-    plan.write_text(search.replace("[1, 4]", "3"))
+    plan.write_text(search.replace("[1, 4]", "3") + "set = {batch_size = 8}\n")
     with pytest.raises(
         ValueError, match=r"line 4: search\[0\]: `chips`: .* multiple of the 3 chips"
     ):

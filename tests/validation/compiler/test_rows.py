@@ -26,8 +26,8 @@ def step(d_model=64, topology="v5e:1x1", **known):
     )
 
 
-def timed(d_model=64, topology="v5e:1x1"):
-    return row_of(step(d_model, topology, time=ProgramTime(seconds=SECONDS)), NOW)
+def timed(d_model=64, topology="v5e:1x1", seconds=SECONDS):
+    return row_of(step(d_model, topology, time=ProgramTime(seconds=seconds)), NOW)
 
 
 def test_rows_read_back(tmp_path):
@@ -46,8 +46,9 @@ def test_rows_read_back(tmp_path):
 
 
 def test_steps_of_one_chip_go_to_a_fit():
-    steps = steps_of([timed(64), timed(128), timed(192)])
-    assert steps.measured_s.tolist() == [0.875] * 3
+    longer = {name: 2 * seconds for name, seconds in SECONDS.items()}
+    steps = steps_of([timed(64), timed(128), timed(192, seconds=longer)])
+    assert steps.measured_s.tolist() == [0.875, 0.875, 1.75]
     assert steps.arch.d_model.tolist() == [64, 128, 192]
     assert (steps.execution.remat == Remat.LAYER).all()
 

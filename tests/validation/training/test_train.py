@@ -114,7 +114,7 @@ def test_a_diverged_run_is_a_row(tokens):
 
 
 def test_too_little_memory_is_a_row(tokens):
-    huge = dataclasses.replace(ARCH, d_ff=2**40)
+    huge = dataclasses.replace(ARCH, d_ff=2**30)
     run = train(huge, tokens, seed=0, time_budget_s=60.0, execution=Execution(scan_layers=True))
     assert (run.status, run.n_steps, run.measured_loss) == ("out_of_memory", 0, None)
     with pytest.raises(MemoryError, match="bytes"):
