@@ -122,7 +122,7 @@ def test_parts_can_be_pinned():
         dataclasses.replace(objective, micro_batch_size=3).cost(arch)
     with pytest.raises(ValueError, match="`sharding` must be data, full or auto, but got 'some'"):
         dataclasses.replace(objective, sharding="some")
-    with pytest.raises(ValueError, match="`micro_batch_size` must be from 1 to .*, but got 0"):
+    with pytest.raises(ValueError, match=r"`micro_batch_size` must be from 1 to .*, but got 0"):
         dataclasses.replace(objective, micro_batch_size=0)
 
 

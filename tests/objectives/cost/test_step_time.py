@@ -96,8 +96,8 @@ def test_one_formula_for_scalars_meshes_and_jax_arrays(name):
         ("papper", SECONDS, "a step-time model is one of .*'paper'.* but got 'papper'"),
         ("paper", {"flops": 1.0}, "has the coefficients .* but got .'flops'."),
         ("paper", SECONDS | {"luck": 1.0}, "has the coefficients"),
-        ("paper", SECONDS | {"flops": -1e-15}, "seconds per unit of 'flops' must be from 0 to"),
-        ("paper", SECONDS | {"flops": float("nan")}, "seconds per unit of 'flops' must be from 0 to"),
+        ("paper", SECONDS | {"flops": -1e-15}, "of 'flops' must be from 0 to"),
+        ("paper", SECONDS | {"flops": float("nan")}, "of 'flops' must be from 0 to"),
         ("paper", dict.fromkeys(SECONDS, 0.0), "a step must take time"),
     ],
 )
