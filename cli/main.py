@@ -139,6 +139,8 @@ def _run(words: list[str]) -> int:
 
         if error.errno not in FAILING:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return mistake(f"standard output cannot be written: {error.strerror}")
+        if error.filename is None:  # no file, so a stream: what is left in it must not fail at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        where = error.filename or "standard output"
+        return mistake(f"{where} cannot be written: {error.strerror}")
     return 0

@@ -45,11 +45,12 @@ def _secrets_in_the_environment(monkeypatch, tmp_path):
 
 def test_no_file_and_no_line_holds_it(run, tmp_path, monkeypatch):
     # What a database keeps is not ours to hide: the study itself is in another place.
-    monkeypatch.setattr(
-        "anybudget.search.explore.kept_study.open_storage",
-        lambda url: JournalStorage(JournalFileBackend(str(tmp_path / "study.journal"))),
-    )
-    said = [run(*STORED)]
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "anybudget.search.explore.kept_study.open_storage",
+            lambda url: JournalStorage(JournalFileBackend(str(tmp_path / "database.journal"))),
+        )
+        said = [run(*STORED)]
     assert said[0][0] == 0
     assert "postgresql://me:***@db" in (tmp_path / "found/result.json").read_text()
     for name in typed.WRITING if SLOW else QUICK:

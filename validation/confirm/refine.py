@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ...files import disk
 from ...files.table import read_runs
-from ...files.write import json_text, write_whole
+from ...files.write import check_writable, json_text, write_whole
 from ...objectives.fit.report import report_law
 from ...objectives.fit.runs import law_runs
 from ...objectives.law.loss_law import LossLaw
@@ -104,7 +103,7 @@ def refine(
     choice = dataclasses.replace(choice, device=choice.device or answer.known.device)
     for number in range(1, rounds + 1):
         here = folder / f"round-{number}"
-        disk.make_folder(here / CONFIRM_FOLDER)
+        check_writable(here / CONFIRM_FOLDER)
         on_progress(f"round {number}: training")
         confirmation = confirm(
             answer,
