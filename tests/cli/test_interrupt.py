@@ -73,7 +73,9 @@ def test_while_jax_is_at_work(tmp_path, number, code, line):
         command = [sys.executable, "-c", TYPED, *typed.words_of(name)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    assert start("small").wait() == 0
+    small = start("small")
+    small.communicate()
+    assert small.returncode == 0
     for attempt in range(10):
         shutil.rmtree(tmp_path / "found/confirm", ignore_errors=True)
         process = start("confirm")

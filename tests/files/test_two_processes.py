@@ -36,6 +36,12 @@ def start(name, folder):
     )
 
 
+def ended(process):
+    """Its exit code; its streams are closed."""
+    process.communicate()
+    return process.returncode
+
+
 def test_two_threads_at_once_are_as_one(tmp_path, monkeypatch):
     typed.quicken(monkeypatch.setattr)
     typed.write_inputs(tmp_path)
@@ -61,9 +67,9 @@ def test_two_at_once_are_as_one(name, tmp_path):
     begin.mkdir()
     typed.write_inputs(begin)
     for one in typed.earlier(name):
-        assert start(one, begin).wait() == 0
+        assert ended(start(one, begin)) == 0
     alone = shutil.copytree(begin, tmp_path / "alone")
-    assert start(name, alone).wait() == 0
+    assert ended(start(name, alone)) == 0
     for number in range(TIMES):
         both = shutil.copytree(begin, tmp_path / str(number))
         processes = [start(name, both) for _ in range(2)]
