@@ -51,12 +51,14 @@ def test_what_is_trained_is_kept(run, tmp_path, monkeypatch, number, code, line)
 
     monkeypatch.setattr(typed, "train_one", interrupted)
     assert run(*typed.words_of("small"))[0] == 0
-    before = signal.getsignal(signal.SIGTERM)
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
     heed_sigterm()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job ignores
     try:
         ended, out, err = run(*typed.words_of("confirm"))
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
     assert (ended, out, err.splitlines()[-1]) == (code, "", line)
     kept = (tmp_path / "found/confirm/runs.csv").read_text()
     assert kept.count("\n") == 2

@@ -23,6 +23,8 @@ def start(name, folder):
     environment = {
         **os.environ,
         "XDG_CACHE_HOME": str(folder / "cache"),
+        # Its list of fonts is no two times the same.
+        "MPLCONFIGDIR": str(folder / ".matplotlib"),
         "XDG_CONFIG_HOME": str(folder / "config"),
         "OMP_NUM_THREADS": "1",
     }
