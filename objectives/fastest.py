@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,18 +70,21 @@ def fastest(
     """
     best = _Best()
     families = [family for of_sharding in ways for family in of_sharding]
-    n_before = 0
+    place = itertools.count()
     for of_sharding in ways:
         # Passes in which a model fits: with more run again, only fewer may be faster.
         fewest: Any = np.inf
         for family in of_sharding:
-            place, needed = _first_that_fits(device, arch, family, fewest, micro_batch)
-            if np.any(fits := place >= 0):
-                way = chosen(family, np.where(fits, place, np.max(place)))
-                seconds = step_time_s(device, arch, way)
-                best.take(fits & (seconds < best.seconds), n_before + place, seconds, needed)
-                fewest = np.where(fits, way.n_accumulation, fewest)
-            n_before += len(family)
+            for way, at in zip(family, place, strict=False):
+                tried = (way.n_accumulation < fewest) & splits(arch.batch_size, way, micro_batch)
+                if not np.any(tried):
+                    continue
+                needed = step_memory_bytes(device, arch, way)
+                fits = tried & (needed <= device.room_bytes)
+                if np.any(fits):
+                    seconds = step_time_s(device, arch, way)
+                    best.take(fits & (seconds < best.seconds), at, seconds, needed)
+                    fewest = np.where(fits, way.n_accumulation, fewest)
     if np.any(unfit := best.seconds == np.inf):
         _take_last(best, unfit, device, arch, families, micro_batch)
     return Chosen(
@@ -140,27 +144,6 @@ def chosen(ways: Sequence[Execution], places: Any) -> Execution:
         alike = np.all(values[used] == values[used[0]])
         fields[name] = getattr(ways[used[0]], name) if alike else values[places]
     return Execution(**fields)
-
-
-def _first_that_fits(
-    device: Device, arch: Architecture, family: Family, below: Any, micro_batch: int | None
-) -> tuple[Any, Any]:
-    """Each model's first way of a family, by place, with fewer passes than `below`, and its bytes.
-
-    The place is -1 where it fits in none. Only the ways found are then timed, all in one go.
-    """
-    place: Any = -1
-    needed: Any = np.inf
-    for at, way in enumerate(family):
-        tried = (place < 0) & (way.n_accumulation < below)
-        tried = tried & splits(arch.batch_size, way, micro_batch)
-        if not np.any(tried):
-            continue
-        in_this_way = step_memory_bytes(device, arch, way)
-        fits = tried & (in_this_way <= device.room_bytes)
-        if np.any(fits):
-            place, needed = np.where(fits, at, place), np.where(fits, in_this_way, needed)
-    return place, needed
 
 
 def _take_last(
