@@ -57,9 +57,8 @@ def read_log(path: Path) -> Log:
     """Read a log, whatever its kind.
 
     Raises:
-        ValueError: one line: the file cannot be read, is no log, has no loss or nothing to order it
-        by,
-            or a value is no number.
+        ValueError: one line: the file cannot be read, is no log, has no loss or nothing to order
+            it by, or a value is no number.
     """
     text = read_text(path).lstrip("\ufeff")
     if not text.strip():

@@ -156,19 +156,15 @@ def _least_in(
     makes_a_step = n_steps >= 1
     n_tokens = np.where(makes_a_step, n_tokens, first.tokens_per_step)
     vocabulary = fewest - n_params_non_embedding(first)
-    upper = edges[1:] - vocabulary if _counts_without(objective) else edges[1:]
+    greatest = _columns(last, edges[1:], vocabulary, np.maximum(n_steps, 1))
     losses = least_loss(
         objective.law,
-        upper,
+        greatest[objective.law.n_column],
         objective.effective_tokens(n_tokens, first.tokens_per_step, last.tokens_per_step),
         _columns(first, edges[:-1], vocabulary, np.ones_like(n_steps)),
-        _columns(last, edges[1:], vocabulary, np.maximum(n_steps, 1)),
+        greatest,
     )
     return np.min(np.where(makes_a_step, losses, np.inf), axis=0)
-
-
-def _counts_without(objective: LossAtTime) -> bool:
-    return objective.law.n_convention == "non_embedding"
 
 
 def _columns(arch: Architecture, n: Any, vocabulary: Any, n_steps: Any) -> dict[str, Any]:

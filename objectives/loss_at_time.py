@@ -227,14 +227,12 @@ class LossAtTime:
 
     def reaches(self, arch: Architecture) -> Any:
         """Whether the law is believed for so many parameters."""
-        non_embedding = self.law.n_convention == "non_embedding"
-        counted = n_params_non_embedding(arch) if non_embedding else n_params(arch)
-        return counted <= self.most_params
+        counted = n_params if self.law.n_column == "n_params" else n_params_non_embedding
+        return counted(arch) <= self.most_params
 
     def counted_params(self, counts: Cost | Prediction) -> Any:
         """The parameters that the law's N counts."""
-        non_embedding = self.law.n_convention == "non_embedding"
-        return counts.n_params_non_embedding if non_embedding else counts.n_params
+        return getattr(counts, self.law.n_column)
 
     def effective_tokens(
         self, n_tokens: Any, tokens_per_step: Any, most_per_step: Any | None = None

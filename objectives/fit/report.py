@@ -8,7 +8,7 @@ from functools import cache, partial
 from typing import Any, Literal, NamedTuple, get_args
 
 from ..law.copying import Copying
-from ..law.loss_law import PARAMETERS, LossLaw
+from ..law.loss_law import PARAMETERS, Convention, LossLaw
 from ..law.terms import FORMS
 from .as_law import as_loss_law
 from .bootstrap import LawDraws, bootstrap_law
@@ -17,7 +17,7 @@ from .forms import KAPPAS, FormScore, choose_form
 from .law import REFERENCE_DELTA, LawFit, fit_linear, fit_varpro
 from .multi_start import fit_multi_start
 from .prior import shrunk
-from .runs import Convention, LawRuns, law_runs
+from .runs import LawRuns, law_runs
 from .scores import (
     Score,
     Trend,

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from ..law.loss_law import N_COLUMNS, Convention
 from .table import looked_through, positive, run_of_rows
-
-Convention = Literal["total", "non_embedding"]
-
-N_COLUMNS: dict[Convention, str] = {
-    "total": "n_params",
-    "non_embedding": "n_params_non_embedding",
-}
 
 # The law has five unknowns, and one more run shows how well they do.
 MIN_RUNS = 6

@@ -11,8 +11,9 @@ import numpy as np
 from scipy import stats
 
 from ...space.architecture import FIELDS
+from ..law.loss_law import N_COLUMNS, Convention
 from .law import LawFit, fit_varpro, law_data
-from .runs import N_COLUMNS, Convention, LawRuns, law_runs
+from .runs import LawRuns, law_runs
 from .solver import log_residuals, minimise
 
 # What a loss may hang on beside what the law counts; residuals are tested against each.

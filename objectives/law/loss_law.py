@@ -22,6 +22,12 @@ from .terms import TERMS
 Range = tuple[float, float]
 # The numbers of the pure law, in the order of tables and draws.
 PARAMETERS = ("E", "A", "B", "alpha", "beta")
+# Which parameters N counts, and what they are called elsewhere.
+Convention = Literal["total", "non_embedding"]
+N_COLUMNS: dict[Convention, str] = {
+    "total": "n_params",
+    "non_embedding": "n_params_non_embedding",
+}
 # Of those, and of `Copying`, what is above 0; E may be 0, and a term below.
 POSITIVE = (*PARAMETERS[1:], *NUMBERS)
 # Beyond these a law is no number or no loss, or alike for all models; no fit comes near.
@@ -80,7 +86,7 @@ class LossLaw:
     B: float
     alpha: float
     beta: float
-    n_convention: Literal["total", "non_embedding"]
+    n_convention: Convention
     corpus: str
     source: str
     n_params_range: Range
@@ -133,6 +139,11 @@ class LossLaw:
         """All that was fitted, by name: of the pure law, of its terms, of copying."""
         pure = {name: getattr(self, name) for name in PARAMETERS}
         return pure | self.terms | (self.copying.numbers if self.copying else {})
+
+    @property
+    def n_column(self) -> str:
+        """Name of the parameters that its N counts."""
+        return N_COLUMNS[self.n_convention]
 
     @property
     def has_best_shape(self) -> bool:

@@ -84,7 +84,7 @@ def fit_curves(questions: list[Question], table: pd.DataFrame) -> pd.DataFrame:
 def _exponents(question: Question, curve: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """The fits of one curve; none where too few budgets, or too few unlike models, are left."""
     law = question.objective.law
-    counted = "n_params" if law.n_convention == "total" else "n_params_non_embedding"
+    counted = law.n_column
     if n_unlike(curve["time_budget_s"]) < 2 or n_unlike(curve[counted]) < 2:
         return
     gamma = fit_power_law(curve[counted], curve["step_time_s"]).exponent

@@ -113,6 +113,11 @@ class Brief:
         return f"{file} is for {n_chips} devices, {kind}; {name} is of each"
 
     @property
+    def tokenizer_note(self) -> str:
+        """What the user's own tokenizer has to be."""
+        return f"TOKENIZER must have {self.arch.vocab_size} tokens or fewer"
+
+    @property
     def attention_notes(self) -> list[str]:
         """That the trainer's attention is another than the prediction's, where it is."""
         objective = self.objective

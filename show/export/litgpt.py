@@ -81,7 +81,7 @@ def _notes(brief: Brief) -> list[str]:
         "it falls on a cosine, not on a line",
         "matrices begin with a spread of sqrt(0.4 / n_embd), those that write to the residual "
         "stream with 1 / (n_layer sqrt(n_embd)); norms begin with 1, and decay too",
-        f"TOKENIZER must have {brief.arch.vocab_size} tokens or fewer",
+        brief.tokenizer_note,
         "micro_batch_size is of each device; global_batch_size over it is what it accumulates",
         *brief.attention_notes,
     ]

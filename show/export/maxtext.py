@@ -83,7 +83,7 @@ def _notes(brief: Brief) -> list[str]:
         "matrices begin with a spread of 1/sqrt(fan-in), the query's with less by sqrt(head_dim), "
         "which is then not divided by in attention; norms begin with 1",
         brief.devices_note("the file", "per_device_batch_size"),
-        f"TOKENIZER must have {arch.vocab_size} tokens or fewer",
+        brief.tokenizer_note,
         *brief.attention_notes,
     ]
     if arch.tied_embeddings:

@@ -170,7 +170,7 @@ def _notes(brief: Brief) -> list[str]:
     return [
         ONE_RATE,
         "matrices begin with a spread of 1/sqrt(width), norms with 1, and norms decay too",
-        f"TOKENIZER must have {brief.arch.vocab_size} tokens or fewer",
+        brief.tokenizer_note,
         "local_batch_size is of each device; it accumulates up to global_batch_size",
         *brief.attention_notes,
     ]
