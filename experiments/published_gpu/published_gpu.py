@@ -46,10 +46,12 @@ ARCHITECTURE = [
     "d_model", "n_layers", "n_heads", "n_kv_heads", "d_head", "d_ff", "gated_mlp", "vocab_size",
     "tied_embeddings", "seq_len",
 ]  # fmt: skip
+# Of the tables that are read, what ours call otherwise.
+RENAMED = {"n_devices": "n_chips", "n_accumulations": "n_accumulation"}
 MOSAIC = {"a100_40gb": "a100-40gb", "a100_80gb": "a100-80gb", "h100_80gb": "h100-sxm"}
 MOSAIC_URL = "github.com/mosaicml/llm-foundry, scripts/train/benchmarking"
 VTRAIN_COLUMNS = {
-    "# GPUs": "n_devices", "global batch": "batch_size", "micro batch": "micro_batch_size",
+    "# GPUs": "n_chips", "global batch": "batch_size", "micro batch": "micro_batch_size",
     "hidden size": "d_model", "attention heads": "n_heads", "# layers": "n_layers",
     "sequence length": "seq_len", "tensor parallelism": "tensor_parallel",
     "pipeline parallelism": "pipeline_parallel",
@@ -60,14 +62,14 @@ Table = tuple[str, str, str, pd.DataFrame]
 
 def llm_foundry(path: Path) -> Iterator[Table]:
     """Preset, datasheet, source and rows of each of three GPUs."""
-    rows = pd.read_csv(path)
+    rows = pd.read_csv(path).rename(columns=RENAMED)
     rows = rows[rows.precision == "bf16"].assign(
         remat=np.where(rows.full_remat, "layer", "none")[rows.precision == "bf16"],
         sharding="full",
         attention="fused",
         software="PyTorch with FSDP and flash attention (llm-foundry)",
     )
-    columns = ["batch_size", "micro_batch_size", "n_accumulations", "n_devices", "sharding"]
+    columns = ["batch_size", "micro_batch_size", "n_accumulation", "n_chips", "sharding"]
     columns += ["remat", "attention", "precision", "step_time_s", "software"]
     for device, name in MOSAIC.items():
         here = rows.loc[rows.device == device, ARCHITECTURE + columns]
@@ -76,8 +78,9 @@ def llm_foundry(path: Path) -> Iterator[Table]:
 
 def gemstones(path: Path) -> Iterator[Table]:
     """Likewise of one die of an MI250X, a row a shape."""
-    rows = pd.read_csv(path).drop_duplicates(["d_model", "n_layers", "n_devices", "step_time_s"])
-    rows = rows[[*ARCHITECTURE, "batch_size", "n_devices", "step_time_s"]].assign(
+    rows = pd.read_csv(path).rename(columns=RENAMED)
+    rows = rows.drop_duplicates(["d_model", "n_layers", "n_chips", "step_time_s"])
+    rows = rows[[*ARCHITECTURE, "batch_size", "n_chips", "step_time_s"]].assign(
         sharding="full",
         attention="fused",
         precision="bf16",
@@ -92,7 +95,7 @@ def vtrain(path: Path) -> Iterator[Table]:
     rows = pd.DataFrame({ours: read[theirs] for theirs, ours in VTRAIN_COLUMNS.items()})
     n_split = read["data parallelism"]
     rows = rows.assign(
-        n_accumulations=rows.batch_size // (n_split * rows.micro_batch_size),
+        n_accumulation=rows.batch_size // (n_split * rows.micro_batch_size),
         d_ff=4 * rows.d_model,
         vocab_size=50_257,
         remat="layer",
@@ -109,7 +112,7 @@ def scores(name: str, fit: StepTimeFit, rows: pd.DataFrame) -> Iterator[dict[str
     off = pd.Series(fit.heldout_s / rows.step_time_s.to_numpy() - 1, index=rows.index)
     groups = [("all", off)]
     groups += [(f"seq_len {n}", one) for n, one in off.groupby(rows.seq_len)]
-    groups += [(f"n_devices {n}", one) for n, one in off.groupby(rows.n_devices)]
+    groups += [(f"n_chips {n}", one) for n, one in off.groupby(rows.n_chips)]
     groups += [
         (f"{split} {n}", one)
         for split in ("tensor_parallel", "pipeline_parallel")

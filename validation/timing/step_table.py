@@ -30,7 +30,7 @@ DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
 SAME_TIME = 0.02
 # What is told of a table: how far each of these was varied.
 VARIED = (
-    "d_model", "n_layers", "d_head", "seq_len", "micro_batch_size", "n_accumulations", "n_devices",
+    "d_model", "n_layers", "d_head", "seq_len", "micro_batch_size", "n_accumulation", "n_chips",
     "sharding", "remat", "attention", "tensor_parallel", "pipeline_parallel",
 )  # fmt: skip
 
@@ -44,8 +44,8 @@ class TimedStep(Row):
             `d_head` is the width over the heads.
         batch_size: sequences in the step, all devices together.
         micro_batch_size: sequences that one device takes in one pass; either may be left out.
-        n_accumulations: passes whose gradients are added up to a step.
-        n_devices: that train the model together.
+        n_accumulation: passes whose gradients are added up to a step.
+        n_chips: that train the model together.
         sharding: `data`, each device has the whole state; or `full`, they share it.
         remat: what the backward pass runs a second time: `none`, `dots` (all but what matmuls with
             weights put out) or `layer` (whole blocks).
@@ -70,8 +70,8 @@ class TimedStep(Row):
     seq_len: PositiveInt
     batch_size: PositiveInt | None = None
     micro_batch_size: PositiveInt | None = None
-    n_accumulations: PositiveInt = 1
-    n_devices: PositiveInt = 1
+    n_accumulation: PositiveInt = 1
+    n_chips: PositiveInt = 1
     sharding: Literal["data", "full"] = "data"
     remat: Literal["none", "dots", "layer"] = "none"
     attention: Literal["plain", "fused"]
@@ -93,15 +93,15 @@ class TimedStep(Row):
         for name in ("n_heads", "d_ff"):
             _divides("tensor_parallel", self.tensor_parallel, name, getattr(self, name))
         _divides("pipeline_parallel", self.pipeline_parallel, "n_layers", self.n_layers)
-        micro, passes = self.micro_batch_size, n_split * self.n_accumulations
+        micro, passes = self.micro_batch_size, n_split * self.n_accumulation
         if micro is None and self.batch_size is None:
             raise ValueError("must have `batch_size` or `micro_batch_size`")
         if self.batch_size and micro is None:
-            _divides("the devices times `n_accumulations`", passes, "batch_size", self.batch_size)
+            _divides("the devices times `n_accumulation`", passes, "batch_size", self.batch_size)
         if self.batch_size and micro and self.batch_size != micro * passes:
             raise ValueError(
-                "`batch_size` must be micro_batch_size * n_accumulations * the devices that split "
-                f"it, {micro} * {self.n_accumulations} * {n_split}, but got {self.batch_size}"
+                "`batch_size` must be micro_batch_size * n_accumulation * the devices that split "
+                f"it, {micro} * {self.n_accumulation} * {n_split}, but got {self.batch_size}"
             )
         self.architecture  # noqa: B018
         self._one_time()
@@ -113,9 +113,9 @@ class TimedStep(Row):
         return Execution(
             attention=self.attention,
             remat=self.remat,
-            n_accumulation=self.n_accumulations,
+            n_accumulation=self.n_accumulation,
             sharding=self.sharding,
-            n_chips=self.n_devices,
+            n_chips=self.n_chips,
             tensor_parallel=self.tensor_parallel,
             pipeline_parallel=self.pipeline_parallel,
         )
@@ -125,7 +125,7 @@ class TimedStep(Row):
         """The model, with the batch of the whole step."""
         known = {name: getattr(self, name) for name in FIELDS}
         shape = {name: value for name, value in known.items() if value is not None}
-        passes = self.execution.n_split * self.n_accumulations
+        passes = self.execution.n_split * self.n_accumulation
         return Architecture.from_shape(
             **shape | {"batch_size": self.batch_size or (self.micro_batch_size or 0) * passes}
         )
@@ -234,12 +234,12 @@ def _check(row: TimedStep, device: Device) -> None:
     if row.execution.fused and device.kind not in KERNELS:
         raise ValueError(f"`attention` must be plain on a {device.kind}, but got 'fused'")
     check_size("seconds of a step", row.seconds, LEAST_S, MOST_S)
-    rate = flops_per_step(row.architecture) / row.seconds / row.n_devices
+    rate = flops_per_step(row.architecture) / row.seconds / row.n_chips
     if rate > device.peak_flops_per_s:
         raise ValueError(
             f"a step of {row.seconds:g} s would be {rate / 1e12:,.4g} TFLOP/s of each device, but "
             f"{device.name} has {device.peak_flops_per_s / 1e12:,.4g}; look at the unit of time, "
-            "the batch and `n_devices`"
+            "the batch and `n_chips`"
         )
 
 

@@ -38,7 +38,7 @@ KNOWN = StepTimeModel(
 )
 ROW = {
     "d_model": 512, "n_layers": 4, "n_heads": 8, "d_ff": 2048, "vocab_size": 8192, "seq_len": 256,
-    "batch_size": 16, "n_devices": 2, "n_accumulations": 2, "attention": "fused",
+    "batch_size": 16, "n_chips": 2, "n_accumulation": 2, "attention": "fused",
     "precision": "bf16", "step_time_s": 0.25,
 }  # fmt: skip
 
@@ -56,15 +56,15 @@ def timed_rows(n=24, seed=0):
     """Rows of unlike steps that take what `KNOWN` says."""
     rng = np.random.default_rng(seed)
     for at in range(n):
-        n_heads, n_devices = int(rng.choice([4, 8, 16])), int(rng.choice([1, 4, 8, 32]))
+        n_heads, n_chips = int(rng.choice([4, 8, 16])), int(rng.choice([1, 4, 8, 32]))
         row = ROW | {
             "d_model": 64 * n_heads,
             "n_heads": n_heads,
             "d_ff": 64 * n_heads * int(rng.integers(2, 6)),
             "n_layers": at % 7 + 1,
             "seq_len": int(rng.choice([128, 512, 2048])),
-            "n_devices": n_devices,
-            "batch_size": n_devices * 2 * int(rng.choice([1, 4])),
+            "n_chips": n_chips,
+            "batch_size": n_chips * 2 * int(rng.choice([1, 4])),
             "sharding": str(rng.choice(["data", "full"])),
         }
         arch = Architecture.from_shape(
@@ -74,7 +74,7 @@ def timed_rows(n=24, seed=0):
             batch_size=row["batch_size"],
         )
         execution = Execution(
-            attention="fused", n_accumulation=2, sharding=row["sharding"], n_chips=n_devices
+            attention="fused", n_accumulation=2, sharding=row["sharding"], n_chips=n_chips
         )
         compute_s = KNOWN.step_time_s(arch, execution, kind="gpu")
         exchanged = sent(arch, execution, bytes_per_element=2, chips_per_host=8)
@@ -110,8 +110,8 @@ def test_a_row_is_read_by_the_names_of_its_columns(table):
 
 def test_what_one_device_computes_of_a_model_that_is_split(table):
     split = ROW | {
-        "n_devices": 8, "tensor_parallel": 2, "pipeline_parallel": 2, "vocab_size": 8191,
-        "n_accumulations": 4,
+        "n_chips": 8, "tensor_parallel": 2, "pipeline_parallel": 2, "vocab_size": 8191,
+        "n_accumulation": 4,
     }  # fmt: skip
     (row,) = read_step_table(table(as_csv(split)), HARDWARE).rows
     arch, execution = row.architecture, row.execution
@@ -126,10 +126,10 @@ MISTAKES = {
     "header alone": (as_csv(ROW).splitlines()[0], "has no rows below its header"),
     "not text": (b"\xff\xfe\x00", "cannot read .*: it is not UTF-8 text"),
     "a column missing": (as_csv({**ROW}).replace("attention", "comment"), "lacks attention"),
-    "a column twice": (as_csv(ROW).replace("n_devices", "batch_size"), "has 'batch_size' twice"),
+    "a column twice": (as_csv(ROW).replace("n_chips", "batch_size"), "has 'batch_size' twice"),
     "a column misspelt": (
-        as_csv(ROW).replace("n_accumulations", "n_acumulations"),
-        "unknown column `n_acumulations`; did you mean n_accumulations",
+        as_csv(ROW).replace("n_accumulation", "n_acumulation"),
+        "unknown column `n_acumulation`; did you mean n_accumulation",
     ),
     "cells too few": (as_csv(ROW) + "1,2\n", "line 3: must have 12 cells, .* but has 2"),
     "text for a number": (as_csv(ROW | {"d_ff": "4x"}), "line 2: d_ff: .* integer, .* got '4x'"),
@@ -151,7 +151,7 @@ MISTAKES = {
     "a batch that is not split": (as_csv(ROW | {"batch_size": 6}), "must divide `batch_size`, but"),
     "no batch": (as_csv(ROW | {"batch_size": ""}), "must have `batch_size` or `micro_batch_size`"),
     "heads that are not split": (
-        as_csv(ROW | {"n_devices": 3, "tensor_parallel": 3, "batch_size": 2}),
+        as_csv(ROW | {"n_chips": 3, "tensor_parallel": 3, "batch_size": 2}),
         "tensor_parallel must divide `n_heads`, but got 3 and 8",
     ),
     "heads that do not fill": (as_csv(ROW | {"n_heads": 7}), "`n_heads` must divide `d_model`"),
@@ -206,14 +206,14 @@ def test_a_device_comes_back_from_its_steps(run, table, tmp_path):
 
 def test_six_rows_say_what_they_cannot_know(table, tmp_path):
     rows = [
-        row | {"seq_len": 512, "n_devices": 1, "batch_size": 8, "step_time_s": 0.1 * (at + 2)}
+        row | {"seq_len": 512, "n_chips": 1, "batch_size": 8, "step_time_s": 0.1 * (at + 2)}
         for at, row in enumerate(timed_rows(6))
     ]
     found = calibrate_table(tmp_path / "few.toml", table(as_csv(*rows)), HARDWARE)
     few, alike, *_ = found.warnings
     assert few.startswith("6 steps of 6 shapes are few: the error held out is uncertain itself")
     assert alike.startswith("not varied: ")
-    for name in ("seq_len (512)", "n_devices (1)", "attention (fused)", "remat (none)"):
+    for name in ("seq_len (512)", "n_chips (1)", "attention (fused)", "remat (none)"):
         assert name in alike
     assert "d_model" not in alike
 
