@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ..space.architecture import Architecture
 from .cost.execution import Execution
-from .cost.passes import ATTENDING
 from .device import Device
 from .fastest import chosen
 from .loss_at_time import LossAtTime, Prediction, run_columns
-from .step_cost import with_communication
+from .time_draws import draw_step_times, residuals
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -36,10 +35,6 @@ DATASHEET_RESIDUAL = 0.1
 # How far a chip is from its compiler's estimates, on all shapes alike: an assumption. Of twelve
 # published steps eleven took 0.97 to 1.17 of the prediction (experiments/published_tpu).
 COMPILER_SPREAD = 0.1
-# How far fused attention that was not timed is from its count, which has its kernel at the rate of
-# other matmuls, on all shapes alike: an assumption. Kernels reach half to three quarters of a
-# chip's peak (Dao 2023, arXiv:2307.08691, section 4).
-KERNEL_SPREAD = 0.3
 # Standard deviations from the middle to the end of a 95% interval.
 NORMAL_95 = 1.96
 
@@ -202,7 +197,7 @@ def stand(
     ties = tied(losses)
     losses = losses[:, :first]
     behind = losses - losses[:, :1]
-    levels = _residuals(np.random.default_rng(seed), level_std, len(losses), 1)
+    levels = residuals(np.random.default_rng(seed), level_std, len(losses), 1)
     quantiles = (BEATS_AT_LEAST, 1 - BEATS_AT_LEAST)
     (low, high), (behind_low, behind_high) = (
         np.quantile(values, quantiles, axis=0) for values in (losses * levels, behind)
@@ -261,36 +256,22 @@ def draw_losses(
     laws, seconds = (
         _resized(table, n_draws, rng) for table in (draws.laws, draws.seconds_per_unit)
     )
-    device, execution = objective.device, prediction.execution
-    model = device.step_time_model
     n_params = objective.counted_params(prediction).astype(float)
-
-    def drawn_s(of: Collection[str] | None = None) -> np.ndarray:
-        units = model.units(arch, execution, kind=device.kind, of=of)
-        return seconds @ np.array([np.broadcast_to(one, n_params.shape) for one in units])
-
-    compute_s = drawn_s()
-    if objective.fused and not model.times_attention:
-        compute_s += drawn_s(ATTENDING) * (_residuals(rng, KERNEL_SPREAD, n_draws, 1) - 1)
     shape = n_draws, len(n_params)
-    step_time_s = with_communication(device, compute_s, arch, execution)
-    if alone:
-        step_time_s = step_time_s * _residuals(rng, draws.time_residual, *shape)
+    residual = draws.time_residual if alone else 0.0
+    step_time_s = draw_step_times(
+        objective.device, arch, prediction.execution, seconds, rng, residual=residual
+    )
     n_steps = np.maximum(np.floor(objective.time_budget_s / step_time_s), 1)
     n_tokens = objective.effective_tokens(n_steps * arch.tokens_per_step, arch.tokens_per_step)
-    residuals = _residuals(rng, draws.law_residual, *shape) if alone else 1.0
+    off_law = residuals(rng, draws.law_residual, *shape) if alone else 1.0
     run = run_columns(arch, prediction, n_steps)
     law = objective.law
     if law.copying and alone:
         run["luck"] = rng.random(shape)
-    return law.loss_under(laws.T[:, :, None], n_params, n_tokens, run) * residuals
+    return law.loss_under(laws.T[:, :, None], n_params, n_tokens, run) * off_law
 
 
 def _resized(table: np.ndarray, n_draws: int, rng: np.random.Generator) -> np.ndarray:
     """As many rows as there are draws, in random order."""
     return table[rng.permutation(np.arange(n_draws) % len(table))]
-
-
-def _residuals(rng: np.random.Generator, std: float, *shape: int) -> np.ndarray:
-    """Factors about 1 with a relative standard deviation."""
-    return np.exp(std * rng.standard_normal(shape))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from anybudget.objectives.loss_at_time import LossAtTime
+from anybudget.objectives.time_draws import KERNEL_SPREAD
 from anybudget.objectives.uncertainty import (
-    KERNEL_SPREAD,
     Draws,
     datasheet_draws,
     draw_losses,

@@ -1,0 +1,130 @@
+"""How far is what `predict` says out of the box from steps that nobody here fitted?
+
+Command: python experiments/public_steps/public_steps.py
+Wall time: 5 s.
+Expected, written before the first score: half of the steps that it models within 20% and the
+intervals of 95% narrower than the truth, since they know one trainer each.
+
+facts.csv holds what others published, a row a step or a run, with its source. Where the source says
+how a step was run (what runs again, the micro-batch, what chips share, the kernel of attention),
+`predict` is told; what it does not say `predict` chooses, as for a user. Nothing was refitted: the
+devices are the presets as they are, and none of the sources had a part in them.
+
+- `kind` is `step` where a step or its throughput was measured, and `run` where it is a whole run's
+  hours, restarts and evaluations among them.
+- FP8 and int8, and tensor or pipeline parallelism, cannot be asked of `predict`. Such rows are set
+  beside what it says of bfloat16 and of data parallelism, and are not in the scores.
+- `role` was given after the first scores were seen and before anything was mended, by source: what
+  mends the devices may look at those that `inform`, and is told by those that `judge`.
+
+scores.csv has measured over predicted for every row, and whether the interval of 95% holds it;
+summary.csv the error by device and by source. Error is exp of the mean |log ratio|, less one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import anybudget
+from anybudget.objectives.time_draws import draw_step_times
+from anybudget.search.predict import Predicted
+
+HERE = Path(__file__).parent
+ARCHITECTURE = [
+    "d_model", "n_layers", "n_heads", "n_kv_heads", "d_ff", "gated_mlp", "vocab_size",
+    "tied_embeddings", "seq_len", "batch_size",
+]  # fmt: skip
+TOLD = ["micro_batch_size", "remat", "sharding", "attention"]
+KEPT = ["role", "source", "model", "device", "n_devices", "kind", "precision"]
+BUDGET = "100d"
+
+
+def asked(fact: dict[str, Any]) -> Predicted:
+    """What `predict` says of one row's model and of how it was run, as far as that is known."""
+    words = {name: fact[name] for name in ARCHITECTURE}
+    words |= {name: fact[name] for name in TOLD if fact[name] is not None}
+    if words.get("micro_batch_size"):
+        words["micro_batch_size"] = int(words["micro_batch_size"])
+    chips = int(fact["n_devices"])
+    return anybudget.predict(BUDGET, device=fact["device"], chips=chips, extrapolate=True, **words)
+
+
+def score(fact: dict[str, Any]) -> dict[str, Any]:
+    """Measured over predicted, the interval of that, and whether it holds."""
+    row = {name: fact[name] for name in KEPT} | {"measured_s": fact["step_time_s"]}
+    split = fact["tensor_parallel"] not in (1, None) or fact["pipeline_parallel"] not in (1, None)
+    row["judged"] = fact["precision"] == "bf16" and not split
+    try:
+        predicted = asked(fact)
+    except ValueError as refusal:
+        return row | {"execution": str(refusal), "judged": False}
+    question, candidate = predicted.question, predicted.candidate
+    seconds = candidate.prediction.step_time_s
+    row |= {
+        "predicted_s": seconds,
+        "ratio": fact["step_time_s"] / seconds,
+        "fits": bool(candidate.prediction.feasible),
+        "execution": " ".join(
+            f"{k}={v}" for k, v in candidate.prediction.execution.columns(candidate.arch).items()
+            if k in ("remat", "sharding", "micro_batch_size", "n_accumulation")
+        ),
+    }  # fmt: skip
+    if question.draws is not None:
+        drawn = draw_step_times(
+            question.objective.device,
+            candidate.arch,
+            candidate.prediction.execution,
+            question.draws.seconds_per_unit,
+            np.random.default_rng(0),
+            residual=question.draws.time_residual,
+        )
+        low, high = np.quantile(drawn / seconds, (0.025, 0.975))
+        row |= {"low": low, "high": high, "holds": bool(low <= row["ratio"] <= high)}
+    return row
+
+
+def summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """Error, range and coverage by device, by source and of all, of the rows that are judged."""
+    judged = scores[scores.judged]
+    groups = [("all", judged)]
+    groups += [(f"rows that {role}", one) for role, one in judged.groupby("role")]
+    groups += [(f"{kind} rows", one) for kind, one in judged.groupby("kind")]
+    groups += [(f"device {name}", one) for name, one in judged.groupby("device")]
+    groups += [(f"source {name}", one) for name, one in judged.groupby("source", sort=False)]
+    return pd.DataFrame(
+        {
+            "rows": name,
+            "n": len(one),
+            "median": one.ratio.median(),
+            "least": one.ratio.min(),
+            "most": one.ratio.max(),
+            "error": np.exp(np.abs(np.log(one.ratio)).mean()) - 1,
+            "held": one.holds.mean(),
+        }
+        for name, one in groups
+    )
+
+
+def main() -> None:
+    """Predict every row, print and write."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path, default=HERE, help="folder of the two tables")
+    out = parser.parse_args().out
+    facts = pd.read_csv(HERE / "facts.csv").astype(object)
+    facts = facts.where(facts.notna(), None)
+    scores = pd.DataFrame(score(fact) for fact in facts.to_dict("records"))
+    told = summary(scores)
+    scores.to_csv(out / "scores.csv", index=False, float_format="%.4g")
+    told.to_csv(out / "summary.csv", index=False, float_format="%.3f")
+    with pd.option_context("display.width", 200):
+        print(scores.drop(columns=["execution"]).round(3).to_string(index=False))
+        print(told.round(2).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
