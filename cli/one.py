@@ -65,7 +65,7 @@ def predict(
     if as_json:
         show_json(predicted.as_dict())
     else:
-        show(show_prediction(predicted.as_dict(), predicted.question.objective))
+        show(show_prediction(predicted))
         show(show_training(predicted.candidate, predicted.question.objective))
 
 

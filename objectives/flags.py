@@ -71,8 +71,8 @@ def _of_the_law(objective: LossAtTime, arch: Architecture, prediction: Predictio
         if limits and not limits[0] <= value <= limits[1]:
             far = what != "d_model / n_layers" and value > REACH * limits[1]
             yield (
-                f"{'a guess' if far else 'outside the law'}: {value:,.4g} {what}, but "
-                f"{law.name} was fitted on {limits[0]:,.4g} to {limits[1]:,.4g}"
+                f"{'a guess' if far else 'outside the law'}: {value:,.3g} {what}, fitted on "
+                f"{limits[0]:,.3g} to {limits[1]:,.3g}"
             )
     if law.vocab_size not in (None, arch.vocab_size):
         yield (
@@ -111,8 +111,7 @@ def _of_attention(
         return
     if objective.fused:
         yield (
-            "fused attention was counted, not timed: its kernel at the rate of other matmuls, "
-            "all else as in steps with plain attention"
+            "fused attention was counted, not timed: its kernel at other matmuls' rate"
         )
         return
     if objective.device.times_fused_alone:

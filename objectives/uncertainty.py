@@ -143,10 +143,10 @@ class Standing:
     """How one candidate stands among the others of its set.
 
     Attributes:
-        loss_low: 2.5% of the draws have a lower loss, nats per token; they contain how far another
-            text and vocabulary are from the law's (`LossLaw.level_std`), which moves all
-            candidates alike and has no say in what follows.
+        loss_low: 2.5% of the draws have a lower loss, nats per token, on the law's own text.
         loss_high: 2.5% of the draws have a higher one.
+        elsewhere_low: as `loss_low`, trained and judged on another corpus (`LossLaw.level_std`).
+        elsewhere_high: as `loss_high`, there.
         behind_low: as `loss_low`, of its loss behind the first candidate's in the same draw.
         behind_high: as `loss_high`.
         p_best: share of the draws in which it is the best of the set.
@@ -155,6 +155,8 @@ class Standing:
 
     loss_low: float
     loss_high: float
+    elsewhere_low: float
+    elsewhere_high: float
     behind_low: float
     behind_high: float
     p_best: float
@@ -190,7 +192,7 @@ def stand(
     Args:
         losses: nats per token, the predicted best's first.
         first: of how many to tell; None: of all.
-        level_std: relative standard deviation of all losses together, between texts.
+        level_std: relative standard deviation of all losses together, between corpora.
         seed: of the draws of that.
     """
     best = np.argmin(losses, axis=1)
@@ -199,13 +201,15 @@ def stand(
     behind = losses - losses[:, :1]
     levels = residuals(np.random.default_rng(seed), level_std, len(losses), 1)
     quantiles = (BEATS_AT_LEAST, 1 - BEATS_AT_LEAST)
-    (low, high), (behind_low, behind_high) = (
-        np.quantile(values, quantiles, axis=0) for values in (losses * levels, behind)
+    (low, high), (there_low, there_high), (behind_low, behind_high) = (
+        np.quantile(values, quantiles, axis=0) for values in (losses, losses * levels, behind)
     )
     return [
         Standing(
             loss_low=float(low[i]),
             loss_high=float(high[i]),
+            elsewhere_low=float(there_low[i]),
+            elsewhere_high=float(there_high[i]),
             behind_low=float(behind_low[i]),
             behind_high=float(behind_high[i]),
             p_best=float(np.mean(best == i)),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # A winner within this factor of the law's reach may be there for want of a larger one.
 NEAR = 2.0
-AT_THE_EDGE = "the winner lies at an edge of the space, and beyond it nothing was tried"
+AT_THE_EDGE = "the winner lies at an edge of the space, beyond which nothing was tried"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,11 +176,10 @@ def answer_warnings(question: Question, best: Candidate, *, certified: bool) -> 
     space, objective = question.space, question.objective
     warnings = flags(objective, best.arch, best.prediction)
     bounds = space.bounds(best.arch)
-    warnings += [f"{AT_THE_EDGE}: {bound}" for bound in bounds]
     if bounds:
         warnings.append(
-            f"{objective.law.name} sees only {_seen(objective)}: it cannot say whether the winner "
-            "would gain beyond a bound, or loses before it; train to confirm"
+            f"{AT_THE_EDGE}: {'; '.join(bounds)}. {objective.law.name} sees only "
+            f"{_seen(objective)}: train to confirm"
         )
     pure = dataclasses.replace(objective, law=objective.law.without_terms())
     if pure.law != objective.law and not objective.law.has_best_shape:
@@ -207,9 +206,8 @@ def _guess(question: Question, best: Candidate) -> list[str]:
         return []
     times = n_params / asked.law.n_params_range[1]
     return [
-        f"a guess, and so not the answer: beyond {asked.reach:g} times the parameters of its "
-        f"largest run {asked.law.name} would choose {other.shape[0]}×{other.shape[1]} "
-        f"({times:.3g} times); --extrapolate asks for it"
+        f"beyond {asked.reach:g} times the parameters of its largest run the law would choose "
+        f"{other.shape[0]}×{other.shape[1]} ({times:.3g} times): a guess, for --extrapolate"
     ]
 
 

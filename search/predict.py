@@ -58,6 +58,8 @@ class Predicted:
         return self.candidate.as_dict() | {
             "loss_low": standing and standing.loss_low,
             "loss_high": standing and standing.loss_high,
+            "elsewhere_low": standing and standing.elsewhere_low,
+            "elsewhere_high": standing and standing.elsewhere_high,
             "feasible": self.candidate.prediction.feasible,
             "time_budget_s": objective.time_budget_s,
             "device": objective.device.name,

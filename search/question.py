@@ -241,7 +241,7 @@ class QuestionMaker:
         if not held:
             return ()
         named = ", ".join(f"{key}={value}" for key, value in held)
-        return (f"held where the runs of {objective.law.name} were, --set frees: {named}",)
+        return (f"held as in the law's runs, --set frees: {named}",)
 
     def _path(self, name: str | None) -> str | None:
         return str(self._folder / name) if name and name.endswith(".toml") else name

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from ..objectives.budget import format_budget
 from ..objectives.law.loss_law import LossLaw
+from ..objectives.uncertainty import COVERAGE, Standing
 from ..search.answer import Answer
 from ..search.candidate import Candidate
 
@@ -75,12 +76,14 @@ def lowest(answer: Answer) -> str:
     return f"a predicted loss {answer.above_optimum:.2g} above the lowest"
 
 
-def whose_level(law: LossLaw) -> str:
-    """Of which text and vocabulary a law's losses are, and what brings them to one's own."""
-    text = "a text not stated" if law.corpus == "not stated" else law.corpus
-    vocabulary = f" and a vocabulary of {law.vocab_size:,}" if law.vocab_size else ""
-    ours = f"; other texts lie {law.level_std:.0%} apart, --anchor RUNS tells yours"
-    return f"The level is that of {text}{vocabulary}{ours if law.level_std else ''}."
+def loss_interval(law: LossLaw, standing: Standing) -> str:
+    """The interval of a loss on the law's own text, and beside it the one on another."""
+    text = "its law's text" if law.corpus == "not stated" else law.corpus
+    vocabulary = f" in a vocabulary of {law.vocab_size:,}" if law.vocab_size else ""
+    own = f"on {text}{vocabulary} the loss is {standing.loss_low:.3f} to {standing.loss_high:.3f}"
+    there = f"{standing.elsewhere_low:.2f} to {standing.elsewhere_high:.2f}"
+    other = f", trained and judged on another corpus {there}, which --anchor RUNS narrows"
+    return f"{own} ({COVERAGE:.0%}){other if law.level_std else ''}"
 
 
 def remat_means(used: Collection[str]) -> list[str]:

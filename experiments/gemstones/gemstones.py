@@ -34,7 +34,7 @@ from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.fit.as_law import as_loss_law
 from anybudget.objectives.fit.bootstrap import bootstrap_law
 from anybudget.objectives.fit.law import REFERENCE_DELTA, LawFit, fit_varpro
-from anybudget.objectives.fit.prior import LEVEL, shrunk
+from anybudget.objectives.fit.prior import OWN_LEVEL, shrunk
 from anybudget.objectives.fit.report import Fitting, report_law
 from anybudget.objectives.fit.runs import law_runs
 from anybudget.objectives.fit.step_time import Steps, fit_step_time
@@ -288,7 +288,7 @@ def write_preset(rows: pd.DataFrame, name: str, words: str) -> None:
         name=name,
         corpus="Dolma",
         schedule=rows.schedule.iloc[0],
-        level_std=LEVEL,
+        level_std=OWN_LEVEL,
         source=SOURCE.format(words),
         pure=tuple(pure.values[number] for number in ("E", "A", "B", "alpha", "beta")),
     )

@@ -15,8 +15,9 @@ runs of the other (by n_params n_tokens), and the other's own law, each judged b
 the other's runs but its six cheapest. The first three have 10 million parameters. Copying is off.
 Writes openlm.csv, and published_prior.csv: the numbers of `objectives/fit/prior.py`, each table's
 law on a text of its own kind, with and without a coupling of size and tokens. And levels.csv: how
-far the losses of equal runs lie apart, in log, over three corpora and seven texts, which is what an
-unanchored law's interval contains (`prior.LEVEL`); one vocabulary, so tokenizers are not in it.
+far the losses of equal runs lie apart, in log, over three corpora and seven texts, with the share
+within 1.96 of what the product takes: `prior.OWN_LEVEL`, of an unanchored loss, for corpora on
+text of their kind, else `prior.LEVEL`. One vocabulary, so tokenizers are not in it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import pandas as pd
 from anybudget.objectives.fit.as_law import as_loss_law
 from anybudget.objectives.fit.bootstrap import bootstrap_law
 from anybudget.objectives.fit.law import LawFit, fit_varpro
-from anybudget.objectives.fit.prior import LEVEL, anchor
+from anybudget.objectives.fit.prior import LEVEL, OWN_LEVEL, anchor
 from anybudget.objectives.fit.runs import LawRuns, law_runs
 from anybudget.objectives.law.loss_law import LossLaw
 from anybudget.objectives.law.terms import FORMS
@@ -131,18 +132,21 @@ def apart(table: pd.DataFrame) -> list[dict]:
     runs = ["d_model", "n_layers", "chinchilla_multiplier"]
     losses = np.log(table.pivot_table(index=runs, columns="corpus", values=texts).dropna())
     of_own = [(text, corpus) for corpus, (_, _, text) in CORPORA.items()]
+    pairs = list(itertools.combinations(losses, 2))
     kinds = {
-        "any two": list(losses),
-        "each on a text of its kind": of_own,
-        **{f"both on {text}": [one for one in losses if one[0] == text] for text in TEXTS},
+        "any two": pairs,
+        "each on a text of its kind": list(itertools.combinations(of_own, 2)),
+        "one corpus on two texts": [(a, b) for a, b in pairs if a[1] == b[1]],
+        "two corpora on one text": [(a, b) for a, b in pairs if a[0] == b[0]],
+        **{f"both on {text}": [(a, b) for a, b in pairs if a[0] == b[0] == text] for text in TEXTS},
     }
     rows = []
-    for kind, columns in kinds.items():
-        gaps = np.concatenate(
-            [losses[one] - losses[other] for one, other in itertools.combinations(columns, 2)]
-        )
-        within = np.mean(np.abs(gaps) < 1.96 * LEVEL)
-        rows.append({"corpora_and_texts": kind, "rms": np.sqrt(np.mean(gaps**2)), "held": within})
+    for kind, apart in kinds.items():
+        gaps = np.concatenate([losses[one] - losses[other] for one, other in apart])
+        level = OWN_LEVEL if "its kind" in kind else LEVEL
+        within = np.mean(np.abs(gaps) < 1.96 * level)
+        rms = np.sqrt(np.mean(gaps**2))
+        rows.append({"corpora_and_texts": kind, "rms": rms, "level": level, "held": within})
     return rows
 
 
@@ -182,7 +186,7 @@ def write_preset(table: pd.DataFrame, corpus: str) -> None:
         law,
         corpus=words,
         schedule="cosine",
-        level_std=LEVEL,
+        level_std=OWN_LEVEL,
         source=SOURCE.format(runs.n_runs, words, text),
         pure=tuple(pure[number] for number in ("E", "A", "B", "alpha", "beta")),
     )

@@ -70,8 +70,8 @@ class LossLaw:
         copying: by how much, and from which tokens on, the loss of some runs falls suddenly.
         residual_std: relative standard deviation of measured losses about the law, once a run
             copies or not.
-        level_std: relative standard deviation of the loss on another text and vocabulary about this
-            law's; 0 for a law of the very data that is asked about.
+        level_std: relative standard deviation about this law of the loss of models that are trained
+            on another corpus and judged on it; 0 for a law of the very data that is asked about.
 
     Raises:
         ValueError: a number is not positive (E may be 0) or beyond what fits have, kappa is not

@@ -45,7 +45,7 @@ class AnswerRow(_Winner):
             the budget.
         n_architectures: in the space, all of which the certificate covers.
         remat: what the winner does, `none`, `dots` or `layer`.
-        loss_low, loss_high: 95% interval of the winner's loss.
+        loss_low, loss_high: 95% interval of the winner's loss on the law's own text.
         p_best: its chance to be the best of the best shapes.
         n_tied: shapes that are statistically tied with it, itself included.
         n_params_low, ...: 95% range of the models that win in the draws of law and step time.
@@ -129,8 +129,7 @@ def _sureness(
     places = np.concatenate([places, np.arange(len(places), n_shapes)])
     arch, prediction = take(arch, places), take(prediction, places)
     losses = draw_losses(question.objective, arch, prediction, question.draws, seed=question.seed)
-    level_std = question.objective.law.level_std
-    [best] = stand(losses, first=1, level_std=level_std, seed=question.seed)
+    [best] = stand(losses, first=1, seed=question.seed)
     sureness: dict[str, Any] = {
         "loss_low": best.loss_low,
         "loss_high": best.loss_high,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ...objectives.budget import format_budget
-from ...objectives.uncertainty import COVERAGE
 from ...search.answer import Answer
 from ...search.find import MAX_RANKED
 from ...search.over_time import over_time
@@ -11,7 +10,7 @@ from ...search.predict import breakdown
 from ..pictures.landscape import landscape
 from ..pictures.over_time import loss_over_time
 from ..pictures.parts import step_parts
-from ..words import lowest, milliseconds, shape_of, short_count, time_text
+from ..words import loss_interval, lowest, milliseconds, shape_of, short_count, time_text
 from .basis import assumptions
 from .page import Page, Section
 from .ranking import ranking
@@ -75,15 +74,15 @@ def _how_sure(answer: Answer) -> str:
         )
     elif answer.certified:
         proof = f"It has {lowest(answer)} of all {answer.covered}."
+    law = answer.objective.law
     if standing is None:
-        law = answer.objective.law.name
-        return f"{proof} How sure that is, is not known, for {law} comes without draws."
+        return f"{proof} How sure that is, is not known, for {law.name} comes without draws."
     others = len(_tied(answer)) - 1
     tied = f"{others} others are statistically tied with it" if others else "no other is tied"
     tied = "one other is statistically tied with it" if others == 1 else tied
     return (
-        f"{proof} Given what is not known of law and step time, its loss lies in the interval with "
-        f"probability {COVERAGE:.0%} and it is the best with {standing.p_best:.0%}; {tied}."
+        f"{proof} Given what is not known of law and step time, {loss_interval(law, standing)}, "
+        f"and it is the best with a probability of {standing.p_best:.0%}; {tied}."
     )
 
 

@@ -17,11 +17,11 @@ from ...space.architecture import marks, marks_mean
 from ..words import (
     REMAT_MARKS,
     gigabytes,
+    loss_interval,
     milliseconds,
     remat_means,
     shape_of,
     short_count,
-    whose_level,
 )
 from .parts import Lines, assumptions, costs, plain_table, prose, show_warnings
 
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 def show_found(found: Answer, space_name: str) -> Lines:
     """The answer, a screen of 80 columns: what to train, what else, how sure, what to beware of."""
-    yield assumptions(found.objective)
-    yield f"Space {space_name}: {found.space.n_architectures:,} architectures.\n"
+    n_architectures = found.space.n_architectures
+    space = f"; space {space_name}, {n_architectures:,} architectures"
+    yield assumptions(found.objective, space) + "\n"
     yield from _answer(found)
     yield from _candidates(found)
     yield from _certificate(found)
@@ -44,15 +45,18 @@ def _answer(found: Answer) -> Lines:
     """What to train, and what comes of it."""
     objective, best = found.objective, found.best
     arch, predicted = best.arch, best.prediction
-    far = " as a guess," * is_guess(found)
-    yield (
-        f"In {format_budget(objective.time_budget_s)} train{far} "
-        f"[bold]d_model {arch.d_model} × {arch.n_layers} layers[/], {arch.n_heads} heads of "
-        f"{arch.d_head}, {' '.join([f'd_ff {arch.d_ff}', *arch.words])}:\n"
+    far = ", as a guess," * is_guess(found)
+    shape, loss = f"d_model {arch.d_model} × {arch.n_layers} layers", f"{best.loss:.4f}"
+    text = prose(
+        f"In {format_budget(objective.time_budget_s)} train{far} {shape}, {arch.n_heads} heads of "
+        f"{arch.d_head}, {' '.join([f'd_ff {arch.d_ff}', *arch.words])}: "
         f"{short_count(predicted.n_params)} parameters, {short_count(predicted.n_tokens)} tokens, "
         f"{predicted.n_tokens / predicted.n_params:.1f} of them per parameter, predicted loss "
-        f"[bold]{predicted.predicted_loss:.4f}[/].\n" + costs(objective)
+        f"{loss}."
     )
+    for told in (shape, loss):
+        text = text.replace(told, f"[bold]{told}[/]", 1)
+    yield f"{text}\n{costs(objective)}"
 
 
 def is_guess(found: Answer) -> bool:
@@ -102,18 +106,19 @@ def _table(rows: list[dict[str, Any]], *, certified: bool) -> Table:
 def _certificate(found: Answer) -> Lines:
     """What is proved, and why the winner is not what has the very lowest loss, where it is not."""
     regret, optimum = found.optuna_regret, found.optimum
+    sentences = []
     if found.certified:
-        ended = "found nothing that fits" if regret is None else f"ended {regret:.2g} above it"
-        optuna = f"Optuna, in {found.n_trials} trials and a polish, {ended}."
-        lowest = f"the lowest predicted loss of all {found.covered}"
-        if optimum.shape != found.best.shape:
-            lowest += f" is {optimum.loss:.4f}, of {shape_of(optimum)}"
-        yield prose(f"Certified: {lowest}. {optuna}")
-    if optimum.shape != found.best.shape:
-        yield prose(
-            f"Of those expected within {AS_GOOD} nats of the best, law and device as unsure as "
-            f"they are, {shape_of(found.best)} is the smallest."
+        ended = "found nothing that fits" if regret is None else f"ended {regret:.2g} above"
+        whose = f"{shape_of(optimum)} has the " * (optimum.shape != found.best.shape)
+        sentences.append(
+            f"Certified: {whose}lowest loss of all {found.covered}; Optuna {ended}."
         )
+    if optimum.shape != found.best.shape:
+        sentences.append(
+            f"{shape_of(found.best)} is the smallest of those expected within {AS_GOOD} nats of it."
+        )
+    if sentences:
+        yield prose(" ".join(sentences))
 
 
 def _how_sure(found: Answer) -> Lines:
@@ -131,8 +136,7 @@ def _how_sure(found: Answer) -> Lines:
     tied = f"{n_others} other shapes tie" if n_others > 1 else "one other shape ties"
     chance = f"; {tied if n_others else 'no other shape ties'} with it" * found.certified
     chance += f" (P(best) {best.p_best:.0%})" * found.certified
-    interval = f"its loss is {best.loss_low:.3f} to {best.loss_high:.3f} (95%)"
-    yield prose(f"How sure: {interval}{chance}. {whose_level(law)}") + "\n"
+    yield prose(f"How sure: {loss_interval(law, best)}{chance}.") + "\n"
 
 
 def _marks(rows: list[dict[str, Any]]) -> str:

@@ -42,11 +42,12 @@ def show_warnings(warnings: list[str]) -> Lines:
         yield "[yellow]![/]" + prose(warning, "! ").removeprefix("!")
 
 
-def assumptions(objective: LossAtTime) -> str:
-    """Device and law, in a sentence."""
+def assumptions(objective: LossAtTime, more: str = "") -> str:
+    """Device and law, and what more there is, in a sentence."""
     times = f"{objective.n_chips} × " if objective.n_chips > 1 else ""
     attention = FUSED_MARK * objective.fused
-    return prose(f"Device {times}{objective.device.label}{attention}; law {objective.law.name}.")
+    law = objective.law.name
+    return prose(f"Device {times}{objective.device.label}{attention}; law {law}{more}.")
 
 
 def costs(objective: LossAtTime) -> str:

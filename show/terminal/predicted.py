@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ...objectives.loss_at_time import LossAtTime
-from ..words import gigabytes, whose_level
+from ...search.predict import Predicted
+from ..words import gigabytes, loss_interval
 from .parts import Lines, assumptions, costs, plain_table, prose, show_warnings
 
 
-def show_prediction(answer: dict[str, Any], objective: LossAtTime) -> Lines:
+def show_prediction(predicted: Predicted) -> Lines:
     """One architecture's prediction: where its step goes, and what comes of it."""
+    answer, standing = predicted.as_dict(), predicted.standing
+    objective = predicted.question.objective
     yield assumptions(objective) + "\n"
     table = plain_table("part", "parameters", "memory copies", "FLOPs", "step ms", "share")
     for part, row in answer["parts"].items():
@@ -33,10 +33,9 @@ def show_prediction(answer: dict[str, Any], objective: LossAtTime) -> Lines:
     )
     yield costs(objective)
     if answer["feasible"]:
-        sure = answer["loss_low"] is not None
-        interval = " ({loss_low:.3f} to {loss_high:.3f}, 95%)".format(**answer) if sure else ""
-        yield f"predicted loss [bold]{answer['predicted_loss']:.4f}[/]{interval} nats per token"
-        yield prose(whose_level(objective.law)) + "\n"
+        yield f"predicted loss [bold]{answer['predicted_loss']:.4f}[/] nats per token"
+        sure = f"How sure: {loss_interval(objective.law, standing)}." if standing else ""
+        yield prose(sure) + "\n"
     else:
         yield "[bold]cannot be trained so[/]: it does not fit, or makes no step in the budget\n"
     yield from show_warnings(answer["warnings"])

@@ -54,11 +54,16 @@ def _rows(
         passes.append(f"{execution.n_split} chips")
     yield (
         "batch",
-        f"{arch.tokens_per_step:,} tokens, {arch.batch_size:,} sequences of {arch.seq_len:,}: "
+        f"{arch.batch_size:,} × {arch.seq_len:,} = {arch.tokens_per_step:,} tokens, "
         f"{' × '.join(passes)}",
     )
-    yield "step", ", ".join(_choices(execution))
-    yield "steps", f"{predicted.n_steps:,}, of which {brief.n_warmup_steps:,} warm up"
+    limit = objective.data_limit_tokens or predicted.n_tokens
+    unique = f", {short_count(limit)} of them unique" if limit < predicted.n_tokens else ""
+    yield (
+        "steps",
+        f"{predicted.n_steps:,}, of which {brief.n_warmup_steps:,} warm up: "
+        f"{short_count(predicted.n_tokens)} tokens{unique}",
+    )
     yield (
         "rate",
         f"{brief.learning_rate:.2g} at the peak, linear to 0 (each matrix's own: export --to hf)",
@@ -68,9 +73,6 @@ def _rows(
         f"decay {brief.weight_decay:.2g}, betas {recipe.beta1:g} and {recipe.beta2:.3g}, "
         f"gradients clipped at {recipe.clip_norm:g}",
     )
-    limit = objective.data_limit_tokens or predicted.n_tokens
-    unique = f", {short_count(limit)} of them unique" if limit < predicted.n_tokens else ""
-    yield "data", f"{short_count(predicted.n_tokens)} tokens{unique}"
     seconds = predicted.n_steps * predicted.step_time_s
     n_chips, device = execution.n_chips, objective.device
     flops_per_s = flops_per_step(arch) / predicted.step_time_s / n_chips
@@ -78,7 +80,8 @@ def _rows(
     yield (
         "time",
         f"{format_budget(_whole(seconds))} at "
-        f"{flops_per_s / device.peak_flops_per_s:.0%} of the peak"
+        f"{flops_per_s / device.peak_flops_per_s:.0%} of the peak, "
+        + ", ".join(_choices(execution))
         + (f", ${cost:,.2f}" if cost is not None else ""),
     )
     command = "confirm {}" if device.kind == "cpu" else "export {} --to TRAINER"

@@ -160,7 +160,7 @@ def test_find_names_the_device_and_the_winner(run):
     assert (code, err) == (0, "")
     assert "Device tpu-v5e (compiled)" in out
     assert "In 1h train d_model 512" in out
-    assert "Certified: the lowest predicted loss of all" in out
+    assert "Certified: lowest loss of all" in out
 
 
 def test_find_json_is_one_document_with_every_key(run):

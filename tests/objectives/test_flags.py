@@ -42,13 +42,13 @@ def test_flag_does_not_fit(objective):
 def test_flag_outside_the_law(roomy, limits, what):
     (flag,) = flags_of(roomy, law=dataclasses.replace(roomy.law, **limits))
     assert flag.startswith("outside the law: ")
-    assert f" {what}, but toy-law was fitted on " in flag
+    assert f" {what}, fitted on " in flag
 
 
 def test_flag_far_above_the_law(roomy):
     (flag,) = flags_of(roomy, law=dataclasses.replace(roomy.law, n_params_range=(1e3, 1e4)))
     assert flag.startswith("a guess: ")
-    assert " parameters, but toy-law was fitted on 1,000 to 1e+04" in flag
+    assert " parameters, fitted on 1e+03 to 1e+04" in flag
 
 
 def test_flag_another_vocabulary(roomy):

@@ -84,16 +84,17 @@ def test_fused_attention_that_was_timed_is_drawn_by_its_coefficient():
     np.testing.assert_allclose(losses, [[p.predicted_loss for p in predictions]], rtol=1e-12)
 
 
-def test_another_text_s_level_widens_the_interval_and_no_difference():
+def test_another_corpus_s_level_widens_its_own_interval_and_nothing_else():
     elsewhere = dataclasses.replace(OBJECTIVE, law=dataclasses.replace(LAW, level_std=0.25))
     many = dataclasses.replace(CERTAIN, laws=np.repeat(NUMBERS, 4000, axis=0), time_residual=0.05)
     here = rank(OBJECTIVE, ARCHS, PREDICTIONS, many)
     there = rank(elsewhere, ARCHS, PREDICTIONS, many)
     for own, other, predicted in zip(here, there, PREDICTIONS, strict=True):
-        same = dataclasses.replace(other, loss_low=own.loss_low, loss_high=own.loss_high)
-        assert same == own
+        ends = {"elsewhere_low": own.loss_low, "elsewhere_high": own.loss_high}
+        assert dataclasses.replace(other, **ends) == own
         # 1.96 standard deviations either way, in log.
-        ends = np.log(np.array([other.loss_low, other.loss_high]) / predicted.predicted_loss)
+        there = np.array([other.elsewhere_low, other.elsewhere_high])
+        ends = np.log(there / predicted.predicted_loss)
         assert ends == pytest.approx([-0.49, 0.49], abs=0.03)
 
 

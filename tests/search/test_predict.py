@@ -15,7 +15,7 @@ from anybudget.space.architecture import Architecture
 from anybudget.space.search_space import SearchSpace
 
 SHAPE = {"d_model": 128, "n_layers": 3, "vocab_size": 1000}
-LOSSES = ("predicted_loss", "loss_low", "loss_high")
+LOSSES = ("predicted_loss", "loss_low", "loss_high", "elsewhere_low", "elsewhere_high")
 ARCH = Architecture.from_shape(**SHAPE, seq_len=1024, batch_size=8)
 
 
@@ -37,13 +37,13 @@ def test_its_loss_has_an_interval_where_the_law_has_draws(objective):
     asked = ask(
         Words(budget="3h", device="h100-sxm"), Architecture.from_shape(d_model=768, n_layers=12)
     )
-    loss, low, high = (predict(asked).as_dict()[k] for k in LOSSES)
-    assert low < 0.7 * loss
-    assert high > 1.4 * loss
-    text = "".join(map(str, show_prediction(predict(asked).as_dict(), asked.objective)))
-    assert f"({low:.3f} to {high:.3f}, 95%)" in text
-    assert "The level is that of Dolma and a vocabulary of 50,304" in text
-    assert [predict_one(objective, SHAPE)[k] for k in LOSSES[1:]] == [None, None]
+    loss, low, high, there_low, there_high = (predict(asked).as_dict()[k] for k in LOSSES)
+    assert there_low < 0.8 * loss < 0.9 * low
+    assert there_high > 1.25 * loss > 1.15 * high
+    text = " ".join("".join(map(str, show_prediction(predict(asked)))).split())
+    assert f"on Dolma in a vocabulary of 50,304 the loss is {low:.3f} to {high:.3f} (95%)" in text
+    assert f"on another corpus {there_low:.2f} to {there_high:.2f}, which --anchor RUNS" in text
+    assert [predict_one(objective, SHAPE)[k] for k in LOSSES[1:]] == [None] * 4
 
 
 @pytest.mark.parametrize("remat", ["none", "dots", "layer"])
