@@ -110,9 +110,7 @@ def _of_attention(
     if objective.fused and objective.device.step_time_model.times_attention:
         return
     if objective.fused:
-        yield (
-            "fused attention was counted, not timed: its kernel at other matmuls' rate"
-        )
+        yield "fused attention was counted, not timed: its kernel at other matmuls' rate"
         return
     if objective.device.times_fused_alone:
         yield (

@@ -110,9 +110,7 @@ def _certificate(found: Answer) -> Lines:
     if found.certified:
         ended = "found nothing that fits" if regret is None else f"ended {regret:.2g} above"
         whose = f"{shape_of(optimum)} has the " * (optimum.shape != found.best.shape)
-        sentences.append(
-            f"Certified: {whose}lowest loss of all {found.covered}; Optuna {ended}."
-        )
+        sentences.append(f"Certified: {whose}lowest loss of all {found.covered}; Optuna {ended}.")
     if optimum.shape != found.best.shape:
         sentences.append(
             f"{shape_of(found.best)} is the smallest of those expected within {AS_GOOD} nats of it."

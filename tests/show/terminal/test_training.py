@@ -33,7 +33,7 @@ def test_batch_steps_rates_and_data(told, objective):
     brief = Brief(candidate=candidate, objective=objective)
     assert max(map(len, lines)) <= 80
     text = "\n".join(line.strip() for line in lines)
-    assert "batch 32 tokens, 2 sequences of 16: 2 at a time" in text
+    assert "batch 2 × 16 = 32 tokens, 2 at a time" in text
     assert f"steps {candidate.prediction.n_steps:,}, of which" in text
     assert f"rate  {brief.learning_rate:.2g} at the peak" in text
     assert "find … --out DIR, then anybudget" in text
