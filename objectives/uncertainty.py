@@ -35,6 +35,10 @@ DATASHEET_RESIDUAL = 0.1
 # How far a chip is from its compiler's estimates, on all shapes alike: an assumption. Of twelve
 # published steps eleven took 0.97 to 1.17 of the prediction (experiments/published_tpu).
 COMPILER_SPREAD = 0.1
+# How far one trainer's steps are from the mean of several, on all shapes alike, where only one was
+# timed: between those of five trainers on A100 and four on H100, whose devices know it themselves
+# (experiments/published_gpu).
+SOFTWARE_SPREAD = 0.14
 # Standard deviations from the middle to the end of a 95% interval.
 NORMAL_95 = 1.96
 
@@ -79,12 +83,13 @@ def datasheet_draws(device: Device, *, n_draws: int = 400, seed: int = 0) -> np.
     return seconds * np.column_stack([device.utilisation / shares, np.ones(n_draws)])
 
 
-def compiled_draws(seconds_per_unit: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Draws of a model of a compiler's estimates as draws of its chip's, (draws, features).
+def levelled_draws(seconds_per_unit: np.ndarray, spread: float, *, seed: int = 0) -> np.ndarray:
+    """Draws of a model of other steps than one's own, (draws, features).
 
-    No chip has run the steps, so the estimates' level is uncertain by `COMPILER_SPREAD`.
+    A compiler's estimates, which no chip has run, or another trainer's steps: the level of all of
+    them together is uncertain by the spread.
     """
-    levels = np.random.default_rng(seed).normal(0, COMPILER_SPREAD, (len(seconds_per_unit), 1))
+    levels = np.random.default_rng(seed).normal(0, spread, (len(seconds_per_unit), 1))
     return seconds_per_unit * np.exp(levels)
 
 
@@ -116,7 +121,10 @@ def joint_draws(
         own = np.array([list(device.step_time_model.seconds_per_unit.values())])
         seconds = own if seconds_per_unit is None else seconds_per_unit
         if device.basis == "compiled":
-            seconds = compiled_draws(seconds)
+            seconds = levelled_draws(seconds, COMPILER_SPREAD)
+        if device.basis == "published":
+            spread = device.calibration.get("software_spread", SOFTWARE_SPREAD)
+            seconds = levelled_draws(seconds, spread)
         time_residual = _scatter(device)
     return Draws(
         laws=laws,

@@ -17,6 +17,9 @@ a100-80gb, h100-sxm and mi250x. The rows themselves are their authors' and are n
   flash attention. A learned position embedding is not counted. SHARD_GRAD_OP, which gathers weights
   once a pass, is taken for `full`. FP8 is left out: a device has one
   precision, and its seven rows are of two shapes, too few to leave one out.
+- To these come the steps of other trainers that `public_steps/facts.csv` marks `inform`: llm.c, the
+  training code of flash-attention, IBM's FSDP code eager and compiled. A device is fitted to the
+  mean of its trainers, each of them at a level of its own.
 - Gemstones: McLeish et al. 2025, arXiv:2502.06857 (MIT), seconds a step of 22 shapes, each device
   one die of an MI250X, fully sharded. Assumed, for the rows do not say: one pass a step, no
   rematerialisation, fused attention.
@@ -37,8 +40,11 @@ import numpy as np
 import pandas as pd
 
 from anybudget.objectives.fit.step_time import StepTimeFit
+from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.presets.devices import load_device
+from anybudget.presets.laws import load_law
 from anybudget.presets.named import HERE as PRESETS
+from anybudget.space.architecture import Architecture
 from anybudget.validation.timing.calibrate_table import calibrate_table
 
 SCORES = Path(__file__).with_name("scores.csv")
@@ -48,8 +54,11 @@ ARCHITECTURE = [
 ]  # fmt: skip
 # Of the tables that are read, what ours call otherwise.
 RENAMED = {"n_devices": "n_chips", "n_accumulations": "n_accumulation"}
+SHAPE = [name for name in ARCHITECTURE if name != "d_head"] + ["batch_size"]
+EXECUTION = ["micro_batch_size", "n_accumulation", "sharding", "remat", "attention"]
 MOSAIC = {"a100_40gb": "a100-40gb", "a100_80gb": "a100-80gb", "h100_80gb": "h100-sxm"}
-MOSAIC_URL = "github.com/mosaicml/llm-foundry, scripts/train/benchmarking"
+SOURCE = "github.com/mosaicml/llm-foundry, scripts/train/benchmarking; public_steps/facts.csv"
+FACTS = Path(__file__).parents[1] / "public_steps" / "facts.csv"
 VTRAIN_COLUMNS = {
     "# GPUs": "n_chips", "global batch": "batch_size", "micro batch": "micro_batch_size",
     "hidden size": "d_model", "attention heads": "n_heads", "# layers": "n_layers",
@@ -73,7 +82,36 @@ def llm_foundry(path: Path) -> Iterator[Table]:
     columns += ["remat", "attention", "precision", "step_time_s", "software"]
     for device, name in MOSAIC.items():
         here = rows.loc[rows.device == device, ARCHITECTURE + columns]
-        yield name, f"{name}-datasheet", MOSAIC_URL, pd.DataFrame(here)
+        both = pd.concat([here, informing(name)], ignore_index=True)
+        yield name, f"{name}-datasheet", SOURCE, both
+
+
+def informing(device: str) -> pd.DataFrame:
+    """Steps of other trainers on a GPU, from `public_steps/facts.csv`.
+
+    What their sources do not say of the execution is as our search would run them on a GPU that
+    only its datasheet is known of.
+    """
+    facts = pd.read_csv(FACTS)
+    facts = facts[(facts.role == "inform") & (facts.device == device)].astype(object)
+    rows = []
+    for fact in facts.where(facts.notna(), None).to_dict("records"):
+        told = {name: fact[name] for name in ("remat", "sharding", "micro_batch_size")}
+        objective = LossAtTime(
+            device=load_device(f"{device}-datasheet"),
+            law=load_law("besiroglu-2024"),
+            time_budget_s=1.0,
+            n_chips=fact["n_devices"],
+            **{name: value for name, value in told.items() if value is not None},
+        )
+        arch = Architecture.from_shape(**{name: fact[name] for name in SHAPE})
+        how = objective.cost(arch).execution.columns(arch)
+        kept = {name: fact[name] for name in ("precision", "step_time_s")}
+        kept["n_chips"] = fact["n_devices"]
+        row = {name: getattr(arch, name) for name in [*ARCHITECTURE, "batch_size"]} | kept
+        row |= {name: how[name] for name in EXECUTION} | {"software": fact["software"]}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def gemstones(path: Path) -> Iterator[Table]:

@@ -21,6 +21,12 @@ from ..cost.step_time import MODELS, StepTimeModel, features_of
 
 # FLOPs in the time of one memory copy: from 1 to a thousand, in steps of a fifth.
 RIDGES = 2.0 ** np.arange(0, 10.01, 0.25)
+# No GPU's hop takes longer: in hosts of eight, seven hops at 3.4 microseconds over NVLink to one at
+# 14 over the network (what NCCL tunes its rings by, src/graph/tuning.cc). Steps on few devices
+# cannot tell hops from bytes, and hops grow with the devices.
+MOST_HOP_S = (7 * 3.4e-6 + 14e-6) / 8
+# Rounds in which the levels of several trainers settle.
+LEVEL_ROUNDS = 20
 # Another ridge than the usual one is taken if it lowers the error by so much of it: steps that are
 # all bound by FLOPs fit any ridge alike.
 RIDGE_PAYS = 0.01
@@ -38,6 +44,7 @@ class Steps:
         sent: what each chip sends in a step, see `communication.sent`; empty: it works alone.
         usual_ridge: that of the datasheet, kept where another fits hardly better.
         peak_flops_per_s: that no coefficient of FLOPs may go beyond, if it is known.
+        trainer: for each step, which software ran it, from 0; None: one ran all.
 
     Raises:
         ValueError: a time is not positive, or shapes are too few to hold one out.
@@ -50,6 +57,7 @@ class Steps:
     sent: dict[str, Any] = dataclasses.field(default_factory=dict)
     usual_ridge: float | None = None
     peak_flops_per_s: float = np.inf
+    trainer: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not (np.all(np.isfinite(self.measured_s)) and np.all(self.measured_s > 0)):
@@ -77,6 +85,11 @@ class Steps:
         of_flops = (ROOFLINE, "flops", ATTENTION)
         return np.array([(f in of_flops) / self.peak_flops_per_s for f in self.features(name)])
 
+    def most(self, name: str) -> np.ndarray:
+        """Seconds per unit that each of `features` takes at most."""
+        hop = MOST_HOP_S if self.kind == "gpu" else np.inf
+        return np.array([hop if feature == "hops" else np.inf for feature in self.features(name)])
+
     def units(self, name: str, ridge: float) -> np.ndarray:
         """Units of each of `features` in each step, (steps, features)."""
         columns = []
@@ -102,10 +115,12 @@ class StepTimeFit:
 
     Attributes:
         model: fitted to all steps.
-        heldout_s: each step's prediction by the model fitted without its shape.
+        heldout_s: each step's prediction by the model fitted without its shape, at the level of its
+            trainer.
         r2: share of the variance of measured seconds that `heldout_s` explains.
         mape: mean of |predicted / measured - 1|, held out.
         ratio_95: measured over predicted, held out: the middle 95%.
+        levels: seconds of each trainer over those of the model, which is the mean of them all.
     """
 
     model: StepTimeModel
@@ -113,6 +128,7 @@ class StepTimeFit:
     r2: float
     mape: float
     ratio_95: tuple[float, float]
+    levels: np.ndarray
 
 
 def fit_step_time(steps: Steps, name: str) -> StepTimeFit:
@@ -121,16 +137,16 @@ def fit_step_time(steps: Steps, name: str) -> StepTimeFit:
     Raises:
         ValueError: all steps take the same time.
     """
-    units, least = _units_by_ridge(steps, name), steps.least(name)
-    measured_s, shape_index = steps.measured_s, steps.shape_index
+    problem, shape_index = _Problem.of(steps, name), steps.shape_index
+    measured_s, level = steps.measured_s, problem.level
     if measured_s.min() == measured_s.max():
         raise ValueError(f"timed steps must differ in time, but all take {measured_s[0]:.4g} s")
     heldout_s = np.empty_like(measured_s)
     for shape in range(shape_index.max() + 1):
         out = shape_index == shape
-        ridge, seconds = _solve(units, measured_s, ~out, least)
-        heldout_s[out] = units[ridge][out] @ seconds
-    ridge, seconds = _solve(units, measured_s, np.full(len(measured_s), True), least)
+        ridge, seconds = problem.solve(~out)
+        heldout_s[out] = level[out] * (problem.units[ridge][out] @ seconds)
+    ridge, seconds = problem.solve(np.full(len(measured_s), True))
     low, high = np.quantile(measured_s / heldout_s, [0.025, 0.975])
     return StepTimeFit(
         model=StepTimeModel(
@@ -142,6 +158,7 @@ def fit_step_time(steps: Steps, name: str) -> StepTimeFit:
         r2=float(1 - np.sum((measured_s - heldout_s) ** 2) / np.sum(_centred(measured_s) ** 2)),
         mape=float(np.mean(np.abs(heldout_s / measured_s - 1))),
         ratio_95=(float(low), float(high)),
+        levels=problem.levels,
     )
 
 
@@ -157,13 +174,13 @@ def draw_coefficients(
 
     The ridge stays as fitted.
     """
-    units = {model.ridge: steps.units(model.name, model.ridge)}
+    problem = _Problem.of(steps, model.name, [model.ridge])
     rng = np.random.default_rng(seed)
     rows = [np.flatnonzero(steps.shape_index == i) for i in range(steps.shape_index.max() + 1)]
     draws = []
     for _ in range(n_draws):
         drawn = np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])
-        draws.append(_solve(units, steps.measured_s, drawn, steps.least(model.name))[1])
+        draws.append(problem.solve(drawn)[1])
     return np.stack(draws)
 
 
@@ -196,34 +213,81 @@ def implied_rates(model: StepTimeModel, bytes_per_element: int) -> dict[str, flo
     return rates
 
 
-def _units_by_ridge(steps: Steps, name: str) -> dict[float, np.ndarray]:
-    if ROOFLINE not in MODELS[name]:
-        return {0.0: steps.units(name, 0.0)}
-    ridges = [steps.usual_ridge or RIDGES[0], *RIDGES]
-    return {ridge: steps.units(name, ridge) for ridge in ridges}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Problem:
+    """Steps as least squares: units by ridge, the usual one first, and what bounds the solution."""
+
+    units: dict[float, np.ndarray]
+    measured_s: np.ndarray
+    least: np.ndarray
+    most: np.ndarray
+    trainer: np.ndarray
+    levels: np.ndarray
+
+    @classmethod
+    def of(cls, steps: Steps, name: str, ridges: Iterable[float] | None = None) -> _Problem:
+        """With the levels at which the trainers are alike; their logarithms add up to 0."""
+        if ridges is None:
+            has_roof = ROOFLINE in MODELS[name]
+            ridges = [steps.usual_ridge or RIDGES[0], *RIDGES] if has_roof else [0.0]
+        trainer = steps.trainer
+        one = cls(
+            units={ridge: steps.units(name, ridge) for ridge in ridges},
+            measured_s=steps.measured_s,
+            least=steps.least(name),
+            most=steps.most(name),
+            trainer=np.zeros(len(steps.measured_s), int) if trainer is None else trainer,
+            levels=np.ones(1 if trainer is None else int(trainer.max()) + 1),
+        )
+        return one._settled() if len(one.levels) > 1 else one
+
+    @property
+    def level(self) -> np.ndarray:
+        """Of each step's trainer."""
+        return self.levels[self.trainer]
+
+    def _settled(self) -> _Problem:
+        one = self
+        for _ in range(LEVEL_ROUNDS):
+            ridge, seconds = one.solve(np.full(len(one.measured_s), True))
+            off = np.log(one.measured_s / (one.units[ridge] @ seconds))
+            means = np.array([off[one.trainer == i].mean() for i in range(len(one.levels))])
+            one = dataclasses.replace(one, levels=np.exp(_centred(means)))
+        return one
+
+    def solve(self, rows: np.ndarray) -> tuple[float, np.ndarray]:
+        """The ridge and the coefficients of least relative error on some rows.
+
+        The first ridge is the usual one, which another must beat by `RIDGE_PAYS`.
+        """
+        best: tuple[float, float, np.ndarray] | None = None
+        bar = np.inf
+        alike_s = self.measured_s / self.level
+        for ridge, matrix in self.units.items():
+            relative = matrix[rows] / alike_s[rows, None]
+            seconds, error = _bounded(relative, self.least, self.most)
+            if best is None or error < bar:
+                bar = error if best else (1 - RIDGE_PAYS) * error
+                best = error, ridge, seconds
+        assert best is not None
+        return best[1:]
 
 
-def _solve(
-    units: dict[float, np.ndarray], measured_s: np.ndarray, rows: np.ndarray, least: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """The ridge and the coefficients of least relative error on some rows.
+def _bounded(relative: np.ndarray, least: np.ndarray, most: np.ndarray) -> tuple[np.ndarray, float]:
+    """The coefficients between their bounds whose sums come nearest to 1, and how near.
 
-    The first ridge is the usual one, which another must beat by `RIDGE_PAYS`; no coefficient goes
-    below its `least`.
+    One that would go beyond its `most` stays there: with one such feature that is the optimum.
     """
-    ones = np.ones(len(measured_s[rows]))
-    best: tuple[float, float, np.ndarray] | None = None
-    bar = np.inf
-    for ridge, matrix in units.items():
-        relative = matrix[rows] / measured_s[rows, None]
-        # FLOPs and steps differ by ten orders of magnitude; what no row has stays at 0.
-        scale = np.maximum(relative.mean(axis=0), np.finfo(float).tiny)
-        seconds, error = nnls(relative / scale, ones - relative @ least)
-        if best is None or error < bar:
-            bar = error if best else (1 - RIDGE_PAYS) * error
-            best = error, ridge, least + seconds / scale
-    assert best is not None
-    return best[1:]
+    # FLOPs and steps differ by ten orders of magnitude; what no row has stays at 0.
+    scale = np.maximum(relative.mean(axis=0), np.finfo(float).tiny)
+
+    def above(base: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, float]:
+        rest, error = nnls(free * relative / scale, np.ones(len(relative)) - relative @ base)
+        return base + rest / scale, error
+
+    seconds, error = above(least, np.ones(len(least)))
+    over = seconds > most
+    return above(np.where(over, most, least), ~over) if np.any(over) else (seconds, error)
 
 
 def _centred(values: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from ...objectives.device import Device
 from ...objectives.fit.step_time import compare_step_times, draw_coefficients
 from ...presets.devices import KnownDevice, save_device
@@ -93,6 +95,7 @@ def calibrate_table(
         calibration={
             "table": table_path.name,
             **_facts(table),
+            **_trainers(table, fits[0].levels),
             "n_timings": len(table.rows),
             "n_architectures": int(steps.shape_index.max()) + 1,
             **judgement(steps, fits),
@@ -104,10 +107,19 @@ def calibrate_table(
 
 
 def _facts(table: StepTable) -> dict[str, Any]:
-    software = sorted({row.software for row in table.rows if row.software})
     return {
-        "software": "; ".join(software) or "not told",
+        "software": "; ".join(table.software),
         "unused_columns": list(table.unused),
         "n_beyond_memory": table.n_beyond_memory,
         "varied": table.varied,
+    }
+
+
+def _trainers(table: StepTable, levels: np.ndarray) -> dict[str, Any]:
+    """How much longer or shorter each trainer took than the mean of all; nothing of one alone."""
+    if len(levels) == 1:
+        return {}
+    return {
+        "trainers": dict(zip(table.software, levels.tolist(), strict=True)),
+        "software_spread": float(np.std(np.log(levels), ddof=1)),
     }

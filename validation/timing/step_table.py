@@ -26,6 +26,8 @@ from ...space.limits import check_size
 # A step of any model on any machine.
 LEAST_S, MOST_S = 1e-12, 1e9
 DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
+# Software of rows that do not tell it.
+UNTOLD = "not told"
 # A time and a rate of one row that are further apart are not of one step.
 SAME_TIME = 0.02
 # What is told of a table: how far each of these was varied.
@@ -55,7 +57,7 @@ class TimedStep(Row):
         precision: of the matmuls, `bfloat16` or `float32`.
         step_time_s: seconds of the step.
         tokens_per_s: of all devices together; one of the two must be there.
-        software: that ran it, for the record.
+        software: that ran it; where there are several, the fit is of their mean.
     """
 
     d_model: PositiveInt
@@ -164,8 +166,14 @@ class StepTable:
     device: Device
 
     @property
+    def software(self) -> list[str]:
+        """What ran the steps, each once."""
+        return sorted({row.software or UNTOLD for row in self.rows})
+
+    @property
     def steps(self) -> Steps:
         """As the fit takes them."""
+        software = self.software
         arch = stacked([row.architecture for row in self.rows])
         execution = stacked([row.execution for row in self.rows])
         size = self.device.bytes_per_element
@@ -182,6 +190,7 @@ class StepTable:
             ),
             peak_flops_per_s=self.device.peak_flops_per_s,
             usual_ridge=(self.device.peak_flops_per_s * size / self.device.bandwidth_bytes_per_s),
+            trainer=np.array([software.index(row.software or UNTOLD) for row in self.rows]),
         )
 
     @property

@@ -10,6 +10,7 @@ from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step
 from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.cost.step_time import MODELS, StepTimeModel
 from anybudget.objectives.fit.step_time import (
+    MOST_HOP_S,
     RIDGES,
     Steps,
     compare_step_times,
@@ -205,6 +206,34 @@ def test_what_links_cost_comes_back_where_several_chips_were_timed():
     within = {name: np.where(n_chips <= 8, units, 0) for name, units in exchanged.items()}
     fit = fit_step_time(dataclasses.replace(steps, sent=within), "paper")
     assert "network_bytes" not in fit.model.seconds_per_unit
+
+
+def test_no_hop_of_a_gpu_is_slower_than_a_link():
+    known = dataclasses.replace(
+        PAPER, seconds_per_unit=PAPER.seconds_per_unit | {"host_bytes": 3e-8, "hops": 5e-4}
+    )
+    arch, n_chips = some_models(), 2 ** (np.arange(40) % 3)
+    arch = dataclasses.replace(arch, batch_size=n_chips * arch.batch_size)
+    execution = Execution(n_chips=n_chips, sharding="full")
+    exchanged = sent(arch, execution, bytes_per_element=2, chips_per_host=8)
+    measured_s = known.step_time_s(arch, execution) + known.communication_s(exchanged)
+    steps = Steps(arch=arch, measured_s=measured_s, execution=execution, kind="gpu", sent=exchanged)
+    fit = fit_step_time(steps, "paper")
+    assert fit.model.seconds_per_unit["hops"] == MOST_HOP_S
+    draws = draw_coefficients(steps, fit.model, n_draws=5)
+    assert np.all(draws[:, list(fit.model.seconds_per_unit).index("hops")] <= MOST_HOP_S)
+
+
+def test_several_trainers_have_a_level_each_about_the_mean_of_all():
+    trainer, levels = np.arange(40) % 3, np.array([0.8, 1.0, 1.25])
+    alone = steps_of(PAPER)
+    steps = dataclasses.replace(
+        alone, measured_s=alone.measured_s * levels[trainer], trainer=trainer
+    )
+    fit = fit_step_time(steps, "paper")
+    np.testing.assert_allclose(fit.levels, levels, rtol=1e-5)
+    assert fit.model.seconds_per_unit == pytest.approx(PAPER.seconds_per_unit, rel=1e-4)
+    np.testing.assert_allclose(fit.ratio_95, 1, rtol=1e-4)
 
 
 def test_draws_scatter_about_the_fit_as_fits_to_new_data_do():

@@ -34,7 +34,7 @@ KNOWN = StepTimeModel(
     name="paper",
     seconds_per_unit=dict.fromkeys(MODELS["paper"], 0.0)
     | {"memcpys": 4e-12, "flops": 2e-14, "steps": 1e-3, "attention": 5e-14}
-    | {"host_bytes": 1e-11, "network_bytes": 2e-10, "hops": 1e-5},
+    | {"host_bytes": 1e-11, "network_bytes": 2e-10, "hops": 3e-6},
 )
 ROW = {
     "d_model": 512, "n_layers": 4, "n_heads": 8, "d_ff": 2048, "vocab_size": 8192, "seq_len": 256,
