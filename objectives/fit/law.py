@@ -184,8 +184,9 @@ def law_data(
     factor = copying.factor(runs.n_tokens, runs.columns) if copying else 1.0
     z = np.array([TERMS[name].value(runs.columns) for name in terms])
     z = z.reshape(len(terms), len(log_n))
-    # A column of zeros stays one.
-    z_scales = np.abs(z).max(axis=1, initial=1e-300)
+    # A column of zeros stays one, and what is known of its coefficient is left as it is.
+    z_scales = np.abs(z).max(axis=1, initial=0.0)
+    z_scales[z_scales == 0] = 1.0
     return LawData(
         x=log_n - log_n.mean(),
         y=log_d - log_d.mean(),

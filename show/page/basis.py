@@ -9,11 +9,11 @@ from ...objectives.cost.kernel import kernel_of
 from ...objectives.device import Device
 from ...objectives.law.loss_law import LossLaw
 from ...objectives.loss_at_time import LossAtTime
+from ...objectives.time_draws import KERNEL_SPREAD
 from ...objectives.uncertainty import (
     COMPILER_SPREAD,
     COVERAGE,
     DATASHEET_RESIDUAL,
-    KERNEL_SPREAD,
     UTILISATION_SPREAD,
 )
 from ...search.answer import Answer

@@ -23,6 +23,7 @@ budget = ["1h", "3h"]
 set = {d_model = "256:1024:128"}
 """
 COMMANDS = {
+    "find-3h": ("find", "3h"),  # the README's
     "find": ("find", "3h", *SMALL),
     "find-chips": ("find", "3h", *SMALL, "--chips", "4", "--set", "batch_size=64"),
     "find-plain": ("find", "3h", *SMALL, "--attention", "plain"),

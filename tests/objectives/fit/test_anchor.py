@@ -99,3 +99,15 @@ def test_what_a_term_needs_must_be_there():
     table = {"n_params": [1e8], "n_tokens": [1e10], "measured_loss": [3.0]}
     with pytest.raises(ValueError, match="needs the columns d_model, n_layers"):
         anchor(KNOWN.law, KNOWN.draws, law_runs(table, few=True))
+
+
+def test_what_the_runs_do_not_vary_stays_as_it_was():
+    shapes = np.array([[256, 4], [512, 8], [768, 12], [1024, 16]])  # as wide for their depth
+    table = counts(shapes)
+    loss = 0.9 * KNOWN.law.loss(table["n_params"], table["n_tokens"], table)
+    runs = law_runs(table | {"measured_loss": loss}, few=True)
+    moved = anchor(KNOWN.law, KNOWN.draws, runs).law
+    assert moved.terms["size_log_aspect_ratio"] == pytest.approx(
+        KNOWN.law.terms["size_log_aspect_ratio"], rel=0.2
+    )
+    assert moved.loss(table["n_params"], table["n_tokens"], table) == pytest.approx(loss, rel=0.02)
