@@ -85,7 +85,9 @@ def repetition(seed: int) -> list[dict]:
     rng = np.random.default_rng(seed)
     law, laws = made_law(rng)
     device, seconds, time_residual = made_device(rng)
-    objective = LossAtTime(device=device, law=law, time_budget_s=3600, remat="none")
+    objective = LossAtTime(
+        device=device, law=law, time_budget_s=3600, remat="none", attention="plain"
+    )
     chosen = rng.permutation(len(CANDIDATES))[: rng.choice([2, 3, 5, 8])]
     ranked = sorted(
         (CANDIDATES[i] for i in chosen), key=lambda arch: objective.predict(arch).predicted_loss

@@ -202,7 +202,8 @@ def anchor(law: LossLaw, draws: np.ndarray | None, runs: LawRuns, *, seed: int =
     """
     data = law_data(runs, tuple(law.terms), law.kappa, law.copying, check=False)
     known = data.theta(between_corpora(law, draws, seed=seed))
-    mean = known.mean(axis=0)
+    # Not the mean of draws that lean to one side: runs that tell nothing leave the law as it was.
+    mean = data.theta(np.array([list(law.numbers.values())[: known.shape[1]]]))[0]
     variance = max(law.residual_std, MIN_NOISE) ** 2 * len(data.x) / runs.n_runs
     covariance = np.atleast_2d(np.cov(known.T)) + 1e-9 * np.eye(len(mean))
     prior = Prior(mean, variance * np.linalg.inv(covariance), variance)

@@ -64,6 +64,13 @@ def test_one_run_tells_the_level():
     assert loss_of_largest(KNOWN.law) < 0.9 * loss_of_largest(other)
 
 
+def test_runs_on_the_law_leave_it_where_it_is_however_its_draws_lean():
+    leaning = KNOWN.draws.copy()
+    leaning[::5, 4] *= 2
+    moved = anchor(KNOWN.law, leaning, runs_under(KNOWN.law, 2))
+    assert moved.law.numbers == pytest.approx(KNOWN.law.numbers, rel=1e-4)
+
+
 def test_more_runs_tell_more_and_the_interval_says_so():
     laws, errors, widths = others(40, seed=5), [], []
     for n_runs in (1, 3, 6):
