@@ -30,7 +30,7 @@ from .cost.passes import MLP, OF_A_LAYER, OF_KEY_HEADS
 from .fastest import splits
 from .law.least_loss import least_loss
 from .loss_at_time import LossAtTime
-from .step_cost import step_memory_bytes, with_communication
+from .step_cost import step_memory_bytes, take, with_communication
 
 # The fields in which the models of a box differ.
 WITHIN_BOX = ("n_layers", "d_ff", "n_kv_heads", "batch_size")
@@ -125,11 +125,6 @@ def _next_divisor(largest: int) -> np.ndarray:
 
 def _bytes(objective: LossAtTime, arch: Architecture, way: Execution) -> np.ndarray:
     return step_memory_bytes(objective.device, arch, way)
-
-
-def take(arch: Architecture, at: np.ndarray) -> Architecture:
-    """Some of an array of models, every field of which is an array."""
-    return altered(arch, **{name: value[at] for name, value in vars(arch).items()})
 
 
 def _least_in(

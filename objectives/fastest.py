@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..space.architecture import Architecture
+from ..space.mesh import shape_of
 from .cost.execution import FIELDS, Execution, Remat, Sharding
 from .device import Device
 from .step_cost import step_memory_bytes, step_time_s
@@ -26,6 +27,9 @@ from .step_cost import step_memory_bytes, step_time_s
 # runs more again than the one before.
 Family = Sequence[Execution]
 Families = Sequence[Family]
+
+# Models times ways that are dealt with at once: more arithmetic takes longer than its calls.
+AT_ONCE = 1 << 14
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,21 +74,17 @@ def fastest(
     """
     best = _Best()
     families = [family for of_sharding in ways for family in of_sharding]
-    place = itertools.count()
+    n_before = 0
     for of_sharding in ways:
         # Passes in which a model fits: with more run again, only fewer may be faster.
         fewest: Any = np.inf
         for family in of_sharding:
-            for way, at in zip(family, place, strict=False):
-                tried = (way.n_accumulation < fewest) & splits(arch.batch_size, way, micro_batch)
-                if not np.any(tried):
-                    continue
-                needed = step_memory_bytes(device, arch, way)
-                fits = tried & (needed <= device.room_bytes)
-                if np.any(fits):
-                    seconds = step_time_s(device, arch, way)
-                    best.take(fits & (seconds < best.seconds), at, seconds, needed)
-                    fewest = np.where(fits, way.n_accumulation, fewest)
+            place, needed = _first_that_fits(device, arch, family, fewest, micro_batch)
+            if np.any(fits := place >= 0):
+                seconds = _seconds(device, arch, family, place)
+                best.take(fits & (seconds < best.seconds), n_before + place, seconds, needed)
+                fewest = np.where(fits, _passes(family)[place], fewest)
+            n_before += len(family)
     if np.any(unfit := best.seconds == np.inf):
         _take_last(best, unfit, device, arch, families, micro_batch)
     return Chosen(
@@ -144,6 +144,50 @@ def chosen(ways: Sequence[Execution], places: Any) -> Execution:
         alike = np.all(values[used] == values[used[0]])
         fields[name] = getattr(ways[used[0]], name) if alike else values[places]
     return Execution(**fields)
+
+
+def _first_that_fits(
+    device: Device, arch: Architecture, family: Family, below: Any, micro_batch: int | None
+) -> tuple[Any, Any]:
+    """Each model's first way of a family, by place, with fewer passes than `below`, and its bytes.
+
+    The place is -1 where it fits in none.
+    """
+    shape = shape_of(arch)
+    place: Any = np.asarray(-1)
+    needed: Any = np.inf
+    at_once = max(AT_ONCE // max(math.prod(shape), 1), 1)
+    for start in range(0, len(family), at_once):
+        passes = _passes(family[start : start + at_once])
+        # An axis of ways before those of the models.
+        several = family[0].in_passes(passes[(..., *[None] * len(shape))])
+        tried = (place < 0) & (several.n_accumulation < below)
+        tried = tried & splits(arch.batch_size, several, micro_batch)
+        if not np.any(tried):
+            continue
+        in_each = step_memory_bytes(device, arch, several)
+        fits = tried & (in_each <= device.room_bytes)
+        for at in reversed(range(len(fits))):
+            place = np.where(fits[at], start + at, place)
+            needed = np.where(fits[at], in_each[at], needed)
+    return place, needed
+
+
+def _seconds(device: Device, arch: Architecture, family: Family, place: Any) -> Any:
+    """Of a step of each model in its way of a family; where it has none, in any."""
+    used = np.unique(place[place >= 0]).tolist()
+    if len(used) > 1 and place.size <= AT_ONCE:
+        passes = np.where(place >= 0, _passes(family)[place], family[used[-1]].n_accumulation)
+        return step_time_s(device, arch, family[0].in_passes(passes))
+    seconds: Any = np.inf
+    for at in used:
+        # An open mesh's arrays stay small where all is run in one way.
+        seconds = np.where(place == at, step_time_s(device, arch, family[at]), seconds)
+    return seconds
+
+
+def _passes(family: Family) -> np.ndarray:
+    return np.array([way.n_accumulation for way in family])
 
 
 def _take_last(

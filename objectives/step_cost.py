@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -48,6 +49,25 @@ class Cost:
         values = [columns[name] for name in FIELDS]
         of_values = Execution.of_values if any(map(np.ndim, values)) else _execution
         return cls(**own, execution=of_values(*values))
+
+
+T = TypeVar("T")
+
+
+def take(values: T, at: np.ndarray) -> T:
+    """Some of a flat array of models, of their costs or executions; one may stand for all.
+
+    Args:
+        values: whose fields are each an array of one length, or of a single value.
+        at: places; what is taken has its shape.
+    """
+    taken = copy.copy(values)
+    for name, value in vars(values).items():
+        if isinstance(value, Execution):
+            vars(taken)[name] = take(value, at)
+        elif np.size(value) > 1:
+            vars(taken)[name] = value[at]
+    return taken
 
 
 # A search's models share a few executions, which take longer to check than all else of a model.

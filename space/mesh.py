@@ -65,6 +65,29 @@ def side_by_side(archs: Sequence[Architecture]) -> Architecture:
     )
 
 
+def flat(meshes: Sequence[Architecture]) -> Architecture:
+    """The models of several meshes as one array of them, in the order in which each is walked."""
+    shapes = [shape_of(mesh) for mesh in meshes]
+
+    def joined(name: str) -> np.ndarray:
+        values = (getattr(mesh, name) for mesh in meshes)
+        return np.concatenate(
+            [np.broadcast_to(of, shape).ravel() for of, shape in zip(values, shapes, strict=True)]
+        )
+
+    return Architecture(**{name: joined(name) for name in FIELDS})
+
+
+def shape_of(mesh: Architecture) -> tuple[int, ...]:
+    """Of all that is said of a mesh, once broadcast."""
+    return np.broadcast_shapes(*(np.shape(getattr(mesh, name)) for name in FIELDS))
+
+
+def size_of(mesh: Architecture) -> int:
+    """Number of models in a mesh."""
+    return math.prod(shape_of(mesh))
+
+
 def dtype_of(name: str) -> type:
     """Of a field's values in arrays.
 

@@ -6,9 +6,9 @@ Not counted: norms, softmax, rotary positions, the residual additions and the em
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import NamedTuple
-
-import numpy as np
 
 from ...space.architecture import Architecture
 from .execution import PLAIN, Count, Execution, Parts, by_choice
@@ -95,19 +95,8 @@ def n_params_by_part(arch: Architecture) -> Parts:
 
 
 def total(parts: Parts) -> Count:
-    """The sum of parts; parts of one shape first, so that an open mesh stays small for longest.
-
-    The order, and with it the last digit, is the same for any smaller mesh along the same axes.
-    """
-    by_shape: dict[tuple, Count] = {}
-    for value in parts.values():
-        by_shape[np.shape(value)] = by_shape.get(np.shape(value), 0) + value
-    return sum(by_shape[shape] for shape in sorted(by_shape, key=_n_axes))
-
-
-def _n_axes(shape: tuple[int, ...]) -> int:
-    """Along how many axes there is more than one model."""
-    return sum(size > 1 for size in shape)
+    """The sum of parts in their order, so that a model's is the same in an array of any shape."""
+    return functools.reduce(operator.add, parts.values()) if parts else 0
 
 
 def n_params(arch: Architecture) -> Count:

@@ -6,6 +6,7 @@ that an array of models can have an array of executions, as `Architecture` is on
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import enum
 import functools
@@ -148,6 +149,12 @@ class Execution:
         """Passes that the last stage waits for and runs: a pipeline fills before it runs full."""
         return self.n_accumulation + self.pipeline_parallel - 1
 
+    def in_passes(self, n_accumulation: Count) -> Self:
+        """The same in other passes, which are taken to be right."""
+        other = copy.copy(self)
+        vars(other)["n_accumulation"] = n_accumulation
+        return other
+
     def micro_batch_size(self, arch: Architecture) -> Count:
         """Sequences that one chip takes in one pass, of whole ones."""
         return arch.batch_size // (self.n_split * self.n_accumulation)
@@ -204,12 +211,14 @@ def by_choice(execution: Execution, parts: Callable[[Execution], Parts]) -> Part
     Formulas branch on choices, so an array is taken apart by the choices in it; counts may stay
     arrays. A part that some choice does not have is 0 there.
     """
-    arrays = {n: v for n in BRANCHES if np.ndim(v := getattr(execution, n))}
+    values = {n: getattr(execution, n) for n in BRANCHES}
+    # One choice is a whole number, and NumPy takes long to see that.
+    arrays = {n: v for n, v in values.items() if not isinstance(v, int) and np.ndim(v)}
     if not arrays:
         return parts(execution)
-    values = np.stack([np.ravel(v) for v in np.broadcast_arrays(*arrays.values())])
+    columns = np.stack([np.ravel(v) for v in np.broadcast_arrays(*arrays.values())])
     found: Parts = {}
-    for combination in np.unique(values, axis=1).T.tolist():
+    for combination in np.unique(columns, axis=1).T.tolist():
         choices = dict(zip(arrays, combination, strict=True))
         chosen = 1 * functools.reduce(
             operator.and_, (arrays[name] == value for name, value in choices.items())

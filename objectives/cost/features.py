@@ -225,6 +225,7 @@ def units_by_part(
     ridge: float = 0.0,
     kind: str = "cpu",
     times_attention: bool = False,
+    one_pass: Architecture | None = None,
 ) -> Parts:
     """Units of a feature in one chip's optimizer step, all its passes together, by part.
 
@@ -236,10 +237,11 @@ def units_by_part(
         kind: of the device, see `KERNELS`.
         times_attention: whether what a fused kernel multiplies is counted by `ATTENTION`, and else
             by the features of other matmuls.
+        one_pass: what a chip computes in one pass, `execution.part(arch)`, where it is known.
     """
     about = FEATURES[feature]
     needed = {name: {"ridge": ridge, "kind": kind}[name] for name in about.needs}
-    one_pass = execution.part(arch)
+    one_pass = one_pass or execution.part(arch)
     each = 1 if about.once_a_step else execution.n_passes
     shares = execution.n_shares if about.shared else 1
 

@@ -129,10 +129,12 @@ class StepTimeModel:
             features: that alone count; None: all.
         """
         counted = self.seconds_per_unit.keys() - LINKS if features is None else features
+        one_pass = execution.part(arch)
         parts: Parts = {}
         for feature, seconds in self.seconds_per_unit.items():
             if seconds and feature in counted:
-                for part, units in self._units(feature, arch, execution, kind).items():
+                units_of = self._units(feature, arch, execution, kind, one_pass)
+                for part, units in units_of.items():
                     parts[part] = parts.get(part, 0) + seconds * units
         return parts
 
@@ -158,7 +160,14 @@ class StepTimeModel:
 
         return [counted(feature) for feature in self.features]
 
-    def _units(self, feature: str, arch: Architecture, execution: Execution, kind: str) -> Parts:
+    def _units(
+        self,
+        feature: str,
+        arch: Architecture,
+        execution: Execution,
+        kind: str,
+        one_pass: Architecture | None = None,
+    ) -> Parts:
         return units_by_part(
             feature,
             arch,
@@ -166,6 +175,7 @@ class StepTimeModel:
             ridge=self.ridge,
             kind=kind,
             times_attention=self.times_attention,
+            one_pass=one_pass,
         )
 
     def step_time_s(

@@ -11,11 +11,12 @@ from pydantic import AwareDatetime
 
 from ...files.rows import Row
 from ...objectives.loss_at_time import Prediction
+from ...objectives.step_cost import take
 from ...objectives.uncertainty import BEATS_AT_LEAST, draw_losses, stand, tied
 from ...space.architecture import ABOUT, Architecture
 from ..answer import answer_warnings
 from ..candidate import Candidate
-from ..certify.frontier import Shapes, take
+from ..certify.frontier import Shapes
 from ..question import Question
 from ..ranking import N_FINALISTS, order
 

@@ -2,7 +2,7 @@
 
 Boxes are bounded from below (`objectives/bounds.py`) and dropped once something better is known
 than all that they may hold; the others are cut in two, the most promising first. What is left is
-predicted once more in the arrays of the scan, so that both answers agree to the last digit.
+predicted and ordered as a scan does, so that both answers agree to the last digit.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from ...objectives.bounds import WITHIN_BOX, least_losses, take
+from ...objectives.bounds import WITHIN_BOX, least_losses
 from ...objectives.loss_at_time import LossAtTime
+from ...objectives.step_cost import take
 from ...space.architecture import Architecture
-from ...space.mesh import ATTENTION, open_mesh, part_with
+from ...space.mesh import ATTENTION, part_with
 from ...space.search_space import SearchSpace
 from ..candidate import Candidate
 from .boxes import Boxes, Families
-from .scan import best_of_each_shape, feasible_losses, mesh_shape
+from .scan import feasible_losses
 
 # Boxes of so few models are not bounded but evaluated.
 FEW = 8
@@ -31,7 +32,7 @@ AT_ONCE = 4096
 # Families and boxes that are worth the time and the memory; more are not certified.
 MAX_FAMILIES = 1_000_000
 MAX_BOXES = 4_000_000
-# In arrays of other shapes, sums differ in the last places.
+# What powers may lose in the last places; of models as good as equal all are kept.
 ROUNDING = 1e-12
 
 
@@ -218,10 +219,7 @@ def _nth(values: np.ndarray, n: int) -> float:
 def as_scanned(
     space: SearchSpace, objective: LossAtTime, models: Architecture, *, by_shape: bool = False
 ) -> list[Candidate]:
-    """Some models of a space as a scan would predict them, to the last digit and in its order.
-
-    Sums depend on the axes of the scan's meshes, so each is predicted in a smaller mesh along the
-    same axes.
+    """Some models of a space, best first, and of equally good ones the first of a scan first.
 
     Args:
         space: where they are from.
@@ -229,26 +227,27 @@ def as_scanned(
         models: a flat array of them.
         by_shape: whether the best of each width and depth are enough.
     """
-    parts: dict[tuple, tuple[dict, list[tuple]]] = {}
-    for d_model, entries in _entries(models):
-        place, axes = part_with(space.widths[d_model], entries)
-        place = (list(space.widths).index(d_model), *place)
-        at = tuple(axes[name].index(entries[name]) for name in axes)
-        parts.setdefault((d_model, place), (axes, []))[1].append(at)
-    found = []
-    for (d_model, place), (axes, at) in parts.items():
-        mesh, index = _around(d_model, axes, at)
-        predicted = objective.predict(mesh)
-        losses = np.broadcast_to(feasible_losses(predicted), mesh_shape(mesh))[index]
-        order = sorted(np.flatnonzero(losses < np.inf), key=lambda one: (losses[one], at[one]))
-        if by_shape:
-            depth = list(axes).index("n_layers")
-            order = list({at[one][depth]: one for one in reversed(order)}.values())
-        candidates = Candidate.each(mesh, predicted, tuple(along[order] for along in index))
-        rows = (losses[order].tolist(), itertools.repeat(place), [at[one] for one in order])
-        found += zip(*rows, candidates, strict=False)
-    candidates = [candidate for *_, candidate in sorted(found, key=lambda row: row[:3])]
-    return best_of_each_shape(candidates) if by_shape else candidates
+    if not np.size(models.d_model):
+        return []
+    predicted = objective.predict(models)
+    losses = feasible_losses(predicted)
+    places = [_place(space, *entries) for entries in _entries(models)]
+    feasible = np.flatnonzero(losses < np.inf).tolist()
+    order = sorted(feasible, key=lambda one: (losses[one], places[one]))
+    if by_shape:
+        shapes = np.stack([models.d_model, models.n_layers], axis=1)
+        first: dict[tuple, int] = {}
+        for one in order:
+            first.setdefault(tuple(shapes[one]), one)
+        order = list(first.values())
+    return Candidate.each(models, predicted, (np.array(order, dtype=int),))
+
+
+def _place(space: SearchSpace, d_model: int, entries: dict) -> tuple:
+    """Of one model in a scan: of its width, of its mesh there, and in that."""
+    place, axes = part_with(space.widths[d_model], entries)
+    at = tuple(axes[name].index(entries[name]) for name in axes)
+    return list(space.widths).index(d_model), place, at
 
 
 def _entries(models: Architecture) -> Iterable[tuple[int, dict]]:
@@ -263,17 +262,3 @@ def _entries(models: Architecture) -> Iterable[tuple[int, dict]]:
             entries.pop("d_model"),
             entries | {"attention": tuple(entries.pop(name) for name in ATTENTION)},
         )
-
-
-def _around(
-    d_model: int, axes: dict[str, list], at: list[tuple]
-) -> tuple[Architecture, tuple[np.ndarray, ...]]:
-    """The mesh of all entries that some places have, two at least of each list with two; places."""
-    smaller, index = {}, []
-    for (name, values), of in zip(axes.items(), np.array(at).T, strict=True):
-        used = np.unique(of)
-        if len(used) == 1 < len(values):
-            used = np.unique([used[0], (used[0] + 1) % len(values)])
-        smaller[name] = [values[i] for i in used]
-        index.append(np.searchsorted(used, of))
-    return open_mesh(d_model, smaller), tuple(index)

@@ -7,26 +7,22 @@ in both are left out once, and a hundred searches share what remains, about a si
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 import numpy as np
 
 from ...objectives.cost.execution import FIELDS as EXECUTION_FIELDS
-from ...objectives.cost.execution import Execution
 from ...objectives.loss_at_time import LossAtTime, Prediction
-from ...objectives.step_cost import Cost
+from ...objectives.step_cost import Cost, take
 from ...space.architecture import FIELDS, Architecture
-from ...space.mesh import least
+from ...space.mesh import least, size_of
 from ...space.search_space import SearchSpace
 from .dominance import Groups, Part
-from .scan import feasible_losses, size_of
+from .scan import feasible_losses
 
 # The best of several shapes, best first: one array a field.
 Shapes = tuple[Architecture, Prediction]
-T = TypeVar("T", Architecture, Cost, Prediction, Execution)
 
 # Neighbours in a segment; fewer bound more tightly, and are more to bound.
 SEGMENT = 16
@@ -146,17 +142,6 @@ class Frontier:
 def _first(group: np.ndarray) -> np.ndarray:
     """Where each group begins, of sorted groups."""
     return np.flatnonzero(np.diff(group, prepend=-1))
-
-
-def take(values: T, at: np.ndarray) -> T:
-    """Some of the models of an `Architecture`, their costs or executions; one may stand for all."""
-    taken = copy.copy(values)
-    for name, value in vars(values).items():
-        if isinstance(value, Execution):
-            vars(taken)[name] = take(value, at)
-        elif np.size(value) > 1:
-            vars(taken)[name] = value[at]
-    return taken
 
 
 def find_frontiers(

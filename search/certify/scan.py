@@ -7,20 +7,23 @@ passes over a mesh whose smallest member does not fit: memory only grows with ev
 from __future__ import annotations
 
 import dataclasses
-import math
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from ...objectives.loss_at_time import LossAtTime, Prediction
+from ...objectives.step_cost import take
 from ...space.architecture import Architecture
-from ...space.mesh import least
+from ...space.mesh import flat, least, shape_of, size_of
 from ...space.search_space import SearchSpace
 from ..candidate import Candidate
 
 # Spaces of up to this many architectures are enumerated, which also counts the valid and tells the
 # best of every shape; from about there, bounds take less time for the three hundred best shapes.
 MAX_SCANNED = 1_000_000
+# Models that are predicted in one go, whatever mesh they are from.
+FEW = 1 << 9
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,15 +77,40 @@ def scan(
 
 
 def evaluate(
-    meshes: Iterator[Architecture], objective: LossAtTime
+    meshes: Iterable[Architecture], objective: LossAtTime
 ) -> Iterator[tuple[Architecture, Prediction | None, int]]:
     """Each mesh with its predictions (None where nothing in it fits) and its size."""
+    few: list[Architecture] = []
     for mesh in meshes:
-        may_fit = objective.admits(least(mesh))
-        yield mesh, objective.predict(mesh) if may_fit else None, size_of(mesh)
+        size = size_of(mesh)
+        if sum(map(size_of, few)) + size > FEW:
+            yield from _together(few, objective)
+            few = []
+        if size > FEW:
+            yield mesh, objective.predict(mesh) if objective.admits(least(mesh)) else None, size
+        else:
+            few.append(mesh)
+    yield from _together(few, objective)
 
 
-def best_of(meshes: Iterator[Architecture], objective: LossAtTime) -> Candidate | None:
+def _together(
+    meshes: list[Architecture], objective: LossAtTime
+) -> Iterator[tuple[Architecture, Prediction | None, int]]:
+    """As `evaluate`, of small meshes in one go, whose calls take longer than their arithmetic."""
+    reached = [objective.reaches(least(mesh)) for mesh in meshes]
+    predicted, end = None, 0
+    if any(reached):
+        predicted = objective.predict(flat(list(itertools.compress(meshes, reached))))
+    for mesh, of_mesh in zip(meshes, reached, strict=True):
+        size = size_of(mesh)
+        if predicted is None or not of_mesh:
+            yield mesh, None, size
+            continue
+        end += size
+        yield mesh, take(predicted, np.arange(end - size, end).reshape(shape_of(mesh))), size
+
+
+def best_of(meshes: Iterable[Architecture], objective: LossAtTime) -> Candidate | None:
     """The best feasible architecture of some meshes, or None where none is feasible."""
     best: list[Candidate] = []
     for mesh, predicted, _ in evaluate(meshes, objective):
@@ -137,13 +165,3 @@ def _better_shapes(
     first, *rest = np.unravel_index(flat, depth_first.shape)
     better = Candidate.each(mesh, predicted, (*rest[:axis], first, *rest[axis:]))
     return {candidate.shape: candidate for candidate in better}
-
-
-def mesh_shape(mesh: Architecture) -> tuple[int, ...]:
-    """Of all that is said of a mesh, once broadcast."""
-    return np.broadcast_shapes(*map(np.shape, mesh.as_dict().values()))
-
-
-def size_of(mesh: Architecture) -> int:
-    """Number of models in a mesh."""
-    return math.prod(mesh_shape(mesh))

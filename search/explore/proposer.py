@@ -49,6 +49,8 @@ class Proposer:
         self.pending: dict[tuple, Trial | None] = {}
         self.taken: Collection[tuple] = ()
         self.n_repeats = self.repeats_in_a_row = 0
+        # Of architectures that nothing near them improves on.
+        self._peaks: set[tuple] = set()
         self.cube: dict[str, BaseDistribution] = {
             name: FloatDistribution(0, 1) for name in space.free_coordinates
         }
@@ -75,6 +77,13 @@ class Proposer:
         elif self.study:
             self.study.add_trial(self._cube_trial(candidate))
 
+    def polished(self, candidate: Candidate) -> Candidate:
+        """The best near a candidate; nothing is done where it is known to be that itself."""
+        if candidate.key not in self._peaks:
+            candidate = polish(candidate, self.space, self.objective)
+            self._peaks.add(candidate.key)
+        return candidate
+
     def withdraw(self, key: tuple) -> None:
         """Give up what was proposed: another process has it."""
         trial = self.pending.pop(key, None)
@@ -94,7 +103,7 @@ class Proposer:
                 yield self._random()
             while self.pending:
                 yield None
-            best = polish(min(self.seen.values(), key=self._score), self.space, self.objective)
+            best = self.polished(min(self.seen.values(), key=self._score))
             if not self._is_known(best.key):
                 yield best.arch
             while self.pending:

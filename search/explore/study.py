@@ -14,7 +14,6 @@ from ...space.architecture import Architecture
 from ..candidate import Candidate
 from ..question import Question
 from .kept_study import KeptStudy
-from .polish import polish
 from .proposer import Proposer
 from .storage import storage_failures
 
@@ -184,7 +183,7 @@ def _sum_up(proposer: Proposer, n_retried: int) -> Exploration:
     feasible = [c for c in proposer.seen.values() if c.prediction.feasible]
     feasible.sort(key=lambda candidate: candidate.loss)
     if feasible:
-        best = polish(feasible[0], proposer.space, proposer.objective)
+        best = proposer.polished(feasible[0])
         if best.key != feasible[0].key:
             feasible.insert(0, best)
     return Exploration(

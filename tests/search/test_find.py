@@ -10,7 +10,7 @@ from anybudget.search import find as find_module
 from anybudget.search.answer import AT_THE_EDGE
 from anybudget.search.certify import bounds
 from anybudget.search.certify.scan import scan
-from anybudget.search.explore import study
+from anybudget.search.explore import proposer, study
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
 from anybudget.search.question import Question
@@ -39,7 +39,7 @@ def test_distinct_shapes_are_the_best_of_each_width_and_depth(small_space, objec
 
 
 def test_the_regret_is_optunas_best_above_the_optimum(small_space, objective, monkeypatch):
-    monkeypatch.setattr(study, "polish", lambda candidate, space, objective: candidate)
+    monkeypatch.setattr(proposer, "polish", lambda candidate, space, objective: candidate)
     question = Question(space=small_space, objective=objective, seed=1)
     exploring = Exploring(n_trials=5, sampler="random")
     explored = study.explore(question, exploring)
@@ -104,7 +104,7 @@ def test_beyond_the_law_s_reach_lies_a_guess_and_no_answer(small_space, objectiv
     )
     assert [one.key for one in found.candidates] == [one.key for one in within[:5]]
     width, depth = free.best.shape
-    guess = f"largest run toy-law would choose {width}×{depth} (4 times)"
+    guess = f"largest run the law would choose {width}×{depth} (4 times)"
     assert any(guess in warning for warning in found.warnings)
     # Asked for by name, it is the answer and marked.
     told = flags(dataclasses.replace(limited, reach=None), free.best.arch, free.best.prediction)

@@ -7,10 +7,11 @@ import pytest
 
 from anybudget.experiments.certify.random_questions import random_question
 from anybudget.objectives import bounds as objective_bounds
-from anybudget.objectives.bounds import WITHIN_BOX, least_losses, take
+from anybudget.objectives.bounds import WITHIN_BOX, least_losses
 from anybudget.objectives.cost import step_time
 from anybudget.objectives.cost.features import FEATURES, Feature, OverABox
 from anybudget.objectives.law.terms import TERMS
+from anybudget.objectives.step_cost import take
 from anybudget.presets.laws import load_law
 from anybudget.presets.spaces import load_space
 from anybudget.search.certify import bounds
