@@ -1,12 +1,14 @@
-"""What other rules say at five sizes, and what twelve published models were trained with.
+"""What other rules say at five sizes, and what eighteen published models were trained with.
 
 Command: python experiments/recipe/published.py
 Wall time: seconds.
 Expected: our batch and rate lie between those of the published rules where these have runs (70M to
-7B); of the twelve models, most rates within a factor of two, the outliers explained beside them.
+7B); of the models, rates that were searched for within a factor of two, and rates that were chosen
+by custom below ours; the outliers explained beside them.
 
 Rates are those of trainers that have one. Writes rules.csv, each rule at 20 tokens for a parameter,
 and models.csv, ours over theirs: the batch, and at *their* batch the rate and the weight decay.
+Either rate is AdamW's one peak rate for all matrices. Nothing of ours is fitted to these models.
 
 Rules:
 - Step Law, Li et al. 2025, arXiv:2503.04715: rate 1.79 N^-0.713 D^0.307, batch 0.58 D^0.571 tokens.
@@ -51,7 +53,8 @@ SIZES = {
     "70B": {"d_model": 8192, "n_layers": 80, "d_ff": 28672, "n_kv_heads": 8},
 }
 TOKENS_PER_PARAM = 20
-# What is published, with where, and what explains a ratio beyond two.
+# What is published, with where, whether the rate was searched for ("tuned") or chosen by custom,
+# and what explains a ratio beyond two.
 MODELS = HERE / "published.csv"
 # A count of ours may lack biases and learned positions.
 MOST_APART = 0.06
@@ -99,13 +102,20 @@ def models() -> Any:
         ratios = {
             "batch_ratio": best_batch_tokens(theirs.n_tokens) / theirs.batch_tokens,
             "rate_ratio": rate / theirs.learning_rate,
-            "decay_ratio": decay / theirs.weight_decay,
+            "decay_ratio": decay / theirs.weight_decay if theirs.weight_decay else math.nan,
             "step_law_rate_ratio": _step_law(arch, theirs.n_tokens) / theirs.learning_rate,
         }
         is_far = any(not 0.5 <= ratio <= 2 for ratio in list(ratios.values())[:3])
         told = {"why": theirs.why if is_far else "", "source": theirs.source}
-        rows.append({"model": theirs.model, **ratios, **told})
+        rows.append({"model": theirs.model, "rate_is": theirs.rate_is, **ratios, **told})
     return pd.DataFrame(rows)
+
+
+def centres(compared: Any) -> Any:
+    """The geometric mean of each ratio, of rates searched for and of rates chosen."""
+    ratios = [name for name in compared if name.endswith("ratio")]
+    logs = compared.set_index("rate_is")[ratios].map(math.log)
+    return logs.groupby(level=0).mean().map(math.exp)
 
 
 def _step_law(arch: Architecture, n_tokens: float) -> float:
@@ -114,8 +124,11 @@ def _step_law(arch: Architecture, n_tokens: float) -> float:
 
 def main() -> None:
     """Print and write both tables."""
-    for name, table in {"rules": rules(), "models": models()}.items():
-        shown = table.drop(columns=["source", "why"], errors="ignore").set_index("model")
+    tables = {"rules": rules(), "models": models()}
+    print(centres(tables["models"]).to_string(float_format="{:.2f}".format), end="\n\n")
+    for name, table in tables.items():
+        told = ["source", "why", "rate_is"]
+        shown = table.drop(columns=told, errors="ignore").set_index("model")
         print(shown.T.to_string(float_format="{:.3g}".format), end="\n\n")
         table.to_csv(HERE / f"{name}.csv", index=False, float_format="%.4g")
 

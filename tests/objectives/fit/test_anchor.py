@@ -71,6 +71,17 @@ def test_runs_on_the_law_leave_it_where_it_is_however_its_draws_lean():
     assert moved.law.numbers == pytest.approx(KNOWN.law.numbers, rel=1e-4)
 
 
+def test_runs_of_the_reference_ratio_of_width_to_depth_tell_nothing_of_shape():
+    # Of GPT-2 small the logarithm of the ratio is 0, of the other all but that.
+    for shape in ([768, 12], [6401, 100]):
+        table = counts(np.array([shape]))
+        loss = 1.1 * KNOWN.law.loss(table["n_params"], table["n_tokens"], table)
+        moved = anchor(KNOWN.law, KNOWN.draws, law_runs(table | {"measured_loss": loss}, few=True))
+        assert moved.law.terms == pytest.approx(KNOWN.law.terms, rel=0.05)
+        widths = moved.draws[:, 5:].std(axis=0) / np.abs(list(KNOWN.law.terms.values()))
+        assert np.all(widths < 1)
+
+
 def test_more_runs_tell_more_and_the_interval_says_so():
     laws, errors, widths = others(40, seed=5), [], []
     for n_runs in (1, 3, 6):
