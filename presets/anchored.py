@@ -67,6 +67,9 @@ def moved_by(
         corpus=corpus_of(table),
         vocab_size=before.vocab_size if vocabulary is None else int(vocabulary[0]),
         level_std=0.0,
-        source=f"{before.name} moved by {few.n_runs} runs of {runs.name}, by anybudget",
+        source=f"{before.name} moved by {anchored.n_runs} runs of {runs.name}, by anybudget",
     )
-    return Moved(dataclasses.replace(anchored, law=law), before, few.warnings)
+    warnings = few.warnings
+    if anchored.n_runs < few.n_runs:
+        warnings += ("all runs are of one model: the longest tells the level, the others nothing",)
+    return Moved(dataclasses.replace(anchored, law=law), before, warnings)

@@ -3,7 +3,7 @@
 Command: python experiments/gemstones/small_to_large.py GEMSTONES OPENLM   # 5 min on one core
 GEMSTONES and OPENLM are the tables of gemstones.py and openlm.py.
 Expected: fitted below 150 million parameters and judged above, 95% intervals hold 99.7% of
-Gemstones' rows, whose errors are all but one throw. Over 200 made families, whose exponents and
+Gemstones' rows, whose errors are all but one throw. Over 150 made families, whose exponents and
 floors are drawn as the published ones lie apart, they hold 95% if they are right; three narrower
 constructions beside them: plain percentiles, no scatter of a run, and a normal approximation.
 
@@ -37,7 +37,7 @@ OUT = Path(__file__).with_suffix(".csv")
 # What `fit` chooses on Gemstones' small rows, and what openlm.py takes.
 FORM, OPENLM_FORM = "aspect ratio of size, size in tokens", "size in tokens"
 MODEL = load_law("gemstones-2025")
-N_MADE, N_DRAWS, LEVEL = 200, 300, (0.025, 0.975)
+N_MADE, N_DRAWS, LEVEL = 150, 300, (0.025, 0.975)
 NOISE_OF_RUN, NOISE_OF_ROW = 0.003, 0.002
 OPENLM_TEXTS = {
     "c4_original": "loss_c4_val",

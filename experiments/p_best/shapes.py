@@ -7,7 +7,7 @@ are taken to be 1% off a law of another corpus where they are 0.4% off here; whe
 as far apart as `anchor` takes them to, fewer with one run and as many with six. In each of
 five bins of P(best), what came true within three standard errors of the mean chance.
 
-In each of 400 repetitions a truth is drawn, `gemstones-2025-cooldown` moved as far as corpora lie
+In each of 250 repetitions a truth is drawn, `gemstones-2025-cooldown` moved as far as corpora lie
 apart (`between_corpora`): 72 runs of 18 shapes are made from it with noise, the law is fitted, and
 two to eight shapes of unlike width and depth are ranked for three days on a toy chip that was
 calibrated with noise too. Then all are "trained", as in p_best.py. A second truth is the first one
@@ -41,7 +41,7 @@ from anybudget.space.architecture import Architecture
 CSV = Path(__file__).with_suffix(".csv")
 FORM = "shape of size, size in tokens"
 MODEL = load_law("gemstones-2025-cooldown")
-N_REPETITIONS, N_DRAWS, BUDGET_S = 400, 300, 3 * 86_400
+N_REPETITIONS, N_DRAWS, BUDGET_S = 250, 300, 3 * 86_400
 LOSS_NOISE, MOST_NATS = 0.004, 6.9
 TOKENS = np.geomspace(1e9, 6e10, 4)
 SHAPES = [(width, depth) for width in (256, 512, 768, 1024, 1536, 2048) for depth in (6, 14, 32)]

@@ -57,6 +57,18 @@ class LawRuns:
             keys = _level(self.n_params)[:, None]
         return np.unique(keys, axis=0, return_inverse=True)[1].ravel()
 
+    def longest(self) -> LawRuns:
+        """The rows that have seen the most tokens."""
+        kept = self.n_tokens == self.n_tokens.max()
+        return dataclasses.replace(
+            self,
+            n_params=self.n_params[kept],
+            n_tokens=self.n_tokens[kept],
+            measured_loss=self.measured_loss[kept],
+            run=np.unique(self.run[kept], return_inverse=True)[1],
+            columns={name: column[kept] for name, column in self.columns.items()},
+        )
+
 
 def law_runs(
     table: Mapping[str, Any], *, n_convention: Convention | None = None, few: bool = False

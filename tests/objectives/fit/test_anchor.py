@@ -64,6 +64,17 @@ def test_one_run_tells_the_level():
     assert loss_of_largest(KNOWN.law) < 0.9 * loss_of_largest(other)
 
 
+def test_of_runs_of_one_model_the_longest_counts():
+    table = counts(SHAPES[[1, 1, 1]]) | {"n_tokens": np.array([1e9, 3e9, 2e9])}
+    # A slope in tokens that the law does not have.
+    loss = KNOWN.law.loss(table["n_params"], table["n_tokens"], table) * [1.1, 1.0, 1.05]
+    three = law_runs(table | {"measured_loss": loss}, few=True)
+    one = law_runs({k: v[[1]] for k, v in (table | {"measured_loss": loss}).items()}, few=True)
+    moved = [anchor(KNOWN.law, KNOWN.draws, runs) for runs in (three, one)]
+    assert moved[0].law == moved[1].law
+    assert [m.n_runs for m in moved] == [1, 1]
+
+
 def test_runs_on_the_law_leave_it_where_it_is_however_its_draws_lean():
     leaning = KNOWN.draws.copy()
     leaning[::5, 4] *= 2
