@@ -8,8 +8,8 @@ and losses on several texts, of which `loss_c4_val` (C4, foreign to two of the c
 `measured_loss` (OpenLM's own validation text) are judged.
 Expected: on C4's text laws of three corpora lie within 4% of each other, and the three cheapest
 runs bring another's within 2% in three of six pairs, to 2.2 to 3.2% in the others; Gemstones' laws,
-2.3 to 4.0% off as they are, to 2.4 to 3.9%. On OpenLM's text they lie up to 39% apart, and three leave
-4 to 23%.
+2.3 to 4.0% off as they are, to 2.4 to 3.9%. On OpenLM's text they lie up to 39% apart, and three
+leave 4 to 23%.
 
 For each of the six pairs: the law of one corpus as it is, moved by the one, three and six cheapest
 runs of the other (by n_params n_tokens), and the other's own law, each judged by its mean error on
