@@ -35,6 +35,9 @@ class Found(Row):
     budget: str
     d_model: int
     n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    n_params: int
     batch_size: int
     n_steps: int
     tokens_per_param: float
@@ -70,6 +73,9 @@ def row_of(device: str, budget: str) -> Found:
         budget=budget,
         d_model=arch.d_model,
         n_layers=arch.n_layers,
+        n_heads=arch.n_heads,
+        n_kv_heads=arch.n_kv_heads,
+        n_params=int(predicted.n_params),
         batch_size=arch.batch_size,
         n_steps=int(predicted.n_steps),
         tokens_per_param=float(predicted.n_tokens / predicted.n_params),

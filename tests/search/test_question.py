@@ -100,7 +100,7 @@ def test_runs_anchor_the_law_as_fit_does_and_the_answer_keeps_it(runs, tmp_path)
     assert question.space.vocab_size == (32_000,)
     assert f"{DEFAULT_LAW} moved by 2 runs of yours, whose loss is +20.0%" in question.warnings[1]
     unanchored = ask(dataclasses.replace(words, anchor=None))
-    assert (unanchored.objective.law.level_std, law.level_std) == (0.15, 0.0)
+    assert (unanchored.objective.law.level_std, law.level_std) == (0.2, 0.0)
 
     found = find(question, exploring=Exploring(n_trials=20))
     write_record(found, tmp_path, command="")
