@@ -44,7 +44,7 @@ def find(
         storage: keep the study, alone or with others: a journal file, or a URL.
         study: name of the kept study.
         certify: prove the optimum, by enumeration or by bounds.
-        out: folder for results, tables and figures.
+        out: folder for results, tables and, with the extra `figures`, pictures.
         command: what made it, for the records.
         on_progress: called with the stage, what is newly done in it, and the stage's total.
         **asked: see `Asked`.
@@ -194,6 +194,7 @@ def batch(
         ValueError: the plan has a mistake, or what was kept there cannot be read.
     """
     from ..files.lock import held
+    from ..machines.extras import left_out
     from ..search.batch.plan import load_plan
     from ..search.batch.run import Batch, run_batch
     from ..show.save_batch import save_batch
@@ -205,6 +206,11 @@ def batch(
     folder = writable(out or plan.with_suffix(""))
     for warning in dict.fromkeys(warning for one in questions for warning in one.warnings):
         on_warning(warning)
+    for note in (
+        *left_out("batch.parquet", "parquet", "pyarrow"),
+        *left_out("figures", "figures", "matplotlib"),
+    ):
+        on_warning(note)
     with held(folder):
         done = Batch.of(questions, run_batch(questions, folder, on_progress=on_progress), folder)
         files = save_batch(questions, done.table, done.curves, folder, plan=plan, command=command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..machines.extras import need
 from .words import answer_of, beside, writable
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def report(folder: Path | str, *, out: Path | str | None = None) -> Path:
     Raises:
         ValueError: the folder does not hold what `find` writes, or the file cannot be written.
     """
+    need("report", "report", "plotly")
     from ..show.page.report import write_report
 
     return write_report(Path(folder), Path(out) if out else None)

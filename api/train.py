@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from ..machines.extras import need
 from .words import (
     Jobs,
     Line,
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from ..validation.confirm.confirm import Confirmation
     from ..validation.confirm.refine import Round
     from ..validation.confirm.train_all import Training
+
+# What calibration does without.
+OF_TRAINING = ("matplotlib", "orbax", "tokenizers", "zstandard")
 
 
 class Trained(Jobs, total=False):
@@ -77,6 +81,7 @@ def confirm(
     Raises:
         ValueError: a word makes no sense, or the device is of another kind than this machine.
     """
+    need("confirm", "train", *OF_TRAINING)
     answer, folder = answer_of(result), beside(result, out, "confirm")
     choice = _choice(trained, scale=scale)
     device = (choice.device or answer.known.device).device
@@ -126,6 +131,7 @@ def refine(
     Raises:
         ValueError: as for `confirm` and `fit`.
     """
+    need("refine", "train", *OF_TRAINING)
     answer, folder = answer_of(result), writable(beside(result, out, "refine"))
     choice = _choice(trained)
     engine = start(_jobs(trained), n_cores_of(answer.objective.device))

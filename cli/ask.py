@@ -50,6 +50,7 @@ def find(
     Example: `anybudget find 3h --device h100-sxm --out found`
     """
     from .. import api
+    from ..machines.extras import left_out
     from ..show.terminal.found import show_found
     from ..show.terminal.training import show_training
 
@@ -69,6 +70,8 @@ def find(
     show(show_training(answer.best, answer.objective, out))
     if out:
         show_written(out, sorted(path.name for path in out.iterdir()))
+        for note in left_out("figures", "figures", "matplotlib"):
+            tell(f"! {note}")
 
 
 def front(

@@ -52,12 +52,6 @@ def draw_step_times(
     return step_time_s * residuals(rng, residual, n_draws, n_models) if residual else step_time_s
 
 
-def interval(drawn: np.ndarray) -> tuple[float, float]:
-    """Of one model's draws, what 2.5% are below and what 2.5% are above."""
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return float(low), float(high)
-
-
 def residuals(rng: np.random.Generator, std: float, *shape: int) -> Any:
     """Factors about 1 with a relative standard deviation."""
     return np.exp(std * rng.standard_normal(shape))

@@ -6,12 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..objectives.cost.counts import flops_by_part, memcpys_by_part, n_params_by_part
 from ..objectives.flags import flags
 from ..objectives.loss_at_time import LossAtTime
-from ..objectives.time_draws import draw_step_times, interval
 from ..objectives.uncertainty import Standing
 from ..space.architecture import Architecture
 from ..space.hf_config import architecture_from_hf
@@ -47,29 +44,23 @@ class Predicted:
         question: what was asked, about one architecture.
         candidate: that, and what is predicted for it.
         standing: the interval of its loss; None where nothing is known of the law's uncertainty.
-        step_time_s: the interval of 95% of its step's time, or None as above.
         warnings: what a reader must know before believing it.
     """
 
     question: Question
     candidate: Candidate
     standing: Standing | None
-    step_time_s: tuple[float, float] | None
     warnings: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         """The prediction as one JSON object: a candidate's keys, `warnings`, and `parts`."""
         objective, standing = self.question.objective, self.standing
-        candidate = self.candidate
-        return candidate.as_dict() | {
-            "step_time_s_low": self.step_time_s and self.step_time_s[0],
-            "step_time_s_high": self.step_time_s and self.step_time_s[1],
-            "tokens_per_s": candidate.arch.tokens_per_step / candidate.prediction.step_time_s,
+        return self.candidate.as_dict() | {
             "loss_low": standing and standing.loss_low,
             "loss_high": standing and standing.loss_high,
             "elsewhere_low": standing and standing.elsewhere_low,
             "elsewhere_high": standing and standing.elsewhere_high,
-            "feasible": candidate.prediction.feasible,
+            "feasible": self.candidate.prediction.feasible,
             "time_budget_s": objective.time_budget_s,
             "device": objective.device.name,
             "n_chips": objective.n_chips,
@@ -77,7 +68,7 @@ class Predicted:
             "cost_usd": self.question.cost_usd,
             "law": objective.law.name,
             "warnings": self.warnings,
-            "parts": breakdown(candidate, objective),
+            "parts": breakdown(self.candidate, objective),
         }
 
 
@@ -97,24 +88,8 @@ def predict(question: Question, note: str = "") -> Predicted:
         question=question,
         candidate=candidate,
         standing=standings[0] if standings else None,
-        step_time_s=_step_time_interval(question, candidate),
         warnings=[*question.warnings, *told, *([note] if note else [])],
     )
-
-
-def _step_time_interval(question: Question, candidate: Candidate) -> tuple[float, float] | None:
-    draws = question.draws
-    if draws is None:
-        return None
-    drawn = draw_step_times(
-        question.objective.device,
-        candidate.arch,
-        candidate.prediction.execution,
-        draws.seconds_per_unit,
-        np.random.default_rng(question.seed),
-        residual=draws.time_residual,
-    )
-    return interval(drawn)
 
 
 def read_architecture(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ..machines.extras import is_there
 from ..search.answer import Answer
 from ..search.record import write_record
-from ..validation.confirm.confirm import Confirmation
 from ..validation.confirm.confirmed import FILE_NAME, read_confirmed
-from ..validation.confirm.refine import CONFIRM_FOLDER, Round
+
+if TYPE_CHECKING:  # they train
+    from ..validation.confirm.confirm import Confirmation
+    from ..validation.confirm.refine import Round
 
 
 def save(found: Answer, folder: Path, *, command: str) -> None:
@@ -20,7 +24,7 @@ def save(found: Answer, folder: Path, *, command: str) -> None:
         command: the command line that made it.
     """
     write_record(found, folder, command=command)
-    if found.certified:
+    if found.certified and is_there("matplotlib"):
         _draw_search(found, folder)
 
 
@@ -32,6 +36,8 @@ def save_confirmation(confirmation: Confirmation, folder: Path, *, command: str)
 
 def draw_round(done: Round, folder: Path) -> None:
     """Draw the pictures of one round of `refine` into its folder."""
+    from ..validation.confirm.refine import CONFIRM_FOLDER
+
     _draw_confirmation(folder / CONFIRM_FOLDER)
     if done.found.certified:
         _draw_search(done.found, folder)

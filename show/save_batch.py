@@ -1,4 +1,4 @@
-"""A batch's results on disk: batch.csv, batch.parquet, curves.csv, batch.json and the figures."""
+"""A batch's results on disk: its tables, batch.json and the figures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from .. import __version__
 from ..files.write import csv_text, json_text, write_together
+from ..machines.extras import is_there
 from ..search.question import Question
 
 
@@ -22,7 +23,7 @@ def save_batch(
     plan: Path,
     command: str,
 ) -> list[str]:
-    """Write the tables, the figures and what is needed to make them again.
+    """Write the tables, the figures and what is needed to make them again, as far as extras allow.
 
     Args:
         questions: of the plan.
@@ -41,21 +42,22 @@ def save_batch(
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "plan": plan.read_text(encoding="utf-8"),
     }
-    parquet = io.BytesIO()
-    table.to_parquet(parquet, index=False)
-    write_together(
-        {
-            folder / "batch.csv": csv_text(table),
-            folder / "curves.csv": csv_text(curves),
-            folder / "batch.json": json_text(provenance, indent=2) + "\n",
-            folder / "batch.parquet": parquet.getvalue(),
-        }
-    )
-    from .pictures.batch import batch_sheets
-    from .pictures.png import save_png
+    columns = io.BytesIO()
+    if is_there("pyarrow"):
+        table.to_parquet(columns, index=False)
+    tables = {
+        "batch.csv": csv_text(table),
+        "batch.parquet": columns.getvalue() or None,  # an older one must not stay beside the new
+        "curves.csv": csv_text(curves),
+        "batch.json": json_text(provenance, indent=2) + "\n",
+    }
+    write_together({folder / name: content for name, content in tables.items()})
+    names = [name for name, content in tables.items() if content]
+    if is_there("matplotlib"):
+        from .pictures.batch import batch_sheets
+        from .pictures.png import save_png
 
-    sheets = batch_sheets(questions, table)
-    for name, sheet in sheets.items():
-        save_png(sheet, folder / f"{name}.png")
-    pictures = [f"{name}.png" for name in sheets]
-    return ["batch.csv", "batch.parquet", "curves.csv", "batch.json", *pictures]
+        for name, sheet in batch_sheets(questions, table).items():
+            save_png(sheet, folder / f"{name}.png")
+            names.append(f"{name}.png")
+    return names

@@ -9,6 +9,8 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,16 @@ def _write_what_users_have(folder):
         log.append(f"{step},{tokens},{1.8 + 1.2 + 2000 / tokens**0.37:.4f},{step * 0.465}")
     (folder / "my-runs.csv").write_text("\n".join(rows) + "\n")
     (folder / "log.csv").write_text("\n".join(log) + "\n")
+
+
+@pytest.mark.extra
+def test_the_site_is_built_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs", reason="needs the extra: pip install 'anybudget[docs]'")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path)]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 'id="anybudget.api.find"' in (tmp_path / "functions.html").read_text(encoding="utf-8")
+    paper = (tmp_path / "how/paper.html").read_text(encoding="utf-8")
+    figures = re.findall(r'<img [^>]*src="([^"]+)"', paper)
+    assert len(figures) >= 8
+    assert all((tmp_path / "how" / name).exists() for name in figures)

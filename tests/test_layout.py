@@ -20,13 +20,17 @@ OWNERS = {
     "optuna": "search/explore",
     "jax": "validation",
     "optax": "validation",
-    "orbax": "validation",
+    "orbax": "validation/training",
+    "tokenizers": "validation/training",
+    "zstandard": "validation/training",
     "matplotlib": "show/pictures/png.py",
     "contourpy": "show/pictures",
     "plotly": "show/page",
     "jinja2": "show/page",
     "rich": "show/terminal",
 }
+# Modules that one system has and another has not.
+ONE_SYSTEM = {"fcntl", "grp", "msvcrt", "pwd", "resource", "termios", "winreg"}
 # What options are made of, before any command runs.
 LIGHT = {("one.py", "space.architecture"), ("options.py", "space.limits")}
 # No more side by side, no longer.
@@ -83,6 +87,7 @@ def test_a_library_has_one_owner(room, path):
     tops = {name.split(".")[0] for name in imports(path)}
     here = path.relative_to(ROOT).as_posix()
     assert not [top for top in tops & set(OWNERS) if not here.startswith(OWNERS[top])]
+    assert not tops & ONE_SYSTEM
     # Rooms import each other relatively: the absolute name is for tests and experiments.
     assert "import anybudget" not in path.read_text(encoding="utf-8")
     assert "from anybudget" not in path.read_text(encoding="utf-8")

@@ -31,6 +31,7 @@ import numpy as np
 import pandas as pd
 
 import anybudget
+from anybudget.objectives.time_draws import draw_step_times
 from anybudget.search.predict import Predicted
 
 HERE = Path(__file__).parent
@@ -62,7 +63,7 @@ def score(fact: dict[str, Any]) -> dict[str, Any]:
         predicted = asked(fact)
     except ValueError as refusal:
         return row | {"execution": str(refusal), "judged": False}
-    candidate = predicted.candidate
+    question, candidate = predicted.question, predicted.candidate
     seconds = candidate.prediction.step_time_s
     row |= {
         "predicted_s": seconds,
@@ -73,8 +74,16 @@ def score(fact: dict[str, Any]) -> dict[str, Any]:
             if k in ("remat", "sharding", "micro_batch_size", "n_accumulation")
         ),
     }  # fmt: skip
-    if predicted.step_time_s is not None:
-        low, high = (end / seconds for end in predicted.step_time_s)
+    if question.draws is not None:
+        drawn = draw_step_times(
+            question.objective.device,
+            candidate.arch,
+            candidate.prediction.execution,
+            question.draws.seconds_per_unit,
+            np.random.default_rng(0),
+            residual=question.draws.time_residual,
+        )
+        low, high = np.quantile(drawn / seconds, (0.025, 0.975))
         row |= {"low": low, "high": high, "holds": bool(low <= row["ratio"] <= high)}
     return row
 

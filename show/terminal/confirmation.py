@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
 from ...objectives.budget import format_budget
 from ...validation.confirm.compare import Agreement, Comparison
-from ...validation.confirm.confirm import Confirmation
 from ..words import milliseconds
 from .parts import plain_table, show_warnings
+
+if TYPE_CHECKING:  # it trains
+    from ...validation.confirm.confirm import Confirmation
 
 Lines = Iterator[str | Table]
 

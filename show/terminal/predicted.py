@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...search.predict import Predicted
-from ..words import gigabytes, loss_interval, milliseconds
+from ..words import gigabytes, loss_interval
 from .parts import Lines, assumptions, costs, plain_table, prose, show_warnings
 
 
@@ -30,7 +30,6 @@ def show_prediction(predicted: Predicted) -> Lines:
         f"vocabulary), {gigabytes(answer['memory_bytes'])} GB, remat {answer['remat']}\n"
         f"{answer['step_time_s'] * 1e3:.2f} ms a step × {answer['n_steps']:,} steps = "
         f"{answer['n_tokens']:,} tokens ({answer['tokens_per_param']:.1f} per parameter)\n"
-        f"{answer['tokens_per_s']:,.0f} tokens a second{_step_interval(predicted)}\n"
     )
     yield costs(objective)
     if answer["feasible"]:
@@ -40,10 +39,3 @@ def show_prediction(predicted: Predicted) -> Lines:
     else:
         yield "[bold]cannot be trained so[/]: it does not fit, or makes no step in the budget\n"
     yield from show_warnings(answer["warnings"])
-
-
-def _step_interval(predicted: Predicted) -> str:
-    if predicted.step_time_s is None:
-        return ""
-    low, high = (milliseconds(end) for end in predicted.step_time_s)
-    return f"; a step is {low} to {high} ms (95%)"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from ...objectives.law.loss_law import PARAMETERS, LossLaw
-from ...validation.confirm.refine import Round
 from .parts import plain_table
+
+if TYPE_CHECKING:  # it trains
+    from ...validation.confirm.refine import Round
 
 
 def show_rounds(rounds: list[Round]) -> Iterator[str | Table]:

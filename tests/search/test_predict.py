@@ -46,19 +46,6 @@ def test_its_loss_has_an_interval_where_the_law_has_draws(objective):
     assert [predict_one(objective, SHAPE)[k] for k in LOSSES[1:]] == [None] * 4
 
 
-def test_its_step_has_an_interval_and_a_throughput(objective):
-    words = Words(budget="3h", device="h100-sxm")
-    asked = ask(words, Architecture.from_shape(d_model=768, n_layers=12, batch_size=256))
-    answer = predict(asked).as_dict()
-    step_s, low, high = (answer[f"step_time_s{end}"] for end in ("", "_low", "_high"))
-    assert 0.6 * step_s < low < 0.8 * step_s
-    assert 1.25 * step_s < high < 1.6 * step_s
-    assert answer["tokens_per_s"] * step_s == pytest.approx(answer["batch_size"] * 1024)
-    text = "".join(map(str, show_prediction(predict(asked))))
-    assert f"{answer['tokens_per_s']:,.0f} tokens a second; a step is " in text
-    assert predict_one(objective, SHAPE)["step_time_s_low"] is None
-
-
 @pytest.mark.parametrize("remat", ["none", "dots", "layer"])
 def test_the_parts_add_up(objective, remat):
     asked = Candidate.of(ARCH, objective).prediction
