@@ -1,9 +1,10 @@
 """Is the answer a shape that people train, on every accelerator and for every budget?
 
 Command: python experiments/answers/answers.py
-Wall time: 6 min on one core; rows are appended to answers.csv, those there are skipped.
-Expected: width and depth interior in each, no field on a bound that is not held, and the screen of
-80 columns.
+Wall time: 5 min on one core; rows are appended to answers.csv, those there are skipped.
+Expected: depth interior in each, no field on a bound that is not held, and at most 36 lines of 80
+columns. Width is interior but where the budget is small: two heads of 128, as the law's runs had,
+make 256 the least.
 
 A row for each accelerator that is shipped with a basis of its own and each of four budgets: the
 winner of `anybudget find`, whether a wider, a narrower, a deeper and a shallower model could have
