@@ -38,6 +38,16 @@ def extend(path: Path, at: int, content: bytes) -> None:
         file.write(content)
 
 
+def reserve(path: Path, n_bytes: int) -> None:
+    """Make a file that takes so much of the disk, with nothing in it."""
+    if not hasattr(os, "posix_fallocate"):
+        if shutil.disk_usage(path.parent).free < n_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, n_bytes)
+
+
 def sync(path: Path) -> None:
     """Wait until a file, or a folder's list of names, is on disk."""
     handle = os.open(path, os.O_RDONLY)

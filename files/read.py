@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import re
 import tomllib
@@ -106,7 +107,7 @@ def build(cls: type[T], data: Any, where: str) -> T:
     try:
         # Strict by way of JSON, which has lists where the class has tuples: a quoted number is a
         # mistake, and so is `true` for 1.
-        return TypeAdapter(cls).validate_json(json.dumps(data, default=str), strict=True)
+        return _checker(cls).validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
         # A misspelt key is unknown and leaves another missing: the spelling is the mistake.
         first = min(error.errors(), key=lambda found: found["type"] not in UNKNOWN_KEY)
@@ -121,6 +122,10 @@ def build(cls: type[T], data: Any, where: str) -> T:
         short = value if len(value) <= LONGEST_VALUE else f"{value[:LONGEST_VALUE]}…"
         at, got = (f"`{key}`: ", f" (got {short})") if key else ("", "")
         raise ValueError(f"{where}: {at}{reason}{got}") from None
+
+
+# Its making takes longer than most files.
+_checker = functools.cache(TypeAdapter)
 
 
 def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.4) -> str:

@@ -155,6 +155,16 @@ def check_writable(folder: Path) -> Path:
     return folder
 
 
+def check_room(path: Path, n_bytes: int) -> None:
+    """Refuse a file or folder for which there is no room, before others write it.
+
+    Raises:
+        ValueError: the disk, or the user's share of it, is too full.
+    """
+    with refusing(path), _beside(path) as place:
+        disk.reserve(place, n_bytes)
+
+
 @contextlib.contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A hidden name in the same folder, of which nothing is left at the end."""

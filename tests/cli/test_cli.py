@@ -54,7 +54,8 @@ KEYS = {
     "predicted_loss",
 }
 PURE = ("--law", "besiroglu-2024")
-SMALL = (*PURE, "--set", "d_model=256:512:64", "--set", "d_ff=1024,2048", "--trials", "20")
+SETS = ("d_model=256:512:64", "d_ff=1024,2048", "batch_size=256")
+SMALL = (*PURE, *(word for one in SETS for word in ("--set", one)), "--trials", "20")
 PREDICT = ("predict", "1h", *PURE, "--d-model", "256", "--n-layers", "4")
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import random
+import shutil
 import sys
 
 import pytest
@@ -24,19 +25,23 @@ def _own_cache_and_whole_machine(tmp_path, monkeypatch):
     monkeypatch.setattr("anybudget.machines.host.keep_freed_memory", lambda: True)
 
 
-@pytest.fixture
-def result(small_space, objective, tmp_path):
-    """The folder of a search for two seconds."""
+@pytest.fixture(scope="module")
+def _found(small_space, objective, tmp_path_factory):
     space = dataclasses.replace(small_space, d_model=(64, 96), vocab_size=(512,), batch_size=(4,))
     objective = dataclasses.replace(objective, time_budget_s=2.0)
-    folder = tmp_path / "result"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("found")
     save(
         find(Question(space=space, objective=objective), top=3, exploring=Exploring(n_trials=1)),
         folder,
         command="find 2s",
     )
     return folder
+
+
+@pytest.fixture
+def result(_found, tmp_path):
+    """The folder of a search for two seconds, to be changed at will."""
+    return shutil.copytree(_found, tmp_path / "result")
 
 
 def write_text(path, n_documents=400):

@@ -20,7 +20,7 @@ name = "small"
 device = ["tpu-v5e-datasheet", "h100-sxm-datasheet"]
 law = "besiroglu-2024"
 budget = ["1h", "3h"]
-set = {d_model = "256:1024:128"}
+set = {d_model = "256:1024:128", batch_size = 256}
 """
 COMMANDS = {
     "find-3h": ("find", "3h"),  # the README's
@@ -29,7 +29,7 @@ COMMANDS = {
     "find-plain": ("find", "3h", *SMALL, "--attention", "plain"),
     "find-json": ("find", "3h", *SMALL, "--json"),
     "predict": ("predict", "3h", *MODEL),
-    "front": ("front", "3h", "memory", "--trials", "200", *SMALL),
+    "front": ("front", "3h", "memory", *SMALL, "--set", "batch_size=256"),
     "batch": ("batch", "plan.toml", "--out", "batch"),
     "fit": ("fit", "runs.csv", "--draws", "100", "--form", "none"),
     "devices": ("devices",),
@@ -83,7 +83,8 @@ def test_what_a_command_prints(run, name):
 
 
 @pytest.mark.parametrize("trainer", EXPORTS)
-def test_what_an_export_writes(run, trainer, tmp_path):
+def test_what_an_export_writes(run, trainer, tmp_path, monkeypatch):
+    monkeypatch.setattr("anybudget.show.pictures.png.png_of", lambda drawn: b"")
     code, _, err = run("find", "3h", *SMALL, *EXPORTS[trainer], "--trials", "20", "--out", "found")
     assert code == 0, err
     code, out, err = run("export", "found", "--to", trainer, "--out", "config")

@@ -20,7 +20,7 @@ from anybudget.files import disk
 from anybudget.files.lock import IN_USE
 from anybudget.tests.files.typed import WRITING, contents, earlier, quicken, words_of, write_inputs
 
-CHANGES = ("put", "extend", "sync", "name", "remove", "make_folder")
+CHANGES = ("put", "extend", "reserve", "sync", "name", "remove", "make_folder")
 SLOW = bool(os.environ.get("ANYBUDGET_SLOW"))
 # Without it: some faults of commands that take little time.
 FEW, QUICK = 2, ("refit", "export-hf", "calibrate-steps", "front")

@@ -3,6 +3,7 @@
 50 examples of each; with ANYBUDGET_SLOW=1 2,000, others at every run.
 """
 
+import codecs
 import csv
 import gzip
 import io
@@ -112,6 +113,8 @@ NAMES = (
     "found/confirm/confirm.json", "runs.csv", "steps.csv", "rows.csv", "log.csv", "log.jsonl",
     "trainer_state.json", "study.log", "corpus.txt", "corpus.jsonl", "corpus.txt.gz",
 )  # fmt: skip
+# What editors and spreadsheets write as well; the others begin with bytes of their own.
+BY_HAND = [name for name in NAMES if name not in ("rows.csv", "study.log", "corpus.txt.gz")]
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +126,20 @@ def readers(tmp_path_factory, small_space, objective, _confirmed):
 @pytest.mark.parametrize("name", NAMES)
 def test_each_file_is_read_as_it_is(readers, name):
     assert readers.read(name)
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_a_byte_order_mark_is_no_part_of_it(readers, name):
+    path = readers.folder / name
+    valid = path.read_bytes()
+    read = [readers.read(name)]
+    path.write_bytes(codecs.BOM_UTF8 + valid)
+    try:
+        read.append(readers.read(name))
+        texts = [[*one] if name.startswith("corpus") else repr(one) for one in read]
+    finally:
+        path.write_bytes(valid)
+    assert texts[0] == texts[1]
 
 
 # What has hurt a reader before, or may.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 
+from ...files.write import check_room
 from .step import State
 
 
@@ -24,10 +26,27 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
     def save(self, state: State, *, n_steps: int, train_time_s: float) -> None:
-        """Write a checkpoint, then drop the one before; a kill leaves one of them whole."""
+        """Write a checkpoint, then drop the one before; a kill leaves one of them whole.
+
+        Raises:
+            ValueError: the disk has no room for it.
+        """
+        self.check_room(state)
         clock = {"train_time_s": train_time_s, "run": self._run}
         args = {"state": ocp.args.StandardSave(state), "clock": ocp.args.JsonSave(clock)}
         self._manager.save(n_steps, args=ocp.args.Composite(**args))
+
+    def check_room(self, state: State) -> None:
+        """Refuse a disk without room for a checkpoint, which Orbax fills and then tells at length.
+
+        Args:
+            state: or its shapes.
+
+        Raises:
+            ValueError: there is none.
+        """
+        n_bytes = sum(array.size * array.dtype.itemsize for array in jax.tree.leaves(state))
+        check_room(Path(self._manager.directory), n_bytes // jax.process_count())
 
     def restore(self, state_shapes: State) -> tuple[State, int, float] | None:
         """The latest checkpoint's state, n_steps and train_time_s; None when there is none.

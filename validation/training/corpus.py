@@ -31,6 +31,8 @@ C4_SOURCE = ("allenai/c4", "en")
 
 # Of one line or document, which is read whole: more than any book.
 MOST_CHARS = 1 << 26
+# Of a compressed file at once: each 4 of its bytes may stand for 128 KiB.
+ZSTD_CHUNK_BYTES = 1 << 11
 
 # Folders inside the standard library's that are not installed everywhere or not part of it.
 _NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages"}
@@ -212,16 +214,16 @@ def _open_text(path: Path) -> TextIO:
     if path.suffix == ".zst":
         _check_zstd_is_whole(path)
         raw = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True)
-        return io.TextIOWrapper(raw, encoding="utf-8")
+        return io.TextIOWrapper(raw, encoding="utf-8-sig")
     opener: Any = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
-    return opener(path, "rt", encoding="utf-8")
+    return opener(path, "rt", encoding="utf-8-sig")
 
 
 def _check_zstd_is_whole(path: Path) -> None:
     """Raise EOFError where a file is cut off, which zstandard's reader takes for its end."""
     frame = zstandard.ZstdDecompressor().decompressobj()
     with path.open("rb") as file:
-        while chunk := file.read(1 << 16):
+        while chunk := file.read(ZSTD_CHUNK_BYTES):
             while chunk:
                 if frame.eof:
                     frame = zstandard.ZstdDecompressor().decompressobj()

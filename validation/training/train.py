@@ -205,6 +205,8 @@ def _attempt(
     try:
         compiled = make()
         with _open_checkpoints(upkeep.checkpoint_dir, identity) as checkpoints:
+            if checkpoints:
+                checkpoints.check_room(compiled.state_shapes)
             step_time_s = _checked_step_time_s(compiled, budget, load)
             saved = checkpoints and checkpoints.restore(compiled.state_shapes)
             begin = saved or (compiled.init(identity["seed"]), 0, 0.0)

@@ -47,27 +47,28 @@ def test_a_known_law_lies_in_its_intervals_and_needs_no_terms():
     assert report.law.corpus == "made"
 
 
-def test_a_term_that_pays_is_kept_with_the_pure_law_beside_it():
+@pytest.fixture(scope="module")
+def with_depth():
+    """Of runs whose loss depends on depth, which the fit is told."""
+    fitting = Fitting(n_draws=100, form="depth")
+    return report_law(made_runs(depth_term=0.5), name="made", source="a test", fitting=fitting)
+
+
+def test_a_term_that_pays_is_kept_with_the_pure_law_beside_it(with_depth):
     # Of forms that these runs do not tell apart the one that fades with size is taken.
     report = report_law(
         made_runs(depth_term=0.5), name="made", source="a test", fitting=Fitting(n_draws=100)
     )
     assert report.form == "aspect ratio of size"
-    runs = made_runs(depth_term=0.5)
-    report = report_law(
-        runs, name="made", source="a test", fitting=Fitting(n_draws=100, form="depth")
-    )
-    assert report.law.terms["inverse_depth"] == pytest.approx(0.5, rel=0.2)
-    pure = report.law.without_terms()
+    law = with_depth.law
+    assert law.terms["inverse_depth"] == pytest.approx(0.5, rel=0.2)
+    pure = law.without_terms()
     assert pure.terms == {}
-    assert pure.E != report.law.E
+    assert pure.E != law.E
 
 
-def test_what_is_saved_is_what_find_reads(tmp_path, objective):
-    report = report_law(
-        made_runs(depth_term=0.5), name="made", source="a test", fitting=Fitting(n_draws=100)
-    )
-    path = tmp_path / "made.toml"
+def test_what_is_saved_is_what_find_reads(with_depth, tmp_path, objective):
+    report, path = with_depth, tmp_path / "made.toml"
     assert report.draws is not None
     save_law(path, KnownLaw.of(report))
     assert load_law(str(path)) == report.law

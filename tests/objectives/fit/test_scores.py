@@ -101,11 +101,18 @@ def test_a_column_that_the_loss_follows_is_named():
     assert "bits_per_byte" not in {trend.column for trend in trends}
 
 
-def test_a_term_is_kept_only_where_it_pays():
-    quiet, bowl = make_runs(), make_runs(bowl=0.03)
-    chosen, scores = choose_form(quiet, fit_varpro(quiet))
+@pytest.fixture(scope="module")
+def of_quiet():
+    """What is chosen of runs without a term, and the scores of all forms."""
+    quiet = make_runs()
+    return choose_form(quiet, fit_varpro(quiet))
+
+
+def test_a_term_is_kept_only_where_it_pays(of_quiet):
+    chosen, scores = of_quiet
     assert (chosen.form, chosen.kappa) == ("none", 1)
     assert {score.form for score in scores} == set(FORMS)
+    bowl = make_runs(bowl=0.03)
     chosen, scores = choose_form(bowl, fit_varpro(bowl))
     assert (chosen.form, chosen.kappa) == ("aspect ratio", 1)
     best = min(scores, key=lambda score: score.mape)
@@ -113,11 +120,9 @@ def test_a_term_is_kept_only_where_it_pays():
     assert scores[0].above_best > SURELY
 
 
-def test_forms_are_judged_on_the_largest_too():
-    runs = make_runs()
-    _, scores = choose_form(runs, fit_varpro(runs))
+def test_forms_are_judged_on_the_largest_too(of_quiet):
     # 20 shapes, the 6 largest of them together, and the most tokens of each.
-    assert {len(score.errors) for score in scores} == {20 + 6 + 20}
+    assert {len(score.errors) for score in of_quiet[1]} == {20 + 6 + 20}
 
 
 def test_a_power_is_kept_where_size_and_data_are_coupled():

@@ -3,6 +3,7 @@ import json
 import lzma
 import sys
 import sysconfig
+import tracemalloc
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -22,6 +23,8 @@ JSON_LINES = "".join(json.dumps({"text": text, "url": "x"}) + "\n" for text in T
     ("name", "content"),
     [
         ("a.txt", PLAIN.encode()),
+        ("a.txt", PLAIN.encode("utf-8-sig")),
+        ("a.jsonl", JSON_LINES.encode("utf-8-sig")),
         ("a.txt", PLAIN.replace("\n", "\r\n").encode()),
         ("a", b"<|doc|>\n\n<|doc|>\n" + PLAIN.encode() + b"\n<|doc|>\n"),
         ("a.md.gz", gzip.compress(PLAIN.encode(), mtime=0)),
@@ -112,6 +115,21 @@ def test_bad_input_is_one_line_that_names_the_file(
         load_corpus(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_long_line_is_refused_before_it_is_read_whole(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(corpus_module, "MOST_CHARS", 1 << 20)
+    path = tmp_path / "long.txt.zst"
+    with zstandard.open(path, "wb") as file:
+        for _ in range(256):
+            file.write(b"a" * 2**20)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"long\.txt\.zst has a line of 1,048,576 char"):
+        load_corpus(path)
+    most_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert path.stat().st_size < 2**14
+    assert most_bytes < 2**27
 
 
 def test_a_missing_path_and_an_empty_folder_are_refused(tmp_path: Path):
