@@ -110,7 +110,15 @@ def _of_attention(
     if objective.fused and objective.device.step_time_model.times_attention:
         return
     if objective.fused:
-        yield "fused attention was counted, not timed: its kernel at other matmuls' rate"
+        padded = KERNELS[objective.device.kind].padded_head
+        refused = (
+            f"; heads of {arch.d_head} are padded to {padded}s, and a trainer whose kernel refuses "
+            "them takes up to twice as long"
+        )
+        yield (
+            "fused attention was counted, not timed: its kernel at other matmuls' rate"
+            + refused * (arch.d_head % padded > 0)
+        )
         return
     if objective.device.times_fused_alone:
         yield (

@@ -112,6 +112,16 @@ def test_fused_attention_is_faster_and_needs_less_and_says_that_nothing_was_time
         dataclasses.replace(roomy, attention="fused")
 
 
+def test_fused_attention_on_a_tpu_says_which_heads_a_kernel_may_refuse(roomy):
+    device = dataclasses.replace(roomy.device, kind="tpu")
+    fused = dataclasses.replace(roomy, device=device, attention="fused")
+    for n_heads, told in ((4, True), (2, False)):
+        arch = Architecture.from_shape(d_model=256, n_layers=2, n_heads=n_heads)
+        found = [flag for flag in flags(fused, arch, fused.predict(arch)) if "not timed" in flag]
+        assert len(found) == 1
+        assert ("heads of 64 are padded to 128s" in found[0]) is told
+
+
 def test_what_fusing_saves_is_said_of_the_step_that_is_predicted(roomy):
     """Plain attention must run blocks again where fused attention need not."""
     arch = dataclasses.replace(ARCH, seq_len=2048)
