@@ -54,6 +54,7 @@ def _answer(found: Answer) -> Lines:
         f"{predicted.n_tokens / predicted.n_params:.1f} of them per parameter, predicted loss "
         f"{loss}."
     )
+    # Where a line ends within one, it stays plain.
     for told in (shape, loss):
         text = text.replace(told, f"[bold]{told}[/]", 1)
     yield f"{text}\n{costs(objective)}"
