@@ -68,6 +68,7 @@ def test_a_law_named_like_a_preset_keeps_its_own_draws(run, mine, tmp_path):
 
 def test_the_draws_of_a_device_reach_the_confirmation(run, tmp_path):
     code, *_ = run("find", "1d", "--device", "h100-sxm-measured", "--trials", 1,
+                   "--set", "d_model=768:1024:128", "--set", "batch_size=256",
                    "--out", tmp_path)  # fmt: skip
     assert code == 0
     result = read_record(tmp_path)

@@ -110,7 +110,8 @@ def test_several_chips_are_searched_apart_and_all_paid_for(plan, tmp_path):
     text = DEAR + "interconnect_bytes_per_s = 1e10\n"
     (tmp_path / "dear.toml").write_text(text)
     search = '[[search]]\ndevice = "dear.toml"\nbudget = "1h"\nchips = [1, 4]\n'
-    plan.write_text(search + 'set = {d_model = "256:768:128", d_ff = "512:6144:512"}\n')
+    space = 'd_model = "256:768:128", d_ff = "512:6144:512", batch_size = [128, 256]'
+    plan.write_text(f"{search}set = {{{space}}}\n")
     questions = load_plan(plan)
     rows = run_batch(questions, tmp_path).to_dict(orient="records")
     for question, row in zip(questions, rows, strict=True):
