@@ -21,9 +21,11 @@ PUBLIC = (
     "forecasts",
     "front",
     "laws",
+    "plot",
     "predict",
     "refine",
     "report",
+    "save",
 )
 
 

@@ -11,7 +11,7 @@ carries its warnings, and it is written where `out` says.
 
 from .ask import ask, batch, find, front, predict
 from .learn import anchor, calibrate, calibration_path, devices, fit, laws
-from .show import export, report
+from .show import export, plot, report, save
 from .train import compile, confirm, refine  # noqa: A004 - the command's name
 from .watch import forecast, forecasts
 
@@ -31,7 +31,9 @@ __all__ = [
     "forecasts",
     "front",
     "laws",
+    "plot",
     "predict",
     "refine",
     "report",
+    "save",
 ]

@@ -127,6 +127,11 @@ def front(
 
     Raises:
         ValueError: a word makes no sense, or nothing that was tried is feasible.
+
+    >>> few = {"d_model": "64:256:64"}
+    >>> table = front("2m", "memory", device="cpu-core", set=few, certify=False, trials=20)
+    >>> table["memory_bytes"].is_monotonic_increasing
+    True
     """
     from ..search.front import front
 
@@ -192,6 +197,9 @@ def batch(
 
     Raises:
         ValueError: the plan has a mistake, or what was kept there cannot be read.
+
+    >>> batch("plan.toml").table["status"].tolist()
+    ['certified']
     """
     from ..files.lock import held
     from ..machines.extras import left_out

@@ -49,6 +49,9 @@ def calibrate(
 
     Raises:
         ValueError: a word makes no sense, or too little could be timed.
+
+    >>> calibrate(quick=True).device.basis  # doctest: +SKIP
+    'measured'
     """
     from ..files.lock import held
     from ..validation.timing.step_rows import rows_path_of
@@ -124,8 +127,7 @@ def fit(
     """Fit a loss law to training runs, with its uncertainty and its held-out error.
 
     Args:
-        runs: a CSV with `n_params`, `n_tokens`, `measured_loss`; rows of one run share `run` or
-            `Name`.
+        runs: a CSV with `n_params`, `n_tokens`, `measured_loss`; a run's rows share `run`, `Name`.
         method: `varpro`, `linear` or `multi_start`.
         form: further terms: `none`, a form by name, or `auto`, kept if they pay, and copying too.
         kappa: power in the law; None: kept below 1 if it pays.
@@ -140,10 +142,12 @@ def fit(
 
     Raises:
         ValueError: the table is none, or too small or too uniform to fit.
+
+    >>> fit("my-runs.csv", form="none", draws=100).n_runs
+    12
     """
     from ..files.table import read_runs
     from ..objectives.fit.report import Fitting, report_law
-    from ..presets.laws import KnownLaw
 
     fitting = Fitting(
         method=method,  # type: ignore[arg-type]
@@ -163,8 +167,7 @@ def fit(
         fitting=fitting,
         on_progress=on_progress,
     )
-    if out:
-        _save(out, KnownLaw.of(report))
+    _save(out, report)
     return report
 
 
@@ -187,6 +190,9 @@ def anchor(
 
     Raises:
         ValueError: the table is none, or there is no such law.
+
+    >>> anchor("my-runs.csv", prior="gemstones-2025").anchored.n_runs
+    12
     """
     from ..presets.anchored import moved_by
     from ..presets.laws import known_law
@@ -194,8 +200,7 @@ def anchor(
     runs, out = Path(runs), _law_file(out)
     name = out.stem if out else runs.stem
     moved = moved_by(known_law(prior), runs, name=name, columns=columns, seed=seed)
-    if out:
-        _save(out, moved.known)
+    _save(out, moved.known)
     return moved
 
 
@@ -208,13 +213,15 @@ def _law_file(out: Path | str | None) -> Path | None:
     return path
 
 
-def _save(path: Path, known: KnownLaw) -> None:
-    """Write a law and its draws, when whoever else writes there has ended."""
+def _save(path: Path | None, made: LawReport | KnownLaw) -> None:
+    """Write a law and its draws, if anywhere, when whoever else writes there has ended."""
+    if path is None:
+        return
     from ..files.lock import TURN_S, held
-    from ..presets.laws import save_law
+    from ..presets.laws import KnownLaw, save_law
 
     with held(path, wait_s=TURN_S):
-        save_law(path, known)
+        save_law(path, made if isinstance(made, KnownLaw) else KnownLaw.of(made))
 
 
 def devices() -> list[Device]:

@@ -10,7 +10,9 @@ from .words import answer_of, beside, writable
 
 if TYPE_CHECKING:
     from ..search.answer import Answer
+    from ..search.batch.run import Batch
     from ..show.export.brief import Export
+    from ..show.pictures.png import Figure
 
 
 def report(folder: Path | str, *, out: Path | str | None = None) -> Path:
@@ -25,11 +27,72 @@ def report(folder: Path | str, *, out: Path | str | None = None) -> Path:
 
     Raises:
         ValueError: the folder does not hold what `find` writes, or the file cannot be written.
+
+    >>> report("runs/3h")  # doctest: +SKIP
+    PosixPath('runs/3h/report.html')
     """
     need("report", "report", "plotly")
     from ..show.page.report import write_report
 
     return write_report(Path(folder), Path(out) if out else None)
+
+
+def plot(result: Answer | Batch | Path | str) -> Figure:
+    """Draw a search as the map of its shapes, or a batch as its quantities against time.
+
+    Args:
+        result: what `find` or `batch` answered, or the folder of `find`.
+
+    Returns:
+        A figure of matplotlib, which a notebook shows.
+
+    Raises:
+        ValueError: matplotlib is missing, or a search has no map, for it is not certified.
+
+    >>> answer = find("2m", device="cpu-core", set={"d_model": "64:256:64"}, trials=1)
+    >>> plot(answer).axes[0].get_xlabel()
+    'width, d_model'
+    """
+    need("plot", "figures", "matplotlib")
+    from ..search.batch.run import Batch
+    from ..show.pictures.png import figure_of
+
+    if isinstance(result, Batch):
+        from ..show.pictures.batch import batch_sheets
+
+        return figure_of(next(iter(batch_sheets(result.questions, result.table).values())))
+    from ..show.pictures.landscape import landscape
+
+    answer = answer_of(result)
+    if not answer.certified:
+        raise ValueError("a map has the best of every shape, but this answer is not certified")
+    return figure_of(landscape(answer.shapes, answer.tied_shapes, answer.objective, answer.best))
+
+
+def save(answer: Answer, folder: Path | str) -> Path:
+    """Write an answer, as `find` with `out` does: for `confirm`, `report` and `export`.
+
+    Args:
+        answer: what `find` answered.
+        folder: where to.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: the folder cannot be written.
+
+    >>> answer = find("2m", device="cpu-core", set={"d_model": "64:256:64"}, certify=False)
+    >>> (save(answer, "kept") / "result.json").exists()
+    True
+    """
+    from ..files.lock import TURN_S, held
+    from ..show.save import save
+
+    folder = writable(folder)
+    with held(folder, wait_s=TURN_S):
+        save(answer, folder, command="anybudget.save")
+    return folder
 
 
 def export(
@@ -53,6 +116,10 @@ def export(
     Raises:
         ValueError: there is no such trainer or candidate, or the trainer's model cannot have its
             shape.
+
+    >>> answer = find("2m", device="cpu-core", set={"d_model": "64:256:64"}, trials=1)
+    >>> sorted(export(answer, to="hf").files)
+    ['config.json', 'recipe.json', 'training_args.json']
     """
     from ..show.export.export import export, save_export
 

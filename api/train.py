@@ -80,6 +80,8 @@ def confirm(
 
     Raises:
         ValueError: a word makes no sense, or the device is of another kind than this machine.
+
+    >>> confirm("runs/2m", top=3).comparison  # doctest: +SKIP
     """
     need("confirm", "train", *OF_TRAINING)
     answer, folder = answer_of(result), beside(result, out, "confirm")
@@ -130,6 +132,9 @@ def refine(
 
     Raises:
         ValueError: as for `confirm` and `fit`.
+
+    >>> len(refine("runs/2m", rounds=2))  # doctest: +SKIP
+    2
     """
     need("refine", "train", *OF_TRAINING)
     answer, folder = answer_of(result), writable(beside(result, out, "refine"))
@@ -187,6 +192,8 @@ def compile(  # noqa: A001 - the command's name
 
     Raises:
         ValueError: a word makes no sense, or the compiler is not installed.
+
+    >>> compile("v5e:1x1", d_model=1024, n_layers=9)  # doctest: +SKIP
     """
     from ..validation.compiler.compile import compile_all
 

@@ -32,6 +32,10 @@ def forecast(
 
     Raises:
         ValueError: the log or a word makes no sense.
+
+    >>> answer = find("3h", device="tpu-v5e", set={"n_layers": 8}, trials=30, certify=False)
+    >>> forecast("log.csv", answer).n_tokens
+    1507328000.0
     """
     return next(forecasts(log, result, candidate=candidate, schedule=schedule, tokens=tokens))
 
@@ -54,6 +58,9 @@ def forecasts(
         candidate: as for `forecast`.
         schedule: as for `forecast`.
         tokens: as for `forecast`.
+
+    >>> for now in forecasts("log.csv", "runs/3h"):  # doctest: +SKIP
+    ...     print(now)
     """
     from ..files.log import follow
     from ..search.forecast import forecast

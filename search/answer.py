@@ -6,8 +6,10 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..objectives.budget import format_budget
 from ..objectives.flags import flags
 from ..objectives.loss_at_time import LossAtTime
+from ..objectives.shown import Shown
 from ..objectives.uncertainty import Standing
 from ..presets.devices import KnownDevice
 from ..presets.known import Known
@@ -40,8 +42,8 @@ class Made:
     date: str = ""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Answer:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Answer(Shown):
     """The answer to one question, fresh or read back.
 
     Attributes:
@@ -136,6 +138,16 @@ class Answer:
         for row, standing in zip(rows, self.standings or [], strict=False):
             row |= dataclasses.asdict(standing)
         return rows
+
+    @property
+    def headline(self) -> str:
+        """What to train, where and for how long, and the loss it will reach."""
+        objective, (d_model, n_layers) = self.objective, self.best.shape
+        return (
+            f"in {format_budget(objective.time_budget_s)} on {objective.machine} train "
+            f"{d_model}×{n_layers}, predicted loss {self.best.loss:.4f}, "
+            f"{'certified' if self.certified else 'not certified'}"
+        )
 
     @property
     def frame(self) -> pd.DataFrame:

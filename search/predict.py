@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..objectives.budget import format_budget
 from ..objectives.cost.counts import flops_by_part, memcpys_by_part, n_params_by_part
 from ..objectives.flags import flags
 from ..objectives.loss_at_time import LossAtTime
+from ..objectives.shown import Shown
 from ..objectives.uncertainty import Standing
 from ..space.architecture import Architecture
 from ..space.hf_config import architecture_from_hf
@@ -16,6 +18,9 @@ from .candidate import Candidate
 from .certify.scan import best_of
 from .question import Question
 from .ranking import standings_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # In the order in which a token meets them.
 PARTS = (
@@ -36,8 +41,8 @@ PARTS = (
 TRAINING_SHAPE = ("seq_len", "batch_size")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Predicted:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Predicted(Shown):
     """One architecture's prediction.
 
     Attributes:
@@ -51,6 +56,24 @@ class Predicted:
     candidate: Candidate
     standing: Standing | None
     warnings: list[str]
+
+    @property
+    def headline(self) -> str:
+        """The shape, where and for how long it trains, and the loss it will reach."""
+        objective, (d_model, n_layers) = self.question.objective, self.candidate.shape
+        loss = f"predicted loss {self.candidate.loss:.4f}"
+        return (
+            f"{d_model}×{n_layers} in {format_budget(objective.time_budget_s)} on "
+            f"{objective.machine}: "
+            f"{loss if self.candidate.prediction.feasible else 'it does not fit'}"
+        )
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """`breakdown` as a table, a row a part of the model."""
+        import pandas as pd
+
+        return pd.DataFrame(breakdown(self.candidate, self.question.objective)).T
 
     def as_dict(self) -> dict[str, Any]:
         """The prediction as one JSON object: a candidate's keys, `warnings`, and `parts`."""

@@ -4,7 +4,6 @@
 as `tests/cli/golden/find-3h.txt` has it.
 """
 
-import json
 import os
 import re
 import shlex
@@ -23,6 +22,8 @@ README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 IDS = [path.relative_to(ROOT).as_posix() for path in PAGES]
 MOST_BYTES = 9000
+# Made-up files with the names that the pages give to a user's own.
+USERS = ROOT / "tests/users"
 PRINTED = ROOT / "tests/cli/golden/find-3h.txt"
 BLOCK = re.compile(r"(<!-- needs [^\n]*-->\s*)?```(\w*)\n(.*?)```", re.DOTALL)
 # What makes a command a matter of seconds, by command; the last of an option's values counts.
@@ -30,23 +31,6 @@ TOY = {
     "find": ["--trials", "30", "--no-certify", "--set", "n_layers=8"],
     "front": ["--trials", "50", "--no-certify"],
     "fit": ["--draws", "100", "--form", "none"],
-}
-PLAN = """
-[[search]]
-device = "tpu-v5e"
-law = "besiroglu-2024"
-budget = "3h"
-set = {d_model = "512:1024:256", n_layers = 8}
-"""
-SPACE = "d_model = [512, 1024]\n"
-CONFIG = {
-    "model_type": "llama",
-    "hidden_size": 512,
-    "num_hidden_layers": 8,
-    "num_attention_heads": 8,
-    "intermediate_size": 2048,
-    "vocab_size": 32000,
-    "tie_word_embeddings": True,
 }
 
 
@@ -114,36 +98,13 @@ def test_every_script_that_is_named_is_there(path):
 
 @pytest.mark.parametrize("path", PAGES, ids=IDS)
 def test_every_command_runs_or_says_what_it_needs(path, run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(shutil.copytree(USERS, tmp_path / "here"))
     monkeypatch.setattr(save, "_draw_search", lambda *_: None)  # tests/show looks at pictures
-    _write_what_users_have(tmp_path)
     for words, needs in commands(path):
         build().parse_args(words, exit_on_error=False, print_error=False)
         if not needs:
             code, _, err = run(*words, *TOY.get(words[0], ()))
             assert code == 0, f"{shlex.join(words)}: {err}"
-
-
-def _write_what_users_have(folder):
-    (folder / "plan.toml").write_text(PLAN)
-    (folder / "my-space.toml").write_text(SPACE)
-    shutil.copy(ROOT / "presets/laws/hoffmann-2022.toml", folder / "my-law.toml")
-    (folder / "config.json").write_text(json.dumps(CONFIG))
-    (folder / "runs").mkdir()
-    rows = ["d_model,n_layers,n_params,n_params_non_embedding,n_tokens,measured_loss"]
-    log = ["step,tokens,loss,seconds"]
-    for width, depth in ((256, 4), (512, 8), (768, 12), (1024, 16)):
-        n_blocks = 12 * depth * width**2
-        n_params = n_blocks + 50_304 * width
-        for n_tokens in (1e9, 3e9, 1e10):
-            loss = 1.8 + 480 / n_params**0.35 + 2000 / n_tokens**0.37
-            noise = 1 + 0.002 * (7 * len(rows) % 5 - 2)
-            rows.append(f"{width},{depth},{n_params},{n_blocks},{n_tokens:.0f},{loss * noise:.5f}")
-    for step in range(500, 12_000, 500):
-        tokens = step * 131_072
-        log.append(f"{step},{tokens},{1.8 + 1.2 + 2000 / tokens**0.37:.4f},{step * 0.465}")
-    (folder / "my-runs.csv").write_text("\n".join(rows) + "\n")
-    (folder / "log.csv").write_text("\n".join(log) + "\n")
 
 
 @pytest.mark.extra

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from ..law.copying import Copying
 from ..law.loss_law import PARAMETERS, Convention, LossLaw
 from ..law.terms import FORMS
+from ..shown import Shown
 from .as_law import as_loss_law
 from .bootstrap import LawDraws, bootstrap_law
 from .choose_copying import choose_copying, std_beyond_luck
@@ -27,6 +28,9 @@ from .scores import (
     residual_trends,
     trend_warnings,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Of the published grid's 4,500: their lowest end is the grid's, in a ninth of its minutes.
 N_STARTS = 500
@@ -100,8 +104,8 @@ class Fitting:
         )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LawReport:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class LawReport(Shown):
     """A fitted law with its uncertainty and its scores.
 
     Attributes:
@@ -128,6 +132,28 @@ class LawReport:
     conventions: dict[Convention, Score]
     trends: list[Trend]
     warnings: list[str]
+
+    @property
+    def headline(self) -> str:
+        """The law, from how many runs, and what it leaves unexplained."""
+        return (
+            f"law {self.law.name} of {self.n_runs} runs, {self.law.residual_std:.2%} of a typical "
+            "run unexplained"
+        )
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The law's numbers, a row each, with standard error and interval of 95%."""
+        import pandas as pd
+
+        told = self.as_dict()
+        rows = {name: told[name] for name in self.law.numbers}
+        ends = {name: row["interval_95"] or (None, None) for name, row in rows.items()}
+        columns = {"value": {name: row["value"] for name, row in rows.items()}}
+        columns["standard_error"] = {name: row["standard_error"] for name, row in rows.items()}
+        columns["low"] = {name: low for name, (low, _) in ends.items()}
+        columns["high"] = {name: high for name, (_, high) in ends.items()}
+        return pd.DataFrame(columns)
 
     def as_dict(self) -> dict[str, Any]:
         """The report as one JSON object."""

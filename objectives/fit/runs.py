@@ -130,7 +130,8 @@ def _require_spread(n_params: np.ndarray, n_tokens: np.ndarray, run: np.ndarray)
     n_runs = len(np.unique(run))
     if n_runs < MIN_RUNS:
         raise ValueError(
-            f"a law has 5 unknowns and needs at least {MIN_RUNS} runs, but got {n_runs}"
+            f"a law has 5 unknowns and needs at least {MIN_RUNS} runs, but got {n_runs}: "
+            "fit --prior LAW moves a known law by as few as one, and says how far"
         )
     for what, values in (("model sizes", n_params), ("amounts of tokens", n_tokens)):
         n_values = len(np.unique(_level(values)))

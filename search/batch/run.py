@@ -17,6 +17,7 @@ import pandas as pd
 
 from ...files.rows import append_row, read_rows
 from ...objectives.loss_at_time import LossAtTime
+from ...objectives.shown import Shown
 from ...objectives.uncertainty import stacked
 from ..certify.bounds import certify
 from ..certify.frontier import Frontier, Shapes, find_frontiers, serves
@@ -35,8 +36,8 @@ MAX_ENUMERATED = 10_000_000
 Report = Callable[[str, int, int], None]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Batch:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Batch(Shown):
     """The answers of a plan.
 
     Attributes:
@@ -59,6 +60,16 @@ class Batch:
         return cls(
             questions=questions, table=table, curves=fit_curves(questions, table), folder=folder
         )
+
+    @property
+    def headline(self) -> str:
+        """How many searches, and where they are kept."""
+        return f"{len(self.table)} searches in {self.folder}"
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The table."""
+        return self.table
 
     def as_dict(self) -> dict[str, Any]:
         """Both tables, a list of rows each, for JSON."""

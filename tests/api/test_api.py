@@ -76,3 +76,32 @@ def test_words_and_their_defaults_are_the_same_everywhere():
 def test_a_word_that_there_is_not():
     with pytest.raises(TypeError, match="devise"):
         anybudget.find("3h", devise="tpu-v5e")
+
+
+def test_results_are_short_in_a_line_and_tables_in_a_notebook(tmp_path):
+    answer = anybudget.find("2m", **FEW)
+    predicted = anybudget.predict("2m", device="cpu-core", d_model=64, n_layers=2)
+    rows = [
+        f"{n:.0f},{d:.0f},{1.8 + 480 / n**0.35 + 2000 / d**0.37:.5f}"
+        for n in (1e6, 1e7, 1e8)
+        for d in (1e8, 3e8, 1e9)
+    ]
+    (tmp_path / "runs.csv").write_text("n_params,n_tokens,measured_loss\n" + "\n".join(rows))
+    law = anybudget.fit(tmp_path / "runs.csv", form="none", draws=100)
+    shape = "×".join(map(str, answer.best.shape))
+    for result, told in ((answer, f"train {shape}"), (predicted, "64×2 in 2m"), (law, "9 runs")):
+        assert told in repr(result)
+        assert len(repr(result)) < 200
+        html = result._repr_html_()
+        assert html.startswith("<p>")
+        assert html.count("<tr") == 1 + len(result.frame)
+    assert law.frame.loc["alpha", "value"] == pytest.approx(0.35, abs=0.05)
+
+
+def test_an_answer_is_drawn_and_kept(tmp_path):
+    answer = anybudget.find("2m", **FEW)
+    assert anybudget.plot(answer).axes[0].get_xlabel() == "width, d_model"
+    folder = anybudget.save(answer, tmp_path / "kept")
+    assert anybudget.plot(folder).axes[0].get_xlabel() == "width, d_model"
+    with pytest.raises(ValueError, match="not certified"):
+        anybudget.plot(anybudget.find("2m", certify=False, **FEW))
