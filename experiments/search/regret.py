@@ -180,8 +180,9 @@ def draw(table: pd.DataFrame, certificate_s: float) -> None:
         axes.plot(median.index, median, "o-", ms=3, lw=1, label=name)
     axes.axvline(certificate_s, color="0.3", ls="--", lw=1)
     axes.annotate(
-        " certified", (certificate_s, 0.02), xycoords=("data", "axes fraction"), fontsize=8
-    )
+        "certified ", (certificate_s, 0.02), xycoords=("data", "axes fraction"), fontsize=8,
+        ha="right",
+    )  # fmt: skip
     n_seeds = table["seed"].nunique()
     axes.set(
         xscale="log", yscale="log", xlabel="CPU seconds",
