@@ -41,6 +41,7 @@ from pydantic import HttpUrl, PositiveFloat, PositiveInt
 
 from anybudget.objectives.cost.counts import flops_per_step
 from anybudget.objectives.cost.execution import Execution
+from anybudget.objectives.device import Device
 from anybudget.objectives.step_cost import compute_s, step_time_s
 from anybudget.presets.devices import load_device
 from anybudget.validation.runs import ArchitectureRow, read_rows
@@ -84,9 +85,9 @@ class Fact(ArchitectureRow):
 
 def compare(fact: Fact) -> dict[str, object]:
     """A published result beside the prediction."""
-    sheet = f"{fact.device}-datasheet"
-    device, arch = load_device(sheet), fact.architecture
-    predicted_s = _predicted_s(fact, sheet, fused=True)
+    sheet, compiled = load_device(f"{fact.device}-datasheet"), load_device(fact.device)
+    arch = fact.architecture
+    sheet_s = predicted_s(fact, sheet, fused=True)
     flops = flops_per_step(arch)
     return {
         "model": fact.model,
@@ -95,18 +96,18 @@ def compare(fact: Fact) -> dict[str, object]:
         "remat": fact.remat,
         "tokens_per_chip": arch.tokens_per_step,
         "published_s": fact.step_time_s,
-        "predicted_s": predicted_s,
-        "ratio": fact.step_time_s / predicted_s,
-        "compiled_ratio": fact.step_time_s / _predicted_s(fact, fact.device, fused=True),
-        "plain_ratio": fact.step_time_s / _predicted_s(fact, sheet, fused=False),
-        "compiled_plain_ratio": fact.step_time_s / _predicted_s(fact, fact.device, fused=False),
-        "whole_ratio": fact.step_time_s / _predicted_s(fact, fact.device, fused=True, whole=True),
-        "published_mfu": flops / fact.step_time_s / device.peak_flops_per_s,
-        "predicted_mfu": flops / predicted_s / device.peak_flops_per_s,
+        "predicted_s": sheet_s,
+        "ratio": fact.step_time_s / sheet_s,
+        "compiled_ratio": fact.step_time_s / predicted_s(fact, compiled, fused=True),
+        "plain_ratio": fact.step_time_s / predicted_s(fact, sheet, fused=False),
+        "compiled_plain_ratio": fact.step_time_s / predicted_s(fact, compiled, fused=False),
+        "whole_ratio": fact.step_time_s / predicted_s(fact, compiled, fused=True, whole=True),
+        "published_mfu": flops / fact.step_time_s / sheet.peak_flops_per_s,
+        "predicted_mfu": flops / sheet_s / sheet.peak_flops_per_s,
     }
 
 
-def _predicted_s(fact: Fact, device: str, *, fused: bool, whole: bool = False) -> float:
+def predicted_s(fact: Fact, device: Device, *, fused: bool, whole: bool = False) -> float:
     """By a device's model, where the chips share the state; `whole` with their communication."""
     arch = dataclasses.replace(
         fact.architecture, batch_size=fact.architecture.batch_size * fact.n_chips
@@ -117,7 +118,7 @@ def _predicted_s(fact: Fact, device: str, *, fused: bool, whole: bool = False) -
         sharding="full",
         n_chips=fact.n_chips,
     )
-    return (step_time_s if whole else compute_s)(load_device(device), arch, execution)
+    return (step_time_s if whole else compute_s)(device, arch, execution)
 
 
 def main() -> None:

@@ -63,7 +63,11 @@ def rules(arch: Architecture) -> dict[str, np.ndarray]:
         found.setdefault("a cost for each matmul off", []).append(times * either)
     rows = PASSES * arch.n_layers * arch.batch_size * arch.seq_len
     heads = arch.n_heads + 2 * arch.n_kv_heads
-    found["weights relaid"] = list(relaid_by_part(arch, PLAIN).values())
+    relaid = list(relaid_by_part(arch, PLAIN).values())
+    found["weights relaid"] = relaid
+    found["weights relaid in every layer"] = [units * arch.n_layers for units in relaid]
+    found["weights relaid, where one layer"] = [units * (arch.n_layers == 1) for units in relaid]
+    found["weights relaid over the layers"] = [units / arch.n_layers for units in relaid]
     found["heads padded to 128"] = [rows * heads * (up(arch.d_head, TILE) - arch.d_head)]
     return {name: none + sum(parts) for name, parts in found.items()}
 
@@ -78,6 +82,27 @@ def fitted(units: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     relative = units / seconds[:, None]
     scale = np.maximum(relative.mean(axis=0), np.finfo(float).tiny)
     return nnls(relative / scale, np.ones(len(seconds)))[0] / scale
+
+
+def base_path(chip: str) -> Path:
+    """Rows of the base design of a chip, to which choosing rows may have been added."""
+    return FOLDER.parent / "tpu_compile" / f"{chip.partition(':')[0]}.csv"
+
+
+def rows_of(chip: str) -> tuple[list[CompileRow], list[CompileRow], list[CompileRow]]:
+    """Timed rows of a chip: of the base design, those that choose, those held out."""
+    held = {(job.chip, job.arch) for job in design() if job.use != "choose"}
+    mine = [row for row in read_rows(ROWS, CompileRow) if row.step_time_s and row.topology == chip]
+    # Rows of an earlier draw choose as well.
+    chosen = [row for row in mine if (chip, row.architecture) not in held]
+    unseen = [row for row in mine if (chip, row.architecture) in held]
+    others = {row.architecture for row in chosen}
+    base = [
+        row
+        for row in read_rows(base_path(chip), CompileRow)
+        if row.step_time_s and row.architecture not in others
+    ]
+    return base, chosen, unseen
 
 
 def choose(chip: str, base: list[CompileRow], chosen: list[CompileRow]) -> pd.DataFrame:
@@ -163,23 +188,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--give", action="store_true", help="add rows to those of tpu_compile")
     give = parser.parse_args().give
-    held_uses = {(job.chip, job.arch) for job in design() if job.use != "choose"}
-    rows = [row for row in read_rows(ROWS, CompileRow) if row.step_time_s]
     tried, held = [], []
     for chip in CHIPS:
-        mine = [row for row in rows if row.topology == chip]
-        # Rows of an earlier draw choose as well.
-        chosen = [row for row in mine if (chip, row.architecture) not in held_uses]
-        unseen = [row for row in mine if (chip, row.architecture) in held_uses]
-        path = FOLDER.parent / "tpu_compile" / f"{chip.partition(':')[0]}.csv"
-        base = [row for row in read_rows(path, CompileRow) if row.step_time_s]
-        given = {row.architecture for row in base}
+        base, chosen, unseen = rows_of(chip)
         if give:
+            path = base_path(chip)
+            given = {row.architecture for row in read_rows(path, CompileRow)}
             for row in chosen:
                 if row.architecture not in given:
                     append_row(path, row)
-        chosen_archs = {row.architecture for row in chosen}
-        base = [row for row in base if row.architecture not in chosen_archs]
         tried.append(choose(chip, base, chosen))
         held.append(held_out(chip, [*base, *chosen], unseen))
     table(pd.concat(tried), "rules.csv")

@@ -19,7 +19,8 @@ def relaid_by_part(arch: Architecture, _: Execution) -> Parts:
     128 and the other to 8, or to 1, 2 or 4 where it is no longer, and the compiler keeps an array
     in the layout of least padding. Where that has the layers within, such as of one layer with
     n = 2730, which is no multiple of 8, weights and their optimizer's state are copied to a layout
-    to multiply in, and back, in every step.
+    to multiply in, and back, in every step. Of several layers this costs as much as of one:
+    they are sliced apart and stacked again anyway, which `stacked` counts.
 
     References:
         Programs of v5e, libtpu 0.0.42: experiments/tiles, of which one is 3.1 times as long with an
@@ -34,7 +35,7 @@ def relaid_by_part(arch: Architecture, _: Execution) -> Parts:
                 _up(mm.k, SUBLANES) * lanes_n, lanes_k * _up(mm.n, SUBLANES)
             )
             within = _up(arch.n_layers, rows) * _least(lanes_k * mm.n, lanes_n * mm.k)
-            relaid[mm.part] = (within < apart) * arch.n_layers * mm.n_params
+            relaid[mm.part] = 1 * (within < apart) * mm.n_params
     return relaid
 
 
