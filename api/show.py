@@ -65,7 +65,10 @@ def plot(result: Answer | Batch | Path | str) -> Figure:
 
     answer = answer_of(result)
     if not answer.certified:
-        raise ValueError("a map has the best of every shape, but this answer is not certified")
+        raise ValueError(
+            "a map has the best of every shape, but this answer is not certified: find it again "
+            "with certify=True"
+        )
     return figure_of(landscape(answer.shapes, answer.tied_shapes, answer.objective, answer.best))
 
 

@@ -33,7 +33,7 @@ BEATS_AT_LEAST = (1 - COVERAGE) / 2
 UTILISATION_SPREAD = 0.2
 DATASHEET_RESIDUAL = 0.1
 # How far a chip is from its compiler's estimates, on all shapes alike: an assumption. Of twelve
-# published steps eleven took 0.97 to 1.17 of the prediction (experiments/published_tpu).
+# published steps eleven took 0.98 to 1.11 of the prediction (experiments/published_tpu).
 COMPILER_SPREAD = 0.1
 # How far one trainer's steps are from the mean of several, on all shapes alike, where only one was
 # timed: between those of five trainers on A100 and four on H100, whose devices know it themselves
