@@ -123,8 +123,7 @@ def joint_draws(
         if device.basis == "compiled":
             seconds = levelled_draws(seconds, COMPILER_SPREAD)
         if device.basis == "published":
-            spread = device.calibration.get("software_spread", SOFTWARE_SPREAD)
-            seconds = levelled_draws(seconds, spread)
+            seconds = levelled_draws(seconds, _software_spread(device))
         time_residual = _scatter(device)
     return Draws(
         laws=laws,
@@ -143,6 +142,17 @@ def _scatter(device: Device) -> float:
             raise ValueError(
                 f"device {device.name!r}: `actual_over_predicted_95` must be two numbers, "
                 f"0 < low <= high, but got {other!r}"
+            )
+
+
+def _software_spread(device: Device) -> float:
+    """Relative standard deviation of a trainer's steps about the mean of those that were timed."""
+    match device.calibration.get("software_spread", SOFTWARE_SPREAD):
+        case float(spread) | int(spread) if 0 <= spread < 1:
+            return spread
+        case other:
+            raise ValueError(
+                f"device {device.name!r}: `software_spread` must be 0 to under 1, but got {other!r}"
             )
 
 

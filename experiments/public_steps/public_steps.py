@@ -7,8 +7,9 @@ intervals of 95% narrower than the truth, since they know one trainer each.
 
 facts.csv holds what others published, a row a step or a run, with its source. Where the source says
 how a step was run (what runs again, the micro-batch, what chips share, the kernel of attention),
-`predict` is told; what it does not say `predict` chooses, as for a user. Nothing was refitted: the
-devices are the presets as they are, and none of the sources had a part in them.
+`predict` is told; what it does not say `predict` chooses, as for a user. When the first scores were
+seen none of the sources had a part in a preset; now steps that `inform` are among those to which
+`a100-80gb` and `h100-sxm` are fitted, and none that `judge` is.
 
 - `kind` is `step` where a step or its throughput was measured, and `run` where it is a whole run's
   hours, restarts and evaluations among them.

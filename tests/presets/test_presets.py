@@ -189,10 +189,14 @@ def test_a_law_file_with_a_mistake(tmp_path, line, replacement, message):
         load_law(str(path))
 
 
-@pytest.mark.parametrize("scatter", [1.1, [0.0, 1.1], ["a", "b"], [1.2, 0.9], [0.9, float("inf")]])
-def test_a_calibration_that_was_edited_into_nonsense(scatter):
-    device = load_device("h100-sxm-measured")
-    device = dataclasses.replace(device, calibration={"actual_over_predicted_95": scatter})
+SCATTERS = [1.1, [0.0, 1.1], ["a", "b"], [1.2, 0.9], [0.9, float("inf")]]
+NONSENSE = [("h100-sxm-measured", "actual_over_predicted_95", scatter) for scatter in SCATTERS]
+NONSENSE += [("h100-sxm", "software_spread", spread) for spread in ("wide", -0.1, 2.0, {}, [0.1])]
+
+
+@pytest.mark.parametrize(("name", "key", "value"), NONSENSE)
+def test_a_calibration_that_was_edited_into_nonsense(name, key, value):
+    device = dataclasses.replace(load_device(name), calibration={key: value})
     objective = LossAtTime(device=device, law=load_law("besiroglu-2024"), time_budget_s=60.0)
-    with pytest.raises(ValueError, match="`actual_over_predicted_95` must be two numbers, 0 < low"):
-        known("h100-sxm-measured", "besiroglu-2024").draws(objective)
+    with pytest.raises(ValueError, match=f"`{key}` must be .*0"):
+        known(name, "besiroglu-2024").draws(objective)
