@@ -45,7 +45,7 @@ class Found(Row):
     share_of_memory: float
     is_width_interior: bool
     is_depth_interior: bool
-    at_an_edge: str | None
+    at_an_edge: str | None = None
     n_lines: int
     widest_line: int
 
