@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -161,7 +162,7 @@ def test_find_names_the_device_and_the_winner(run):
     assert (code, err) == (0, "")
     assert "Device tpu-v5e (compiled)" in out
     assert "In 1h train d_model 512" in out
-    assert "Certified: lowest loss of all" in out
+    assert re.search(r"Certified: .*lowest loss of all 552 valid", " ".join(out.split()))
 
 
 def test_find_json_is_one_document_with_every_key(run):
@@ -182,7 +183,9 @@ def test_find_json_is_one_document_with_every_key(run):
     assert len(answer["candidates"]) == 3
     assert all(set(candidate) >= KEYS for candidate in answer["candidates"])
     losses = [candidate["predicted_loss"] for candidate in answer["candidates"]]
-    assert losses == sorted(losses)
+    # The first is the smallest of those that no one could tell apart.
+    assert losses[1:] == sorted(losses[1:])
+    assert losses[0] - min(losses) < 0.001
 
 
 def test_predict_json_has_the_keys_of_a_candidate(run, files):
@@ -244,7 +247,7 @@ def test_a_name_is_printed_as_it_is_written(run, files):
         code, out, _ = run(*args, *odd)
         assert code == 0
         assert "Device [/] [red] (datasheet" in out
-        assert "law [bold]law[/]." in out
+        assert re.search(r"law \[bold]law\[/][.;]", out)
 
 
 def test_out_holds_what_reproduces_the_answer(run, files):
