@@ -101,7 +101,8 @@ def _fewest_passes(
     in_one = fit(n_sequences, False)
     if np.all(in_one):
         return np.ones_like(n_sequences)
-    most, too_many = np.zeros_like(n_sequences), n_sequences // 2 + 1
+    # Two passes of a batch that is one more than an odd first one have over half of the first's.
+    most, too_many = np.zeros_like(n_sequences), -(-n_sequences // 2) + 1
     while np.any(too_many - most > 1):
         middle = np.maximum((most + too_many) // 2, 1)
         fits = fit(middle, True)
