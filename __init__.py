@@ -7,7 +7,6 @@ from typing import Any
 
 __version__ = "0.1.0"
 PUBLIC = (
-    "anchor",
     "ask",
     "batch",
     "calibrate",

@@ -10,13 +10,12 @@ carries its warnings, and it is written where `out` says.
 """
 
 from .ask import ask, batch, find, front, predict
-from .learn import anchor, calibrate, calibration_path, devices, fit, laws
+from .learn import calibrate, calibration_path, devices, fit, laws
 from .show import export, plot, report, save
 from .train import compile, confirm, refine  # noqa: A004 - the command's name
 from .watch import forecast, forecasts
 
 __all__ = [
-    "anchor",
     "ask",
     "batch",
     "calibrate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,10 +12,9 @@ from .words import Jobs, Stage, engine_of, silent, start, writable
 
 if TYPE_CHECKING:
     from ..objectives.device import Device
-    from ..objectives.fit.report import LawReport
+    from ..objectives.fit.report import Fitting, LawReport
     from ..objectives.law.loss_law import LossLaw
     from ..presets.anchored import Moved
-    from ..presets.laws import KnownLaw
     from ..validation.timing.calibrate import Calibration
 
 
@@ -117,14 +117,17 @@ def fit(
     kappa: float | None = None,
     copying: bool = True,
     n_convention: str | None = None,
+    prior: str | None = None,
     huber_delta: float = 0.001,
     draws: int = 1000,
     columns: Mapping[str, str] | None = None,
     seed: int = 0,
     out: Path | str | None = None,
     on_progress: Stage = silent,
-) -> LawReport:
+) -> LawReport | Moved:
     """Fit a loss law to training runs, with its uncertainty and its held-out error.
+
+    Runs too few or too alike for a law of their own move the default law nearest to them in size.
 
     Args:
         runs: a CSV with `n_params`, `n_tokens`, `measured_loss`; a run's rows share `run`, `Name`.
@@ -133,6 +136,7 @@ def fit(
         kappa: power in the law; None: kept below 1 if it pays.
         copying: whether `auto` may find that runs learn to copy, where that pays.
         n_convention: N counts `total` or `non_embedding` parameters.
+        prior: another data's law, by name or file, that the runs move, few or many.
         huber_delta: threshold on the log residual; 0: from the residuals' spread.
         draws: bootstrap draws.
         columns: names in the table by ours, as `{"n_params": "params"}`.
@@ -141,13 +145,12 @@ def fit(
         on_progress: called with the stage, what is newly done in it, and the stage's total.
 
     Raises:
-        ValueError: the table is none, or too small or too uniform to fit.
+        ValueError: the table is none, there is no such law, or the runs cannot tell what was asked.
 
     >>> fit("my-runs.csv", form="none", draws=100).n_runs
     12
     """
-    from ..files.table import read_runs
-    from ..objectives.fit.report import Fitting, report_law
+    from ..objectives.fit.report import Fitting
 
     fitting = Fitting(
         method=method,  # type: ignore[arg-type]
@@ -159,49 +162,46 @@ def fit(
         n_draws=draws,
         seed=seed,
     )
-    runs, out = Path(runs), _law_file(out)
-    report = report_law(
-        read_runs(runs, dict(columns or {})),
-        name=out.stem if out else runs.stem,
-        source=f"fitted to {runs.name} by anybudget fit",
-        fitting=fitting,
-        on_progress=on_progress,
-    )
-    _save(out, report)
-    return report
+    runs, out, columns = Path(runs), _law_file(out), dict(columns or {})
+    name = (out or runs).stem
+    if prior is None:
+        made = _fitted(runs, fitting, on_progress, name=name, columns=columns)
+    else:
+        made = _moved(runs, prior, name=name, columns=columns, seed=seed)
+    return _saved(out, made)
 
 
-def anchor(
-    runs: Path | str,
-    *,
-    prior: str,
-    columns: Mapping[str, str] | None = None,
-    seed: int = 0,
-    out: Path | str | None = None,
-) -> Moved:
-    """Move another data's law by runs of one's own, as few as there are; `fit --prior`.
+def _fitted(
+    runs: Path, fitting: Fitting, on_progress: Stage, *, name: str, columns: dict[str, str]
+) -> LawReport | Moved:
+    """A law of the runs alone; of too few, the default law nearest in size, moved by them."""
+    from ..files.table import read_runs
+    from ..objectives.fit.report import report_law
+    from ..objectives.fit.runs import TooFewRunsError
+    from ..presets.anchored import nearest_law
 
-    Args:
-        runs: as for `fit`.
-        prior: the law, by name or file.
-        columns: as for `fit`.
-        seed: of all randomness.
-        out: law file, `.toml`, as `find` takes it.
+    table = read_runs(runs, columns)
+    source = f"fitted to {runs.name} by anybudget fit"
+    try:
+        return report_law(table, name=name, source=source, fitting=fitting, on_progress=on_progress)
+    except TooFewRunsError as too_few:
+        if (fitting.method, fitting.form, fitting.kappa) != ("varpro", "auto", None):
+            raise
+        law, lack = nearest_law(table), too_few.lack
+    try:
+        moved = _moved(runs, law, name=name, columns=columns, seed=fitting.seed)
+    except ValueError as wants:
+        raise ValueError(f"{lack}; and to move {law} by them, {wants}") from None
+    note = f"{lack}: they move {law}, the default law nearest in size (--prior takes another)"
+    return dataclasses.replace(moved, warnings=(note, *moved.warnings))
 
-    Raises:
-        ValueError: the table is none, or there is no such law.
 
-    >>> anchor("my-runs.csv", prior="gemstones-2025").anchored.n_runs
-    12
-    """
+def _moved(runs: Path, prior: str, *, name: str, columns: dict[str, str], seed: int) -> Moved:
+    """Another data's law moved by the runs."""
     from ..presets.anchored import moved_by
     from ..presets.laws import known_law
 
-    runs, out = Path(runs), _law_file(out)
-    name = out.stem if out else runs.stem
-    moved = moved_by(known_law(prior), runs, name=name, columns=columns, seed=seed)
-    _save(out, moved.known)
-    return moved
+    return moved_by(known_law(prior), runs, name=name, columns=columns, seed=seed)
 
 
 def _law_file(out: Path | str | None) -> Path | None:
@@ -213,15 +213,17 @@ def _law_file(out: Path | str | None) -> Path | None:
     return path
 
 
-def _save(path: Path | None, made: LawReport | KnownLaw) -> None:
-    """Write a law and its draws, if anywhere, when whoever else writes there has ended."""
+def _saved(path: Path | None, made: LawReport | Moved) -> LawReport | Moved:
+    """The law, written if anywhere with its draws, once whoever else writes there has ended."""
     if path is None:
-        return
+        return made
     from ..files.lock import TURN_S, held
+    from ..presets.anchored import Moved
     from ..presets.laws import KnownLaw, save_law
 
     with held(path, wait_s=TURN_S):
-        save_law(path, made if isinstance(made, KnownLaw) else KnownLaw.of(made))
+        save_law(path, made.known if isinstance(made, Moved) else KnownLaw.of(made))
+    return made
 
 
 def devices() -> list[Device]:

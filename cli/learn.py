@@ -104,12 +104,9 @@ def fit(
         out: Law file, .toml, as `find --law` takes it.
     """
     from .. import api
-    from ..show.terminal.law import show_anchored, show_law
+    from ..show.terminal.law import show_law
 
     columns = _renamed(column or [])
-    if prior:
-        moved = api.anchor(runs, prior=prior, columns=columns, seed=seed, out=out)
-        return show_json(moved.anchored.as_dict()) if as_json else show(show_anchored(*moved))
     with progress() as on_progress:
         report = api.fit(
             runs,
@@ -118,6 +115,7 @@ def fit(
             kappa=kappa,
             copying=copying,
             n_convention=n_convention,
+            prior=prior,
             huber_delta=huber_delta,
             draws=draws,
             columns=columns,

@@ -5,22 +5,79 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..files.table import read_runs
 from ..objectives.fit.prior import Anchored, anchor
 from ..objectives.fit.report import corpus_of
 from ..objectives.fit.runs import law_runs
+from ..objectives.fit.scores import Told, told
 from ..objectives.law.loss_law import LossLaw
-from .laws import KnownLaw
+from ..objectives.shown import Shown
+from .laws import CPU_LAW, DEFAULT_LAW, KnownLaw, load_law
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-class Moved(NamedTuple):
-    """A law moved by runs of one's own, the law that it was, and what to beware of in the runs."""
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Moved(Shown):
+    """A law moved by runs of one's own.
+
+    Attributes:
+        anchored: the moved law, with its draws.
+        prior: the law that it was.
+        told: what the runs tell of it.
+        warnings: what to beware of in the runs.
+    """
 
     anchored: Anchored
     prior: LossLaw
+    told: Told
     warnings: tuple[str, ...]
+
+    @property
+    def law(self) -> LossLaw:
+        """The moved law."""
+        return self.anchored.law
+
+    @property
+    def n_runs(self) -> int:
+        """How many runs moved it."""
+        return self.anchored.n_runs
+
+    @property
+    def headline(self) -> str:
+        """What moved, and by how much."""
+        return self.sentence
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The law's numbers, a row each: before, after, standard error and interval of 95%."""
+        import pandas as pd
+
+        told = self.anchored.as_dict()
+        rows = [
+            {
+                "before": before,
+                "after": told[name]["value"],
+                "standard_error": told[name]["standard_error"],
+                "low": told[name]["interval_95"][0],
+                "high": told[name]["interval_95"][1],
+            }
+            for name, before in self.prior.numbers.items()
+        ]
+        return pd.DataFrame(rows, index=list(self.prior.numbers))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The moved law's numbers, what the runs tell, and the warnings, as one JSON object."""
+        return self.anchored.as_dict() | {
+            "prior": self.prior.name,
+            "told": dataclasses.asdict(self.told),
+            "warnings": list(self.warnings),
+        }
 
     @property
     def known(self) -> KnownLaw:
@@ -72,4 +129,17 @@ def moved_by(
     warnings = few.warnings
     if anchored.n_runs < few.n_runs:
         warnings += ("all runs are of one model: the longest tells the level, the others nothing",)
-    return Moved(dataclasses.replace(anchored, law=law), before, warnings)
+    return Moved(
+        anchored=dataclasses.replace(anchored, law=law),
+        prior=before,
+        told=told(before, known.draws, few, anchored),
+        warnings=warnings,
+    )
+
+
+def nearest_law(table: Mapping[str, Any]) -> str:
+    """Name of that of the two default laws whose runs were nearer in size to those of a table."""
+    runs = law_runs(table, few=True)
+    size = np.log(runs.n_params).mean()
+    ranges = {name: np.log(load_law(name).n_params_range) for name in (DEFAULT_LAW, CPU_LAW)}
+    return min(ranges, key=lambda name: np.abs(size - np.clip(size, *ranges[name])))

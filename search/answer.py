@@ -196,10 +196,11 @@ def answer_warnings(question: Question, best: Candidate, *, certified: bool) -> 
     pure = dataclasses.replace(objective, law=objective.law.without_terms())
     if pure.law != objective.law and not objective.law.has_best_shape:
         other = polish(Candidate.of(best.arch, pure), space, pure)
-        warnings.append(
-            f"{objective.law.name} has further terms ({', '.join(objective.law.terms)}); the pure "
-            f"law of the same runs would choose {other.shape[0]}×{other.shape[1]}"
-        )
+        if other.shape != best.shape:
+            warnings.append(
+                f"{objective.law.name} has further terms ({', '.join(objective.law.terms)}); the "
+                f"pure law of the same runs would choose {other.shape[0]}×{other.shape[1]}"
+            )
     warnings += _guess(question, best)
     if not certified:
         warnings.append("not certified: the best that Optuna found, not proved to be the optimum")

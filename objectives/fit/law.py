@@ -170,11 +170,14 @@ def law_data(
     Raises:
         ValueError: a term is unknown, its columns are missing, or the runs are too few for it.
     """
-    for name in terms:
-        if name not in TERMS:
-            raise ValueError(f"a further term is one of {', '.join(TERMS)}, but got {name!r}")
-        if missing := [column for column in TERMS[name].needs if column not in runs.columns]:
-            raise ValueError(f"term {name!r} needs the columns {', '.join(missing)} in the runs")
+    if unknown := [name for name in terms if name not in TERMS]:
+        raise ValueError(f"a further term is one of {', '.join(TERMS)}, but got {unknown[0]!r}")
+    needed = dict.fromkeys(column for name in terms for column in TERMS[name].needs)
+    if missing := [column for column in needed if column not in runs.columns]:
+        raise ValueError(
+            f"the law's terms ({', '.join(terms)}) need the columns {', '.join(missing)} in the "
+            "runs: add them, or take a law that knows no shape, as besiroglu-2024"
+        )
     n_unknowns = len(PARAMETERS) + len(terms)
     if check and runs.n_runs <= n_unknowns:
         raise ValueError(

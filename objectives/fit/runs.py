@@ -21,6 +21,20 @@ SAME_VALUE = 0.01
 COLLINEAR = 0.98
 
 
+class TooFewRunsError(ValueError):
+    """Runs that are sound, but cannot tell a law without another's help.
+
+    Attributes:
+        lack: what they lack, in words.
+    """
+
+    def __init__(self, lack: str) -> None:
+        super().__init__(
+            f"{lack}; fit --prior LAW moves a known law by as few as one, and says how far"
+        )
+        self.lack = lack
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LawRuns:
     """R rows of runs that a loss law can be fitted to; `law_runs` checks and builds them.
@@ -59,7 +73,10 @@ class LawRuns:
 
     def longest(self) -> LawRuns:
         """The rows that have seen the most tokens."""
-        kept = self.n_tokens == self.n_tokens.max()
+        return self.only(self.n_tokens == self.n_tokens.max())
+
+    def only(self, kept: np.ndarray) -> LawRuns:
+        """The rows that are kept, (R,)."""
         return dataclasses.replace(
             self,
             n_params=self.n_params[kept],
@@ -84,8 +101,9 @@ def law_runs(
         few: whether any number of runs will do, for another law tells the rest.
 
     Raises:
-        ValueError: a column is missing, a number is not positive and finite, the runs differ in
-            vocabulary or text, or they are too few or too alike to tell a law from them.
+        ValueError: a column is missing, a number is not positive and finite, or the runs differ in
+            vocabulary or text.
+        TooFewRunsError: they are too few or too alike to tell a law from them.
     """
     if n_convention is None:
         only = "n_params" not in table and "n_params_non_embedding" in table
@@ -117,7 +135,8 @@ def _require_columns(names: tuple[str, ...], table: Mapping[str, Any]) -> None:
     if missing:
         raise ValueError(
             "runs must have the columns `n_params` or `n_params_non_embedding`, `n_tokens` and "
-            f"`measured_loss`, but {', '.join(missing)} is missing from {', '.join(table)}"
+            f"`measured_loss`, but {', '.join(missing)} is missing from {', '.join(table)}; "
+            "fit --column n_params=params reads yours under its own name"
         )
 
 
@@ -129,16 +148,15 @@ def _require_spread(n_params: np.ndarray, n_tokens: np.ndarray, run: np.ndarray)
     """Refuse runs that cannot tell five unknowns; warn where they hardly can."""
     n_runs = len(np.unique(run))
     if n_runs < MIN_RUNS:
-        raise ValueError(
-            f"a law has 5 unknowns and needs at least {MIN_RUNS} runs, but got {n_runs}: "
-            "fit --prior LAW moves a known law by as few as one, and says how far"
+        raise TooFewRunsError(
+            f"a law has 5 unknowns and needs at least {MIN_RUNS} runs, but got {n_runs}"
         )
     for what, values in (("model sizes", n_params), ("amounts of tokens", n_tokens)):
         n_values = len(np.unique(_level(values)))
         if n_values < MIN_VALUES:
-            raise ValueError(
+            raise TooFewRunsError(
                 f"a law needs runs with at least {MIN_VALUES} {what}, but all have "
-                f"{' or '.join(f'{v:.4g}' for v in np.unique(values)[:2])}; train with others too"
+                f"{' or '.join(f'{v:.4g}' for v in np.unique(values)[:2])}"
             )
     warnings = []
     if n_runs < FEW_RUNS:

@@ -11,8 +11,9 @@ import numpy as np
 from scipy import stats
 
 from ...space.architecture import FIELDS
-from ..law.loss_law import N_COLUMNS, Convention
+from ..law.loss_law import N_COLUMNS, Convention, LossLaw, law_loss
 from .law import LawFit, fit_varpro, law_data
+from .prior import Anchored, anchor, between_corpora
 from .runs import LawRuns, law_runs
 from .solver import log_residuals, minimise
 
@@ -22,6 +23,8 @@ SUSPECTS = (*FIELDS, "aspect_ratio", "n_params", "n_tokens", "n_steps", "learnin
 SIGNIFICANCE = 0.01
 # The share of rows, the largest, that an extrapolation is judged on.
 JUDGED_SHARE = 1 / 3
+# Architectures that are left out in turn; of more, a law of their own tells better.
+MOST_HELD_OUT = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,3 +179,69 @@ def _score(log_ratio: np.ndarray, measured: np.ndarray) -> Score:
         mape=float(np.abs(error).mean()),
         bias=float(error.mean()),
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Told:
+    """What few runs tell, all relative: standard deviations of a loss, and errors held out.
+
+    Attributes:
+        nearby: of the loss in the middle of the runs.
+        nearby_before: the same before any run.
+        further: of ten times the tokens of the longest run.
+        further_before: the same before any run.
+        held_out: mean error of each architecture's loss by the law that the others moved; None
+            where the runs have one, or too many for it.
+        held_out_before: the same by the law as it was.
+    """
+
+    nearby: float
+    nearby_before: float
+    further: float
+    further_before: float
+    held_out: float | None = None
+    held_out_before: float | None = None
+
+
+def told(law: LossLaw, draws: np.ndarray | None, runs: LawRuns, anchored: Anchored) -> Told:
+    """What the runs tell of their data's law, `anchored` being what `anchor` made of them."""
+    before = between_corpora(law, draws)
+    longest = int(np.argmax(runs.n_tokens))
+    middle = int(np.argsort(runs.measured_loss)[len(runs.measured_loss) // 2])
+
+    def spread(numbers: np.ndarray, row: int, times: int) -> float:
+        of_row = {name: column[row] for name, column in runs.columns.items()}
+        own = numbers[:, : before.shape[1]].T
+        loss = law_loss(
+            own,
+            runs.n_params[row],
+            times * runs.n_tokens[row],
+            of_row,
+            terms=law.terms,
+            kappa=law.kappa,
+        )
+        return float(np.log(loss).std())
+
+    errors = None
+    if 1 < len(np.unique(runs.shape)) <= MOST_HELD_OUT:
+        errors = _held_out(law, draws, runs)
+    return Told(
+        nearby=spread(anchored.draws, middle, 1),
+        nearby_before=spread(before, middle, 1),
+        further=spread(anchored.draws, longest, 10),
+        further_before=spread(before, longest, 10),
+        held_out=errors and errors[0],
+        held_out_before=errors and errors[1],
+    )
+
+
+def _held_out(law: LossLaw, draws: np.ndarray | None, runs: LawRuns) -> tuple[float, float]:
+    """Mean relative errors of each architecture's rows, by the others' law and by that before."""
+    after, before = [], []
+    for shape in np.unique(runs.shape):
+        left = runs.only(runs.shape == shape)
+        moved = anchor(law, draws, runs.only(runs.shape != shape)).law
+        for errors, of in ((after, moved), (before, law)):
+            loss = of.loss(left.n_params, left.n_tokens, left.columns)
+            errors.extend(np.abs(loss / left.measured_loss - 1))
+    return float(np.mean(after)), float(np.mean(before))

@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from ...objectives.fit.prior import Anchored
 from ...objectives.fit.report import LawReport
-from ...objectives.law.loss_law import LossLaw
-from .parts import plain_table, show_warnings
+from ...presets.anchored import Moved
+from .parts import plain_table, prose, show_warnings
 
 
-def show_law(report: LawReport) -> Iterator[str | Table]:
+def show_law(report: LawReport | Moved) -> Iterator[str | Table]:
+    """A law fitted to runs, or moved by them."""
+    return _moved(report) if isinstance(report, Moved) else _fitted(report)
+
+
+def _fitted(report: LawReport) -> Iterator[str | Table]:
     """The numbers with their errors, the held-out scores, the forms tried, the warnings."""
     law = report.law
     yield (
@@ -33,26 +37,32 @@ def show_law(report: LawReport) -> Iterator[str | Table]:
     yield from show_warnings(report.warnings)
 
 
-def show_anchored(
-    anchored: Anchored, before: LossLaw, warnings: tuple[str, ...]
-) -> Iterator[str | Table]:
-    """A law that runs of other data moved: how far, and its numbers before and after."""
-    law = anchored.law
-    yield (
-        f"{escape(law.name)}: {escape(before.name)} moved by {anchored.n_runs} runs, whose loss is "
-        f"{anchored.level:+.1%} from that of its own data ({escape(before.corpus)}).\n"
-        f"L(N, D) = {law.formula}\n"
-    )
+def _moved(moved: Moved) -> Iterator[str | Table]:
+    """How far a law was moved, its numbers before and after, and what the runs tell."""
+    law, told = moved.law, moved.told
+    yield f"{prose(f'{law.name}: {moved.sentence}.')}\nL(N, D) = {law.formula}\n"
     table = plain_table("", "before", "after", "std. error", "95% interval")
-    rows = anchored.as_dict()
-    for name, value in before.numbers.items():
+    rows = moved.anchored.as_dict()
+    for name, value in moved.prior.numbers.items():
         after = rows[name]
         interval = "{:.5g} .. {:.5g}".format(*after["interval_95"])
         error = f"{after['standard_error']:.2g}"
         table.add_row(name, f"{value:.5g}", f"{after['value']:.5g}", error, interval)
     yield table
     yield ""
-    yield from show_warnings(list(warnings))
+    runs_tell = f"{moved.n_runs} runs tell" if moved.n_runs > 1 else "1 run tells"
+    yield prose(
+        f"What {runs_tell}: the loss in their midst to {told.nearby:.1%} (one standard deviation; "
+        f"{told.nearby_before:.0%} before), at ten times the most tokens to {told.further:.1%} "
+        f"({told.further_before:.0%} before)."
+    )
+    if told.held_out is not None:
+        yield prose(
+            f"Each architecture foretold by the others: {told.held_out:.1%} off on average, and "
+            f"by the law as it was {told.held_out_before:.1%}."
+        )
+    yield ""
+    yield from show_warnings(list(moved.warnings))
 
 
 def _numbers(report: LawReport) -> Table:

@@ -5,13 +5,17 @@ import json
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 import anybudget
 from anybudget import PUBLIC, api
 from anybudget.api.words import Asked
 from anybudget.cli.options import Chain, Space
+from anybudget.objectives.cost.counts import n_params, n_params_non_embedding
+from anybudget.presets.laws import load_law
 from anybudget.search.words import Words
+from anybudget.space.architecture import Architecture
 
 FEW = {"device": "cpu-core", "set": {"d_model": "64:256:64", "batch_size": [4, 8]}, "trials": 1}
 TYPED = ("--device", "cpu-core", "--set", "d_model=64:256:64", "--set", "batch_size=4,8",
@@ -96,6 +100,35 @@ def test_results_are_short_in_a_line_and_tables_in_a_notebook(tmp_path):
         assert html.startswith("<p>")
         assert html.count("<tr") == 1 + len(result.frame)
     assert law.frame.loc["alpha", "value"] == pytest.approx(0.35, abs=0.05)
+
+
+def test_four_runs_move_the_nearest_default_law_and_say_what_they_tell(tmp_path, run):
+    rows = []
+    for d_model, n_layers, n_tokens in ((64, 2, 1e6), (128, 2, 2e6), (128, 3, 3e6), (192, 3, 5e6)):
+        arch = Architecture.from_shape(d_model=d_model, n_layers=n_layers, vocab_size=1024)
+        row = {"n_params": n_params(arch), "n_tokens": n_tokens, **dataclasses.asdict(arch)}
+        row["n_params_non_embedding"] = n_params_non_embedding(arch)
+        loss = 1.1 * load_law("python-source").loss(row["n_params"], n_tokens, row)
+        rows.append(row | {"measured_loss": loss})
+    path, out = tmp_path / "four.csv", tmp_path / "near.toml"
+    pd.DataFrame(rows).to_csv(path, index=False)
+
+    moved = anybudget.fit(path, out=out)
+    assert (moved.prior.name, moved.n_runs, load_law(str(out)).name) == ("python-source", 4, "near")
+    assert "needs at least 6 runs, but got 4: they move python-source" in moved.warnings[0]
+    told = moved.told
+    assert told.nearby < told.further < 0.1 < told.nearby_before
+    assert told.held_out < 0.01 < 0.09 < told.held_out_before
+    assert "4 runs of yours" in repr(moved)
+    assert moved._repr_html_().count("<tr") == 1 + len(moved.frame)
+    assert anybudget.fit(path, prior="python-source").warnings == moved.warnings[1:]
+    with pytest.raises(ValueError, match="at least 6 runs, but got 4; fit --prior LAW"):
+        anybudget.fit(path, form="none")
+
+    code, text, _ = run("fit", path)
+    assert code == 0
+    assert "What 4 runs tell: the loss in their midst to" in text
+    assert json.loads(run("fit", path, "--json")[1])["told"] == dataclasses.asdict(told)
 
 
 def test_an_answer_is_drawn_and_kept(tmp_path):

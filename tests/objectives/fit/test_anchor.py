@@ -126,7 +126,7 @@ def test_unanchored_a_level_is_as_unsure_as_it_is_between_corpora():
 
 def test_what_a_term_needs_must_be_there():
     table = {"n_params": [1e8], "n_tokens": [1e10], "measured_loss": [3.0]}
-    with pytest.raises(ValueError, match="needs the columns d_model, n_layers"):
+    with pytest.raises(ValueError, match="need the columns d_model, n_layers"):
         anchor(KNOWN.law, KNOWN.draws, law_runs(table, few=True))
 
 
