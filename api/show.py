@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 
 def report(folder: Path | str, *, out: Path | str | None = None) -> Path:
-    """Write a search, and its confirmation, as one HTML page that needs no network.
+    """Write a search, or a batch, as one HTML page that needs no network.
 
     Args:
-        folder: that `find` wrote to, confirmed or not.
+        folder: that `find` wrote to, confirmed or not; or `batch`.
         out: HTML file; default: `report.html` in the folder.
 
     Returns:
         The file.
 
     Raises:
-        ValueError: the folder does not hold what `find` writes, or the file cannot be written.
+        ValueError: the folder does not hold what `find` or `batch` writes, or the file cannot be
+            written.
 
     >>> report("runs/3h")  # doctest: +SKIP
     PosixPath('runs/3h/report.html')

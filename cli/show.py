@@ -12,12 +12,12 @@ from .output import show, show_json, show_written
 
 
 def report(folder: Path, /, *, out: Path | None = None) -> None:
-    """Write a search, and its confirmation, as one HTML page that needs no network.
+    """Write a search, or a batch, as one HTML page that needs no network.
 
     Example: `anybudget report found`
 
     Args:
-        folder: DIR of `find --out DIR`, confirmed or not.
+        folder: DIR of `find --out DIR`, confirmed or not; or of `batch`.
         out: HTML file; default: report.html in the folder.
     """
     from rich.markup import escape

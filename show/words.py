@@ -9,6 +9,7 @@ from ..objectives.law.loss_law import LossLaw
 from ..objectives.uncertainty import COVERAGE, Standing
 from ..search.answer import Answer
 from ..search.candidate import Candidate
+from ..space.architecture import Architecture
 
 # What stands behind a model's memory, and what that means.
 REMAT_MARKS = {"none": "", "dots": "a", "layer": "r"}
@@ -66,6 +67,24 @@ def describe(candidate: Candidate, best_loss: float | None = None) -> tuple[str,
         f"{milliseconds(predicted.step_time_s)} ms a step",
         f"{predicted.memory_bytes / 1e9:,.3g} GB",
         f"predicted loss {candidate.loss:.4f} nats per token{behind}",
+    )
+
+
+def advice(
+    arch: Architecture,
+    n_params: int,
+    n_tokens: int,
+    loss: float,
+    interval: tuple[float, float] | None,
+) -> str:
+    """What to train and what it will reach, in a sentence."""
+    heads = "with one head" if arch.n_heads == 1 else f"with {arch.n_heads} heads"
+    sure = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+    return (
+        f"Train d_model {arch.d_model} × {arch.n_layers} layers, {heads} of "
+        f"{arch.d_head} and {' '.join([f'd_ff {arch.d_ff}', *arch.words])}: "
+        f"{short_count(n_params)} parameters see {short_count(n_tokens)} "
+        f"tokens and reach a loss of {loss:.3f}{sure} nats per token."
     )
 
 

@@ -11,11 +11,13 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from ...files.write import json_text
 from ..pictures.picture import Picture
 from .interactive import interactive
 
@@ -102,8 +104,14 @@ class Page:
     made_by: Sequence[tuple[str, str]]
 
 
-def render(page: Page) -> str:
-    """The page as HTML."""
+def render(page: Page, *, choices: dict[str, Any] | None = None) -> str:
+    """The page as HTML.
+
+    Args:
+        page: what it says.
+        choices: of a page with answers to choose among, all that its script shows.
+    """
+    names = ["report"] if choices is None else ["report", "batch"]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -111,19 +119,26 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    scripts = [get_plotlyjs(), (HERE / "report.js").read_text(encoding="utf-8")]
-    return environment.get_template("report.html").render(
+    styles, scripts = ([_web(f"{name}.{kind}") for name in names] for kind in ("css", "js"))
+    scripts = [get_plotlyjs(), *scripts]
+    return environment.get_template(f"{names[-1]}.html").render(
         page=page,
-        style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
+        choices=choices,
+        style=Markup("\n".join(styles)),
         scripts=[Markup(script) for script in scripts],
         policy=" ".join(_hash(script) for script in scripts),
-        picture_json=picture_json,
+        picture_json=lambda picture: embedded(str(interactive(picture).to_json())),
+        data_json=lambda data: embedded(json_text(data)),
     )
 
 
-def picture_json(picture: Picture) -> Markup:
-    """A picture as JSON that cannot end the element that holds it."""
-    return Markup(str(interactive(picture).to_json()).replace("<", "\\u003c"))
+def embedded(text: str) -> Markup:
+    """JSON that cannot end the element that holds it."""
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def _web(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
 
 
 def _hash(script: str) -> str:

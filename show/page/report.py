@@ -1,4 +1,4 @@
-"""The report of a folder: its search and, where its models were trained, the confirmation."""
+"""The report of a folder: its batch, or its search and, once it was trained, the confirmation."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 
 from ...files.write import check_writable, write_whole
 from ...objectives.budget import format_budget
+from ...search.batch.record import is_batch
 from ...search.record import read_record
 from ...validation.confirm.confirmed import Confirmed, ConfirmedModel, load_confirmed
 from ..pictures.confirmation import losses, step_times
+from .batch import batch_page
 from .page import Cell, Column, Page, Section, Table, render
 from .search import search_page
 
@@ -21,28 +23,32 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     """Write a folder's report.
 
     Args:
-        folder: what `find --out` wrote, and `confirm` added to; or the result file in it.
+        folder: what `find --out` wrote, and `confirm` added to; or the result file in it; or what
+            `batch` wrote.
         out: the HTML file; by default `report.html` in the folder.
 
     Returns:
         The file.
 
     Raises:
-        ValueError: the folder does not hold what `find` and `confirm` write, or the file cannot be
-            written.
+        ValueError: the folder does not hold what `find` and `confirm`, or `batch`, write, or the
+            file cannot be written.
     """
     folder = folder.parent if folder.is_file() else folder
     out = out or folder / REPORT_FILE
     if out.suffix != ".html":
         raise ValueError(f"--out must be a .html file, but got {str(out)!r}")
-    found = read_record(folder, whole=True)
+    text = batch_page(folder) if is_batch(folder) else render(_of_search(folder))
     if out.parent.is_dir():
         check_writable(out.parent)
-    page = search_page(found)
-    if confirmed := load_confirmed(folder):
-        page = with_confirmation(page, confirmed)
-    write_whole(out, render(page))
+    write_whole(out, text)
     return out
+
+
+def _of_search(folder: Path) -> Page:
+    page = search_page(read_record(folder, whole=True))
+    confirmed = load_confirmed(folder)
+    return with_confirmation(page, confirmed) if confirmed else page
 
 
 def with_confirmation(page: Page, confirmed: Confirmed) -> Page:

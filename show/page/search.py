@@ -10,7 +10,7 @@ from ...search.predict import breakdown
 from ..pictures.landscape import landscape
 from ..pictures.over_time import loss_over_time
 from ..pictures.parts import step_parts
-from ..words import loss_interval, lowest, milliseconds, shape_of, short_count, time_text
+from ..words import advice, loss_interval, lowest, milliseconds, shape_of, time_text
 from .basis import assumptions
 from .page import Page, Section
 from .ranking import ranking
@@ -50,18 +50,9 @@ def search_page(answer: Answer) -> Page:
 
 def _answer(answer: Answer) -> str:
     best, standing = answer.best, answer.standing
-    arch, predicted = best.arch, best.prediction
-    sure = f" ({standing.loss_low:.3f} to {standing.loss_high:.3f})" if standing else ""
-    return (
-        f"Train d_model {arch.d_model} × {arch.n_layers} layers, {_heads(arch.n_heads)} of "
-        f"{arch.d_head} and {' '.join([f'd_ff {arch.d_ff}', *arch.words])}: "
-        f"{short_count(predicted.n_params)} parameters see {short_count(predicted.n_tokens)} "
-        f"tokens and reach a loss of {best.loss:.3f}{sure} nats per token."
-    )
-
-
-def _heads(count: int) -> str:
-    return "with one head" if count == 1 else f"with {count} heads"
+    predicted = best.prediction
+    interval = (standing.loss_low, standing.loss_high) if standing else None
+    return advice(best.arch, predicted.n_params, predicted.n_tokens, best.loss, interval)
 
 
 def _how_sure(answer: Answer) -> str:
