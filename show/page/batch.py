@@ -131,7 +131,7 @@ def choices_of(rows: Sequence[Any]) -> dict[str, Any]:
 def _keys(rows: Sequence[Any]) -> tuple[list[str], list[tuple[str, ...]]]:
     """What tells the rows of one budget apart: what makes a curve and, where it must, more."""
     keys = [tuple(_text(getattr(row, name)) for name in CURVE) for row in rows]
-    names = list(CURVE)
+    names: list[str] = list(CURVE)
     for name in ("search", "place"):
         asked = [(key, row.time_budget_s) for key, row in zip(keys, rows, strict=True)]
         if len(set(asked)) == len(rows):
