@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,3 +30,24 @@ class Shown:
         from html import escape
 
         return f"<p>{escape(self.headline)}</p>\n{self.frame.to_html(max_rows=20)}"
+
+
+def numbers_frame(told: Mapping[str, Any], names: Iterable[str]) -> pd.DataFrame:
+    """A law's numbers as a table: `value`, `standard_error`, and `low` to `high`, its 95%.
+
+    Args:
+        told: of each number its `value`, `standard_error` and `interval_95`, as reports have them.
+        names: which of what is told are numbers, in the table's order.
+    """
+    import pandas as pd
+
+    rows = {name: told[name] for name in names}
+    ends = {name: row["interval_95"] or (None, None) for name, row in rows.items()}
+    return pd.DataFrame(
+        {
+            "value": {name: row["value"] for name, row in rows.items()},
+            "standard_error": {name: row["standard_error"] for name, row in rows.items()},
+            "low": {name: low for name, (low, _) in ends.items()},
+            "high": {name: high for name, (_, high) in ends.items()},
+        }
+    )

@@ -15,7 +15,7 @@ from ..objectives.fit.report import corpus_of
 from ..objectives.fit.runs import law_runs
 from ..objectives.fit.scores import Told, told
 from ..objectives.law.loss_law import LossLaw
-from ..objectives.shown import Shown
+from ..objectives.shown import Shown, numbers_frame
 from .laws import CPU_LAW, DEFAULT_LAW, KnownLaw, load_law
 
 if TYPE_CHECKING:
@@ -50,26 +50,20 @@ class Moved(Shown):
 
     @property
     def headline(self) -> str:
-        """What moved, and by how much."""
-        return self.sentence
+        """How far the level moved, by how many runs."""
+        n_runs, level = self.anchored.n_runs, self.anchored.level
+        return (
+            f"{self.prior.name} moved by {n_runs} {'runs' if n_runs > 1 else 'run'} of yours, "
+            f"whose loss is {level:+.1%} from that of its own data ({self.prior.corpus})"
+        )
 
     @property
     def frame(self) -> pd.DataFrame:
         """The law's numbers, a row each: before, after, standard error and interval of 95%."""
-        import pandas as pd
-
-        told = self.anchored.as_dict()
-        rows = [
-            {
-                "before": before,
-                "after": told[name]["value"],
-                "standard_error": told[name]["standard_error"],
-                "low": told[name]["interval_95"][0],
-                "high": told[name]["interval_95"][1],
-            }
-            for name, before in self.prior.numbers.items()
-        ]
-        return pd.DataFrame(rows, index=list(self.prior.numbers))
+        before = self.prior.numbers
+        frame = numbers_frame(self.anchored.as_dict(), before).rename(columns={"value": "after"})
+        frame.insert(0, "before", list(before.values()))
+        return frame
 
     def as_dict(self) -> dict[str, Any]:
         """The moved law's numbers, what the runs tell, and the warnings, as one JSON object."""
@@ -83,15 +77,6 @@ class Moved(Shown):
     def known(self) -> KnownLaw:
         """The moved law with its draws."""
         return KnownLaw(law=self.anchored.law, draws=self.anchored.draws)
-
-    @property
-    def sentence(self) -> str:
-        """How far the level moved, by how many runs."""
-        n_runs, level = self.anchored.n_runs, self.anchored.level
-        return (
-            f"{self.prior.name} moved by {n_runs} {'runs' if n_runs > 1 else 'run'} of yours, "
-            f"whose loss is {level:+.1%} from that of its own data ({self.prior.corpus})"
-        )
 
 
 def moved_by(

@@ -221,7 +221,7 @@ class QuestionMaker:
             return law, ()
         with blame("anchor"):
             moved = self._moved(law, self._folder / words.anchor, words.seed)
-        return moved.known, (moved.sentence, *moved.warnings)
+        return moved.known, (moved.headline, *moved.warnings)
 
     def _space_of(self, words: Words, objective: LossAtTime) -> SearchSpace:
         law = objective.law

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 from ..law.copying import Copying
 from ..law.loss_law import PARAMETERS, Convention, LossLaw
 from ..law.terms import FORMS
-from ..shown import Shown
+from ..shown import Shown, numbers_frame
 from .as_law import as_loss_law
 from .bootstrap import LawDraws, bootstrap_law
 from .choose_copying import choose_copying, std_beyond_luck
@@ -144,16 +144,7 @@ class LawReport(Shown):
     @property
     def frame(self) -> pd.DataFrame:
         """The law's numbers, a row each, with standard error and interval of 95%."""
-        import pandas as pd
-
-        told = self.as_dict()
-        rows = {name: told[name] for name in self.law.numbers}
-        ends = {name: row["interval_95"] or (None, None) for name, row in rows.items()}
-        columns = {"value": {name: row["value"] for name, row in rows.items()}}
-        columns["standard_error"] = {name: row["standard_error"] for name, row in rows.items()}
-        columns["low"] = {name: low for name, (low, _) in ends.items()}
-        columns["high"] = {name: high for name, (_, high) in ends.items()}
-        return pd.DataFrame(columns)
+        return numbers_frame(self.as_dict(), self.law.numbers)
 
     def as_dict(self) -> dict[str, Any]:
         """The report as one JSON object."""

@@ -40,14 +40,11 @@ def _fitted(report: LawReport) -> Iterator[str | Table]:
 def _moved(moved: Moved) -> Iterator[str | Table]:
     """How far a law was moved, its numbers before and after, and what the runs tell."""
     law, told = moved.law, moved.told
-    yield f"{prose(f'{law.name}: {moved.sentence}.')}\nL(N, D) = {law.formula}\n"
+    yield f"{prose(f'{law.name}: {moved.headline}.')}\nL(N, D) = {law.formula}\n"
     table = plain_table("", "before", "after", "std. error", "95% interval")
-    rows = moved.anchored.as_dict()
-    for name, value in moved.prior.numbers.items():
-        after = rows[name]
-        interval = "{:.5g} .. {:.5g}".format(*after["interval_95"])
-        error = f"{after['standard_error']:.2g}"
-        table.add_row(name, f"{value:.5g}", f"{after['value']:.5g}", error, interval)
+    for name, before, after, error, low, high in moved.frame.itertuples():
+        interval = f"{low:.5g} .. {high:.5g}"
+        table.add_row(name, f"{before:.5g}", f"{after:.5g}", f"{error:.2g}", interval)
     yield table
     yield ""
     runs_tell = f"{moved.n_runs} runs tell" if moved.n_runs > 1 else "1 run tells"

@@ -5,16 +5,9 @@ import json
 import pandas as pd
 import pytest
 
-DEVICE = """
-name = "[/] $my $ chip"
-kind = "gpu"
-peak_flops_per_s = 1e14
-bandwidth_bytes_per_s = 1e12
-memory_bytes = 2e10
-dtype = "bfloat16"
-source = "made up for tests"
-price_per_hour_usd = 2.5
-"""
+from anybudget.tests.priced import priced_device
+
+DEVICE = priced_device("[/] $my $ chip")
 PLAN = """
 [defaults]
 space = "default"

@@ -22,6 +22,7 @@ from anybudget.search.certify.frontier import serves
 from anybudget.search.explore.study import Exploring
 from anybudget.search.find import find
 from anybudget.search.question import Question
+from anybudget.tests.priced import priced_device
 
 PLAN = """
 [defaults]
@@ -39,16 +40,7 @@ budget = "1d"
 data_limit_tokens = 1e9
 remat = "layer"
 """
-DEAR = """
-name = "dear"
-kind = "gpu"
-peak_flops_per_s = 1e14
-bandwidth_bytes_per_s = 1e12
-memory_bytes = 2e10
-dtype = "bfloat16"
-source = "made up for tests"
-price_per_hour_usd = 2.5
-"""
+DEAR = priced_device("dear")
 
 
 @pytest.fixture

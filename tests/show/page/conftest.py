@@ -7,6 +7,7 @@ import pytest
 from anybudget.search.batch.plan import load_plan
 from anybudget.search.batch.run import Batch, run_batch
 from anybudget.show import save_batch
+from anybudget.tests.priced import priced_device
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -20,16 +21,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-DEVICE = """
-name = "<script>alert('toy')</script> & co"
-kind = "gpu"
-peak_flops_per_s = 1e14
-bandwidth_bytes_per_s = 1e12
-memory_bytes = 2e10
-dtype = "bfloat16"
-source = "made up for tests"
-price_per_hour_usd = 2.5
-"""
+DEVICE = priced_device("<script>alert('toy')</script> & co")
 PLAN = """
 [defaults]
 set = {d_model = [256, 512], n_layers = [4, 6], n_heads = 4, d_head = [64, 128], d_ff = 1024}
