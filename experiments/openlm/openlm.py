@@ -109,9 +109,10 @@ def error(law: LossLaw, runs: LawRuns) -> float:
 
 def judged(table: pd.DataFrame, text: str) -> list[dict]:
     """A row for each pair of corpora."""
-    rows, laws = {}, {}
+    rows: dict[str, pd.DataFrame] = {}
+    laws: dict[str, tuple[LossLaw, np.ndarray]] = {}
     for corpus in CORPORA:
-        own = table[table.corpus == corpus]
+        own = table.query("corpus == @corpus")
         # Of whole numbers the product is beyond 64 bits.
         rows[corpus] = own.iloc[np.argsort((own.n_params * own.n_tokens.astype(float)).to_numpy())]
         runs = runs_of(own, text)
@@ -121,6 +122,7 @@ def judged(table: pd.DataFrame, text: str) -> list[dict]:
         {"text": text, "law_of": name, "judged_on": other} | _row(known.law, known.draws, own, text)
         for name in SHIPPED
         for known in [known_law(name)]
+        if known.draws is not None
         for other, own in rows.items()
     ]
     return shipped + [
@@ -184,7 +186,7 @@ def published_numbers(table: pd.DataFrame) -> list[dict]:
     points = pd.read_csv(CHINCHILLA, comment="#")
     runs = {"Hoffmann et al. 2022": law_runs({name: points[name].to_numpy() for name in points})}
     for corpus, (_, words, text) in CORPORA.items():
-        runs[words] = runs_of(table[table.corpus == corpus], text)
+        runs[words] = runs_of(table.query("corpus == @corpus"), text)
     rows = []
     for form in ("none", FORM):
         found = [
@@ -208,7 +210,7 @@ def published_numbers(table: pd.DataFrame) -> list[dict]:
 def write_preset(table: pd.DataFrame, corpus: str) -> None:
     """A shipped law of a corpus, on a text of its own kind, and its draws."""
     name, words, text = CORPORA[corpus]
-    runs = runs_of(table[table.corpus == corpus], text)
+    runs = runs_of(table.query("corpus == @corpus"), text)
     fit, law = fitted(runs, name)
     pure = fitted(runs, name, "none")[0].values
     law = dataclasses.replace(
