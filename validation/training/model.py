@@ -6,17 +6,19 @@ leading layer axis. The letters of an array's name are its axes: n rows (b batch
 position), s earlier positions, d model width, f MLP width, v vocabulary, q query heads, k key and
 value heads, c width of a head, g the query rows that share a key head.
 
-Three choices suit XLA's CPU backend (measured with jax 0.10 on one Zen 5 core): rows stay flat,
+Two choices suit XLA's CPU backend (measured with jax 0.10 on one Zen 5 core): rows stay flat,
 since it transposes the operands of a 3-d weight gradient; matrices keep `d_model` first, since it
-is up to twice as fast when the left operand of that gradient is the narrower one; attention is two
-einsums over heads, a fifth faster than `jax.nn.dot_product_attention`.
+is up to twice as fast when the left operand of that gradient is the narrower one. On one CPU
+attention and the loss are computed in blocks, see `cpu/`; products there may round their operands
+to bfloat16, while what is between them stays float32.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +27,9 @@ import optax
 
 from ...objectives.cost.execution import PLAIN, Execution, Remat
 from ...space.architecture import Architecture
+from .cpu import attention as cpu_attention
+from .cpu.cross_entropy import mean_loss
+from .cpu.matmul import multiply
 
 Params = dict[str, Any]
 
@@ -49,8 +54,60 @@ class Backend:
 
 
 CPU = Backend()
-# Attention as two matmuls.
-EINSUM = "einsum"
+
+
+class Kernels(NamedTuple):
+    """What computes the parts of a step that are not alike everywhere.
+
+    Attributes:
+        multiply: rows (n, k), a weight and the weight's axis to sum over -> (n, the other axis).
+        attend: as `attend`.
+        stream: dtype of what goes from layer to layer.
+        loss_in_blocks: whether no array of all logits is made.
+    """
+
+    multiply: Callable[[jax.Array, jax.Array, int], jax.Array]
+    attend: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+    stream: str
+    loss_in_blocks: bool = False
+
+
+def kernels_of(execution: Execution, backend: Backend) -> Kernels:
+    """The fastest there is; blocks are for one CPU, since a loop over them splits no batch."""
+    if backend.kind == "cpu" and execution.n_chips == 1:
+        dtype = backend.dtype
+        return Kernels(
+            multiply=functools.partial(_multiply_in, dtype=dtype),
+            attend=functools.partial(_attend_in, dtype=dtype),
+            stream="float32" if dtype == "bfloat16" else dtype,
+            loss_in_blocks=True,
+        )
+    kernel = attend
+    if execution.fused and backend.kind == "tpu":
+        from .splash import attend_fused  # a kernel that only a TPU has
+
+        kernel = attend_fused
+    elif execution.fused:
+        kernel = functools.partial(
+            jax.nn.dot_product_attention, is_causal=True, implementation="cudnn"
+        )
+    return Kernels(_multiply, kernel, backend.dtype)
+
+
+def _multiply(x_nk: jax.Array, w: jax.Array, axis: int) -> jax.Array:
+    """Rows times a weight, summed over the weight's axis."""
+    return x_nk @ w if axis == 0 else jnp.einsum("nf,df->nd", x_nk, w)
+
+
+def _attend_in(q_btqc: jax.Array, k_btkc: jax.Array, v_btkc: jax.Array, *, dtype: str) -> jax.Array:
+    """In blocks, where there is more than one: to compile them takes twice as long."""
+    if q_btqc.shape[1] < 2 * cpu_attention.LEAST_POSITIONS:
+        return attend(q_btqc, k_btkc, v_btkc)
+    return cpu_attention.attend(q_btqc, k_btkc, v_btkc, dtype)
+
+
+def _multiply_in(x_nk: jax.Array, w: jax.Array, axis: int, *, dtype: str) -> jax.Array:
+    return multiply(x_nk, w, axis, dtype) if dtype == "bfloat16" else _multiply(x_nk, w, axis)
 
 
 def param_shapes(arch: Architecture) -> Params:
@@ -111,44 +168,58 @@ def attend(q_btqc: jax.Array, k_btkc: jax.Array, v_btkc: jax.Array) -> jax.Array
     return out_bkgc.reshape(b, n_kv_heads, -1, t, c).transpose(0, 3, 1, 2, 4)
 
 
-def attention(x_nd: jax.Array, layer: Params, arch: Architecture, kernel: str) -> jax.Array:
-    """Causal grouped-query attention; Ainslie et al. 2023, arXiv:2305.13245.
-
-    `kernel` is `einsum`, plain; or a backend whose fused kernel it is, see `Backend`.
-    """
+def attention(x_nd: jax.Array, layer: Params, arch: Architecture, kernels: Kernels) -> jax.Array:
+    """Causal grouped-query attention; Ainslie et al. 2023, arXiv:2305.13245."""
     ends = (arch.n_heads, arch.n_heads + arch.n_kv_heads)
-    heads_btkc = (x_nd @ layer["qkv"]).reshape(
+    heads_btkc = kernels.multiply(x_nd, layer["qkv"], 0).reshape(
         -1, arch.seq_len, ends[1] + arch.n_kv_heads, arch.d_head
     )
     q_btqc, k_btkc, v_btkc = jnp.split(heads_btkc, ends, axis=2)
-    q_btqc, k_btkc = rotate(q_btqc), rotate(k_btkc)
-    if kernel == EINSUM:
-        out_btqc = attend(q_btqc, k_btkc, v_btkc)
-    elif kernel == "tpu":
-        from .splash import attend_fused  # a kernel that only a TPU has
-
-        out_btqc = attend_fused(q_btqc, k_btkc, v_btkc)
-    else:
-        out_btqc = jax.nn.dot_product_attention(
-            q_btqc, k_btkc, v_btkc, is_causal=True, implementation="cudnn"
-        )
-    return out_btqc.reshape(x_nd.shape[0], -1) @ layer["attention_output"]
+    out_btqc = kernels.attend(rotate(q_btqc), rotate(k_btkc), v_btkc)
+    return kernels.multiply(out_btqc.reshape(x_nd.shape[0], -1), layer["attention_output"], 0)
 
 
-def mlp(x_nd: jax.Array, layer: Params, arch: Architecture) -> jax.Array:
+def mlp(x_nd: jax.Array, layer: Params, arch: Architecture, kernels: Kernels) -> jax.Array:
     """Two matrices around a GELU, or three as a SwiGLU (Shazeer 2020, arXiv:2002.05202)."""
-    hidden_nf = x_nd @ layer["mlp_up"]
+    hidden_nf = kernels.multiply(x_nd, layer["mlp_up"], 0)
     if arch.gated_mlp:
-        hidden_nf *= jax.nn.silu(x_nd @ layer["mlp_gate"])
+        hidden_nf *= jax.nn.silu(kernels.multiply(x_nd, layer["mlp_gate"], 0))
     else:
         hidden_nf = jax.nn.gelu(hidden_nf)
-    return jnp.einsum("nf,df->nd", hidden_nf, layer["mlp_down"])
+    return kernels.multiply(hidden_nf, layer["mlp_down"], 1)
 
 
-def block(x_nd: jax.Array, layer: Params, *, arch: Architecture, kernel: str) -> jax.Array:
+def block(x_nd: jax.Array, layer: Params, *, arch: Architecture, kernels: Kernels) -> jax.Array:
     """One layer: attention, then MLP, each normed before and added to the residual stream."""
-    x_nd += attention(rms_norm(x_nd, layer["attention_norm"]), layer, arch, kernel)
-    return x_nd + mlp(rms_norm(x_nd, layer["mlp_norm"]), layer, arch)
+    x_nd += attention(rms_norm(x_nd, layer["attention_norm"]), layer, arch, kernels)
+    return x_nd + mlp(rms_norm(x_nd, layer["mlp_norm"]), layer, arch, kernels)
+
+
+def hidden(
+    params: Params,
+    tokens_bt: jax.Array,
+    arch: Architecture,
+    execution: Execution = PLAIN,
+    backend: Backend = CPU,
+) -> jax.Array:
+    """What the logits are made of at every position, one row each, (n, d_model)."""
+    kernels = kernels_of(execution, backend)
+    run = functools.partial(block, arch=arch, kernels=kernels)
+    if execution.remat != Remat.NONE:
+        policy = KEPT[execution.remat]
+        run = jax.checkpoint(run, policy=policy, prevent_cse=not execution.scan_layers)
+    x_nd = params["embedding"][tokens_bt.reshape(-1)].astype(kernels.stream)
+    layers = {
+        name: array if name.endswith("norm") else array.astype(kernels.stream)
+        for name, array in params["layers"].items()
+    }
+    if execution.scan_layers:
+        x_nd, _ = jax.lax.scan(lambda x, layer: (run(x, layer), None), x_nd, layers)
+    else:
+        stacks = {name: _unstack(array) for name, array in layers.items()}
+        for i in range(arch.n_layers):
+            x_nd = run(x_nd, {name: arrays[i] for name, arrays in stacks.items()})
+    return rms_norm(x_nd, params["final_norm"])
 
 
 def logits(
@@ -159,24 +230,8 @@ def logits(
     backend: Backend = CPU,
 ) -> jax.Array:
     """Logits of the next token at every position, one row each, (n, vocabulary)."""
-    kernel = backend.kind if execution.fused else EINSUM
-    run = functools.partial(block, arch=arch, kernel=kernel)
-    if execution.remat != Remat.NONE:
-        policy = KEPT[execution.remat]
-        run = jax.checkpoint(run, policy=policy, prevent_cse=not execution.scan_layers)
-    x_nd = params["embedding"][tokens_bt.reshape(-1)].astype(backend.dtype)
-    layers = {
-        name: array if name.endswith("norm") else array.astype(backend.dtype)
-        for name, array in params["layers"].items()
-    }
-    if execution.scan_layers:
-        x_nd, _ = jax.lax.scan(lambda x, layer: (run(x, layer), None), x_nd, layers)
-    else:
-        stacks = {name: _unstack(array) for name, array in layers.items()}
-        for i in range(arch.n_layers):
-            x_nd = run(x_nd, {name: arrays[i] for name, arrays in stacks.items()})
-    x_nd = rms_norm(x_nd, params["final_norm"])
-    w_vd = params["embedding" if arch.tied_embeddings else "logits"].astype(x_nd.dtype)
+    x_nd = hidden(params, tokens_bt, arch, execution, backend)
+    w_vd = params[_logits_name(arch)].astype(x_nd.dtype)
     w_dv = jax.lax.optimization_barrier(w_vd.T)  # d_model first, for its gradient
     return _wide(x_nd @ w_dv)
 
@@ -197,8 +252,11 @@ def loss(
         execution: how to compute it, all sequences in one pass.
         backend: what it is compiled for.
     """
-    logits_nv = logits(params, tokens_bt[:, :-1], arch, execution, backend)
-    targets_n = tokens_bt[:, 1:].reshape(-1)
+    inputs_bt, targets_n = tokens_bt[:, :-1], tokens_bt[:, 1:].reshape(-1)
+    if kernels_of(execution, backend).loss_in_blocks:
+        x_nd = hidden(params, inputs_bt, arch, execution, backend)
+        return mean_loss(x_nd, params[_logits_name(arch)], targets_n, backend.dtype)
+    logits_nv = logits(params, inputs_bt, arch, execution, backend)
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits_nv, targets_n))
 
 
@@ -220,6 +278,10 @@ def _stack_backwards(_: None, gradients: tuple[jax.Array, ...]) -> tuple[jax.Arr
 
 
 _unstack.defvjp(lambda stack: (_unstack(stack), None), _stack_backwards)
+
+
+def _logits_name(arch: Architecture) -> str:
+    return "embedding" if arch.tied_embeddings else "logits"
 
 
 def _wide(x: jax.Array) -> jax.Array:

@@ -98,15 +98,19 @@ def test_parameters_are_those_counted(gated_mlp, tied_embeddings, heads):
     assert sum(map(math.prod, shapes)) == counts.n_params(arch)
 
 
+# Where nothing is skipped or made again: elsewhere than on a CPU.
+PLAIN_KERNELS = Backend(kind="gpu", dtype="float32")
+
+
 @BOTH
 def test_matmul_flops_are_those_xla_compiles(arch):
-    hlo = compiled_step(arch).as_text()
+    hlo = compiled_step(arch, PLAIN, PLAIN_KERNELS).as_text()
     assert dot_flops(hlo) == counts.flops_per_step(arch)
 
 
 def test_xla_counts_little_beside_the_matmuls():
     arch = Architecture.from_shape(d_model=256, n_layers=1, vocab_size=512, batch_size=2)
-    by_xla = lowered_step(arch).cost_analysis() or {}
+    by_xla = lowered_step(arch, PLAIN, PLAIN_KERNELS).cost_analysis() or {}
     # At this width norms, softmax, GELU and rotations are 1.5% of XLA's own count.
     assert 1 < by_xla["flops"] / counts.flops_per_step(arch) < 1.03
 
@@ -143,8 +147,8 @@ def test_layers_of_a_stack_have_the_gradient_of_the_stack():
 def test_what_runs_again_is_what_is_counted(remat):
     """Matmuls of the step before any compiler takes equal ones together."""
     arch = dataclasses.replace(GROUPED, n_layers=1, gated_mlp=False)
-    text = lowered_step(arch, Execution(remat=remat)).as_text()
-    plain = lowered_step(arch).as_text()
+    text = lowered_step(arch, Execution(remat=remat), PLAIN_KERNELS).as_text()
+    plain = lowered_step(arch, PLAIN, PLAIN_KERNELS).as_text()
     again = text.count("stablehlo.dot_general") - plain.count("stablehlo.dot_general")
     counted = sum(
         counts.flops_by_part(arch, Execution(remat=remat))[part] > once
