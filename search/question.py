@@ -162,10 +162,11 @@ class QuestionMaker:
         """
         with blame("device"):
             machine = self._device(self._path(words.device))
+        with blame("price"):
             if words.price is not None:
                 priced = dataclasses.replace(machine.device, price_per_hour_usd=words.price)
                 machine = dataclasses.replace(machine, device=priced)
-            device = machine.device
+        device = machine.device
         law, of_runs = self._law_of(words, device, blame)
         known = Known(law=law, device=machine)
         objective = self._objective(words, device, law.law, blame)
