@@ -84,7 +84,7 @@ def test_flag_many_epochs(roomy):
 
 
 def test_fused_attention_is_faster_and_needs_less_and_says_that_nothing_was_timed(roomy):
-    accelerator = dataclasses.replace(roomy.device, kind="gpu")
+    accelerator = dataclasses.replace(roomy.device, kind="gpu", utilisation=1.0)
     plain = dataclasses.replace(roomy, device=accelerator, attention="plain")
     fused = dataclasses.replace(plain, attention="fused")
     arch = dataclasses.replace(ARCH, seq_len=2048)
