@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from .options import Json, Positive, Repeatable, Result, Seed, Whole
-from .output import command, progress, show, show_json, show_written, tell
+from .output import beware, command, progress, show, show_json, show_written
 
 
 def report(folder: Path, /, *, out: Path | None = None) -> None:
@@ -61,7 +61,7 @@ def explore(
             out=out,
             command=command(),
             on_progress=told,
-            on_warning=lambda warning: tell(f"! {warning}"),
+            on_warning=beware,
         )
     page = done.folder / done.files[-1]
     if as_json:

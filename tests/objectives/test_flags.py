@@ -25,6 +25,12 @@ def test_a_plain_case_has_no_flags(roomy):
     assert flags_of(roomy) == []
 
 
+def test_flag_faster_than_the_device(roomy):
+    mild = dataclasses.replace(roomy, law=dataclasses.replace(roomy.law, A=1.0, B=1.0))
+    (flag,) = flags(mild, ARCH, dataclasses.replace(mild.predict(ARCH), step_time_s=1e-6))
+    assert flag.startswith("faster than can be: steps at ")
+
+
 def test_flag_does_not_fit(objective):
     (flag,) = flags_of(objective, device=dataclasses.replace(objective.device, memory_bytes=2e6))
     assert flag.startswith("does not fit: ")
