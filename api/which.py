@@ -166,7 +166,7 @@ def predict(
         ValueError: a word makes no sense, or the architecture is not valid.
 
     >>> predict("3h", device="tpu-v5e", d_model=768, n_layers=12).candidate.prediction.n_params
-    109529856
+    123587328
     """
     from ..presets.known import known
     from ..search.predict import predict, read_architecture
