@@ -13,6 +13,7 @@ PUBLIC = (
     "compile",
     "confirm",
     "devices",
+    "explore",
     "export",
     "find",
     "fit",

@@ -9,11 +9,11 @@ carries its warnings, and it is written where `out` says.
 (True, True)
 """
 
-from .ask import ask, batch, find, front, predict
 from .learn import calibrate, calibration_path, devices, fit, laws
-from .show import export, plot, report, save
+from .show import explore, export, plot, report, save
 from .train import compile, confirm, refine  # noqa: A004 - the command's name
 from .watch import forecast, forecasts
+from .which import ask, batch, find, front, predict
 
 __all__ = [
     "ask",
@@ -23,6 +23,7 @@ __all__ = [
     "compile",
     "confirm",
     "devices",
+    "explore",
     "export",
     "find",
     "fit",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from ..objectives.law.loss_law import LossLaw
     from ..presets.anchored import Moved
     from ..validation.timing.calibrate import Calibration
+
+# What only a law of the runs' own is asked.
+OF_ITS_OWN = ("method", "form", "kappa", "copying", "n_convention", "huber_delta", "draws")
 
 
 def calibrate(
@@ -167,8 +171,25 @@ def fit(
     if prior is None:
         made = _fitted(runs, fitting, on_progress, name=name, columns=columns)
     else:
-        made = _moved(runs, prior, name=name, columns=columns, seed=seed)
+        made = _moved(runs, _movable(prior, fitting), name=name, columns=columns, seed=seed)
     return _saved(out, made)
+
+
+def _movable(prior: str, fitting: Fitting) -> str:
+    """The prior, where nothing is asked that a law that is moved does not heed.
+
+    Raises:
+        ValueError: something differs from its default.
+    """
+    usual = inspect.signature(fit).parameters
+    given = dataclasses.asdict(fitting) | {"draws": fitting.n_draws}
+    asked = [name for name in OF_ITS_OWN if given[name] != usual[name].default]
+    if asked:
+        words = ", ".join(f"--{name.replace('_', '-')}" for name in asked)
+        raise ValueError(
+            f"--prior moves a law that has its form, its N and its draws already; leave out {words}"
+        )
+    return prior
 
 
 def _fitted(

@@ -2,17 +2,97 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..machines.extras import need
-from .words import answer_of, beside, writable
+from .which import batch
+from .words import Line, Stage, answer_of, beside, silent, writable
 
 if TYPE_CHECKING:
     from ..search.answer import Answer
     from ..search.batch.run import Batch
     from ..show.export.brief import Export
     from ..show.pictures.png import Figure
+
+# What one chooses among for a start: machines that people rent, a law of runs that were cooled down
+# and one of runs at a constant rate.
+DEVICES = ("tpu-v5e", "tpu-v6e", "a100-80gb", "h100-sxm")
+LAWS = ("gemstones-2025-cooldown", "gemstones-2025")
+BUDGETS = ("1h", "3h", "8h", "1d", "2d", "4d", "7d", "14d")
+
+
+def explore(
+    *,
+    device: Iterable[str] = (),
+    law: Iterable[str] = (),
+    budget: Iterable[str] = BUDGETS,
+    chips: Iterable[int] = (1,),
+    seed: int = 0,
+    out: Path | str = "explore",
+    command: str = "anybudget.explore",
+    on_progress: Stage = silent,
+    on_warning: Line = silent,
+) -> Batch:
+    """Make a page on which one chooses machine and law and drags the time budget.
+
+    It is the report of a batch, whose plan, `plan.toml`, lies beside it to be copied and changed.
+
+    Args:
+        device: names or TOML files; none: four that people rent and, where it was calibrated, this
+            machine.
+        law: names or TOML files; none: by device, and with the four devices one more.
+        budget: training times.
+        chips: numbers of devices that split every batch.
+        seed: of all randomness.
+        out: folder for the page and the batch; what an earlier one found there is kept.
+        command: what made it, for the records.
+        on_progress: as for `find`.
+        on_warning: as for `batch`.
+
+    Returns:
+        The batch, with `report.html` among its files.
+
+    Raises:
+        ValueError: a word makes no sense, or the folder cannot be written.
+
+    >>> explore(device=["h100-sxm"], budget=["3h", "1d"])  # doctest: +SKIP
+    <Batch: 2 searches in explore>
+    """
+    need("explore", "report", "plotly")
+    from ..files.write import write_whole
+
+    plan = writable(out) / "plan.toml"
+    write_whole(plan, _plan(list(device), list(law), budget=list(budget), chips=list(chips)))
+    done = batch(
+        plan, seed=seed, out=out, command=command, on_progress=on_progress, on_warning=on_warning
+    )
+    return dataclasses.replace(done, files=[*done.files, report(out).name])
+
+
+def _plan(device: list[str], law: list[str], **shared: list[str] | list[int]) -> str:
+    """The plan of an exploration."""
+    from ..files.places import calibrated_device_path
+
+    machines = {"device": list(map(_place, device)) or DEVICES}
+    laws = {"law": list(map(_place, law))} if law else {}
+    searches: list[dict] = [machines | (laws if device or law else {"law": LAWS})]
+    if not device and calibrated_device_path().exists():
+        searches.append(laws)
+    lines = ["# Written by anybudget explore, anew each time: copy it to change it.", "[defaults]"]
+    lines += [f"{key} = {json.dumps(values)}" for key, values in shared.items()]
+    for search in searches:
+        lines += ["", "[[search]]"]
+        lines += [f"{key} = {json.dumps(values)}" for key, values in search.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _place(name: str) -> str:
+    """A name as it is, a file by its whole path: a plan's own begin at its folder."""
+    return Path(name).resolve().as_posix() if name.endswith(".toml") else name
 
 
 def report(folder: Path | str, *, out: Path | str | None = None) -> Path:

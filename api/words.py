@@ -21,11 +21,15 @@ def silent(*_: Any) -> None:
 
 
 class Chain(TypedDict, total=False):
-    """What turns a shape into a step time and a loss; see `search.question.Words`."""
+    """What turns a shape into a step time and a loss; see `search.words.Words`.
+
+    `column` has names in the runs of `anchor` by ours, as `{"n_params": "params"}`.
+    """
 
     device: str | None
     law: str | None
     anchor: str | None
+    column: Mapping[str, str] | Iterable[str]
     remat: str
     attention: str
     sharding: str
@@ -108,9 +112,16 @@ def n_cores_of(device: Device) -> int | None:
 
 
 def answer_of(result: Answer | Path | str) -> Answer:
-    """An answer, read back where its place was given."""
+    """An answer, read back where its place was given.
+
+    Raises:
+        ValueError: it is neither, or the place holds none.
+    """
+    from ..search.answer import Answer
     from ..search.record import read_record
 
+    if not isinstance(result, Answer | str | Path):
+        raise ValueError(f"a result is what `find` answered, or its folder, but got {result!r}")
     return read_record(Path(result)) if isinstance(result, str | Path) else result
 
 

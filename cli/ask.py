@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from .options import Budget, Chain, Json, Out, Seed, SeedNumber, Space, Whole, asked, flattened
-from .output import command, progress, show, show_json, show_written, tell
+from .output import beware, command, progress, show, show_json, show_written
 
 
 @flattened
@@ -70,8 +70,8 @@ def find(
     show(show_training(answer.best, answer.objective, out))
     if out:
         show_written(out, sorted(path.name for path in out.iterdir()))
-        for note in left_out("figures", "figures", "matplotlib"):
-            tell(f"! {note}")
+        for note in left_out("figures", "figures", "matplotlib") if answer.certified else ():
+            beware(note)
 
 
 def front(
@@ -143,7 +143,7 @@ def batch(
             out=out,
             command=command(),
             on_progress=report,
-            on_warning=lambda warning: tell(f"! {warning}"),
+            on_warning=beware,
         )
     if as_json:
         show_json({"plan": str(plan), "folder": str(done.folder)} | done.as_dict())

@@ -104,9 +104,10 @@ def fit(
         out: Law file, .toml, as `find --law` takes it.
     """
     from .. import api
+    from ..search.words import columns_of
     from ..show.terminal.law import show_law
 
-    columns = _renamed(column or [])
+    columns = columns_of(column or ())
     with progress() as on_progress:
         report = api.fit(
             runs,
@@ -154,11 +155,3 @@ def laws(*, sources: Sources = False, as_json: Json = False) -> None:
         show_json([dataclasses.asdict(row) for row in rows])
     else:
         show(show_laws(rows, sources=sources))
-
-
-def _renamed(columns: list[str]) -> dict[str, str]:
-    """Names of columns in a user's table by ours."""
-    pairs = dict(one.split("=", 1) for one in columns if "=" in one)
-    if len(pairs) < len(columns):
-        raise ValueError(f"--column must be ours=theirs, each once, but got {', '.join(columns)}")
-    return pairs

@@ -21,7 +21,7 @@ COMMANDS = {
     "Ask": {"find": "ask", "predict": "one", "front": "ask", "batch": "ask"},
     "Learn": {"calibrate": "learn", "fit": "learn", "devices": "learn", "laws": "learn"},
     "Train": {"confirm": "train", "refine": "train", "forecast": "train", "compile": "one"},
-    "Show": {"report": "show", "export": "show"},
+    "Show": {"report": "show", "explore": "show", "export": "show"},
     "Serve": {"proxy": "serve", "completion": "serve"},
 }
 

@@ -58,6 +58,8 @@ class Chain:
     """A name of `anybudget laws`, or a TOML file; default: by device."""
     anchor: str | None = None
     """A CSV of runs of yours, as `fit` takes it: one tells the law's level, more the rest."""
+    column: Annotated[tuple[str, ...], Repeatable] = ()
+    """One of its columns under another name, as n_params=params. Repeatable."""
     remat: str = "auto"
     """Run blocks again in the backward pass: none, dots, layer, or auto."""
     attention: str = "auto"

@@ -44,6 +44,13 @@ def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
+def beware(warning: str) -> None:
+    """A warning beside the result, in lines as long as a terminal's are at least."""
+    from ..show.terminal.parts import wrapped
+
+    tell(wrapped(warning, "! "))
+
+
 def show(lines: Iterable[Any]) -> None:
     """Lines and tables on stdout, as wide as the terminal."""
     from rich.console import Console

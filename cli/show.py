@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from .options import Json, Result, Seed, Whole
-from .output import show, show_json, show_written
+from .options import Json, Positive, Repeatable, Result, Seed, Whole
+from .output import beware, command, progress, show, show_json, show_written
 
 
 def report(folder: Path, /, *, out: Path | None = None) -> None:
@@ -25,6 +25,49 @@ def report(folder: Path, /, *, out: Path | None = None) -> None:
     from .. import api
 
     show([f"Written: {escape(str(api.report(folder, out=out)))}"])
+
+
+def explore(
+    *,
+    device: Annotated[tuple[str, ...], Repeatable] = (),
+    law: Annotated[tuple[str, ...], Repeatable] = (),
+    budget: Annotated[tuple[str, ...], Repeatable] = (),
+    chips: Annotated[tuple[Positive, ...], Repeatable] = (),
+    seed: Seed = 0,
+    out: Path = Path("explore"),
+    as_json: Json = False,
+) -> None:
+    """Make a page on which one chooses machine and law and drags the time budget.
+
+    Example: `anybudget explore --device h100-sxm --device tpu-v6e`
+
+    Args:
+        device: A name of `anybudget devices`, or a TOML file; default: four, and this machine
+            where it was calibrated. Repeatable.
+        law: A name of `anybudget laws`, or a TOML file; default: by device. Repeatable.
+        budget: Training time; default: eight from 1h to 14d. Repeatable.
+        chips: Devices that split every batch; default: 1. Repeatable.
+        out: Folder for the page and the batch that it shows.
+    """
+    from rich.markup import escape
+
+    from .. import api
+
+    lists = {"device": device, "law": law, "budget": budget, "chips": chips}
+    with progress() as told:
+        done = api.explore(
+            **{name: values for name, values in lists.items() if values},  # type: ignore[arg-type]
+            seed=seed,
+            out=out,
+            command=command(),
+            on_progress=told,
+            on_warning=beware,
+        )
+    page = done.folder / done.files[-1]
+    if as_json:
+        show_json({"page": str(page)} | done.as_dict())
+    else:
+        show([f"Written: {escape(str(page))}, to be opened in a browser"])
 
 
 def export(

@@ -4,8 +4,8 @@ Command: python experiments/figures.py
 Wall time: a minute and a half; nothing is trained or timed.
 Expected: `git status` shows no figure changed but by the version of matplotlib.
 
-Deletes the figures, and runs the commands that make them. The picture of the
-report needs Chromium and its driver (Debian: chromium, chromium-driver); without them it stays.
+Deletes the figures, and runs the commands that make them. The pictures of pages
+need Chromium and its driver (Debian: chromium, chromium-driver); without them they stay.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 DOCS = ROOT / "docs"
 SCALING = HERE / "plans" / "scaling"
-REPORT = DOCS / "report.png"
+REPORT, EXPLORE = DOCS / "report.png", DOCS / "explore.png"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 # The command that draws each from its rows.
@@ -56,8 +56,11 @@ def main() -> None:
         print(f"{time.monotonic() - began:5.0f} s  docs/landscape.png", flush=True)
         if CHROMIUM and DRIVER:
             anybudget("report", folder)
-            photograph(Path(folder) / "report.html")
-            print(f"{time.monotonic() - began:5.0f} s  {REPORT.relative_to(ROOT)}", flush=True)
+            photograph((Path(folder) / "report.html").as_uri(), REPORT)
+            anybudget("explore", "--out", folder)
+            page = (Path(folder) / "report.html").as_uri()
+            photograph(f"{page}#device=h100-sxm&t=2d", EXPLORE, height=1490)
+            print(f"{time.monotonic() - began:5.0f} s  its pages", flush=True)
 
 
 def run(*command: str) -> None:
@@ -72,8 +75,8 @@ def anybudget(*options: str) -> None:
     run(sys.executable, "-m", "anybudget", *options)
 
 
-def photograph(page: Path) -> None:
-    """The top of a page, 1280 wide, as Chromium draws it."""
+def photograph(page: str, picture: Path, *, height: int = 1400) -> None:
+    """The top of a page at some address, 1280 wide, as Chromium draws it."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -84,14 +87,14 @@ def photograph(page: Path) -> None:
         "--no-sandbox",
         "--disable-gpu",
         "--hide-scrollbars",
-        "--window-size=1280,1400",
+        f"--window-size=1280,{height}",
     ):
         options.add_argument(flag)
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
     try:
-        driver.get(page.resolve().as_uri())
+        driver.get(page)
         time.sleep(2)  # its figures are drawn by then
-        driver.save_screenshot(str(REPORT))
+        driver.save_screenshot(str(picture))
     finally:
         driver.quit()
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 
 from ..space.limits import check_size
+from .cost.datasheet import gpu_model
 from .cost.step_time import StepTimeModel
 
 # Share of a chip's links that a slice without wraparound leaves to its corners.
@@ -46,7 +47,8 @@ class Device:
         memory_bytes: of its main memory.
         dtype: the compute dtype, `bfloat16`, `float16` or `float32`.
         utilisation: the share of its datasheet's rates that a step is assumed to reach as long as
-            the device is not calibrated.
+            the device is not calibrated; None: of a GPU what steps reached of those of others
+            (`cost.datasheet`), of any other device all.
         source: where the numbers stand.
         step_time: the step-time model, fitted (None: from the datasheet, see `step_time_model`).
         basis: where the step time comes from: its `datasheet`, its compiler's estimates
@@ -73,7 +75,7 @@ class Device:
     memory_bytes: float
     dtype: Literal["bfloat16", "float16", "float32"]
     source: str
-    utilisation: float = 1.0
+    utilisation: float | None = None
     basis: Literal["datasheet", "compiled", "published", "measured"] = "datasheet"
     step_time: StepTimeModel | None = None
     calibration: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -83,13 +85,13 @@ class Device:
     network_bytes_per_s: float | None = None
 
     def __post_init__(self) -> None:
-        positive = ("peak_flops_per_s", "bandwidth_bytes_per_s", "memory_bytes", "utilisation")
+        positive = ("peak_flops_per_s", "bandwidth_bytes_per_s", "memory_bytes")
         links = ("interconnect_bytes_per_s", "chips_per_host", "network_bytes_per_s")
-        for name in (*positive, "price_per_hour_usd", *links):
+        for name in (*positive, "utilisation", "price_per_hour_usd", *links):
             value = getattr(self, name)
             if value is not None:
                 check_size(f"device {self.name!r}: `{name}`", value)
-        if self.utilisation > 1:
+        if self.share > 1:
             raise ValueError(
                 f"device {self.name!r}: `utilisation` must be at most 1, but got {self.utilisation}"
             )
@@ -115,16 +117,27 @@ class Device:
         return self.memory_bytes * (1 - HEADROOM * (self.kind != "cpu"))
 
     @property
+    def share(self) -> float:
+        """The utilisation, where one is assumed; else 1."""
+        return 1.0 if self.utilisation is None else self.utilisation
+
+    @property
+    def as_others(self) -> bool:
+        """Whether it is taken to reach what other GPUs do of their datasheets."""
+        return self.basis == "datasheet" and self.kind == "gpu" and self.utilisation is None
+
+    @property
     def times_fused_alone(self) -> bool:
         """Whether all steps that it was fitted to had fused attention, so that plain is unknown."""
         return self.calibration.get("varied", {}).get("attention") == ["fused"]
 
     @property
     def step_time_model(self) -> StepTimeModel:
-        """The fitted model, or the paper's with coefficients from the datasheet.
+        """The fitted model, or one with coefficients from the datasheet.
 
-        Uncalibrated, an element moves at the bandwidth and a FLOP runs at the peak, both at
-        `utilisation`, one after the other; a step has no overhead.
+        Uncalibrated at a stated `utilisation`, it is the paper's: an element moves at the bandwidth
+        and a FLOP runs at the peak, both at that share, one after the other; a step has no
+        overhead. A GPU without is taken to be as good as others of its datasheet.
 
         Examples:
             2 bytes at half of 4e12 bytes/s are 1e-12 s, a FLOP at half of 1e15/s 2e-15 s.
@@ -136,11 +149,21 @@ class Device:
             >>> device.step_time_model.seconds_per_unit
             {'memcpys': 1e-12, 'flops': 2e-15, 'steps': 0.0}
         """
-        return self.step_time or StepTimeModel(
+        if self.step_time:
+            return self.step_time
+        if self.as_others:
+            return gpu_model(
+                peak_flops_per_s=self.peak_flops_per_s,
+                bytes_per_s=self.bandwidth_bytes_per_s,
+                bytes_per_element=self.bytes_per_element,
+                interconnect_bytes_per_s=self.interconnect_bytes_per_s,
+                network_bytes_per_s=self.network_bytes_per_s,
+            )
+        return StepTimeModel(
             name="paper",
             seconds_per_unit={
-                "memcpys": self.bytes_per_element / (self.bandwidth_bytes_per_s * self.utilisation),
-                "flops": 1 / (self.peak_flops_per_s * self.utilisation),
+                "memcpys": self.bytes_per_element / (self.bandwidth_bytes_per_s * self.share),
+                "flops": 1 / (self.peak_flops_per_s * self.share),
                 "steps": 0.0,
             },
         )
@@ -161,7 +184,7 @@ class Device:
                 "none; give it in a device file, or ask for one chip"
             )
         links = TPU_SLICE_LINKS if self.kind == "tpu" else 1.0
-        return self.interconnect_bytes_per_s * links * self.utilisation
+        return self.interconnect_bytes_per_s * links * self.share
 
     def host_share(self, n_chips: int) -> int:
         """How many of several chips share a host.
@@ -208,7 +231,7 @@ class Device:
         if (n_hosts := n_chips // in_host) > 1:
             assert self.network_bytes_per_s
             lacking = (n_hosts - 1) / n_hosts / in_host
-            seconds += lacking / (self.network_bytes_per_s * self.utilisation)
+            seconds += lacking / (self.network_bytes_per_s * self.share)
         return seconds
 
     def cost_usd(self, n_chips: int, seconds: float) -> float | None:
@@ -219,6 +242,8 @@ class Device:
     @property
     def label(self) -> str:
         """The name with where its step time comes from, for a line of output."""
+        if self.as_others:
+            return f"{self.name} (datasheet at what other GPUs reach, not calibrated)"
         if self.basis == "datasheet":
-            return f"{self.name} (datasheet at {self.utilisation:.0%} utilisation, not calibrated)"
+            return f"{self.name} (datasheet at {self.share:.0%} utilisation, not calibrated)"
         return f"{self.name} ({self.basis})"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from ..space.architecture import Architecture
 from ..space.limits import check_count
+from .cost.counts import flops_per_step
 from .cost.kernel import KERNELS
 from .cost.tiles import LANES
 from .law.copying import UNDECIDED
@@ -43,6 +44,7 @@ def flags(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> 
     check_loss(objective.law.name, prediction.predicted_loss)
     return [
         *_of_memory(objective, prediction),
+        *_of_speed(objective, arch, prediction),
         *_of_the_law(objective, arch, prediction),
         *_of_luck(objective, arch, prediction),
         *_of_attention(objective, arch, prediction),
@@ -58,6 +60,17 @@ def _of_memory(objective: LossAtTime, prediction: Prediction) -> Iterator[str]:
             f"does not fit: {prediction.memory_bytes / 1e9:.1f} GB of "
             f"{device.room_bytes / 1e9:.1f} GB on "
             f"{'each of ' * (objective.n_chips > 1)}{objective.machine}"
+        )
+
+
+def _of_speed(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> Iterator[str]:
+    device = objective.device
+    flops_per_s = flops_per_step(arch) / prediction.step_time_s / objective.n_chips
+    if flops_per_s > device.peak_flops_per_s:
+        yield (
+            f"faster than can be: steps at {flops_per_s / device.peak_flops_per_s:.0%} of the peak "
+            f"of {device.name}, so its peak or its step times are wrong, as where something else "
+            "ran while it was calibrated: calibrate it again"
         )
 
 

@@ -141,6 +141,36 @@ def single_rate(arch: Architecture, recipe: Recipe) -> float:
     return recipe.learning_rate * named_scales(arch, recipe)["qkv"].rate * depth
 
 
+class Settings(NamedTuple):
+    """What a trainer is told that has one learning rate for all parameters, see `settings_for`."""
+
+    n_warmup_steps: int
+    learning_rate: float
+    weight_decay: float
+    beta1: float
+    beta2: float
+    clip_norm: float
+
+
+def settings_for(arch: Architecture, recipe: Recipe, n_steps: int) -> Settings:
+    """The recipe under one learning rate, with matrices that shrink as fast as under its own.
+
+    Args:
+        arch: one architecture.
+        recipe: of its run.
+        n_steps: of the run; at least one of them warms up.
+    """
+    rate = single_rate(arch, recipe)
+    return Settings(
+        n_warmup_steps=max(1, round(recipe.warmup * n_steps)),
+        learning_rate=rate,
+        weight_decay=recipe.weight_decay * recipe.learning_rate / rate,
+        beta1=recipe.beta1,
+        beta2=recipe.beta2,
+        clip_norm=recipe.clip_norm,
+    )
+
+
 # So small that no update depends on the size of the gradient, on which `scales` relies.
 EPSILON = 1e-12
 

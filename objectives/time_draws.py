@@ -17,6 +17,13 @@ from .step_cost import with_communication
 # other matmuls, on all shapes alike: an assumption. Kernels reach half to three quarters of a
 # chip's peak (Dao 2023, arXiv:2307.08691, section 4).
 KERNEL_SPREAD = 0.3
+# About a datasheet device's utilisation, and the scatter of shapes about such a device's step time.
+UTILISATION_SPREAD = 0.2
+DATASHEET_RESIDUAL = 0.1
+# How far a trainer on a GPU that nobody timed is from what others reached of their datasheets. Each
+# of five left out, the cards were 0.07 off and the trainers of one up to 0.17 apart; a V100 and an
+# AMD MI250X, of an older or another make, took 1.7 and 2.2 times (experiments/published_gpu).
+CARD_SPREAD = 0.2
 
 
 def draw_step_times(
@@ -55,3 +62,29 @@ def draw_step_times(
 def residuals(rng: np.random.Generator, std: float, *shape: int) -> Any:
     """Factors about 1 with a relative standard deviation."""
     return np.exp(std * rng.standard_normal(shape))
+
+
+def datasheet_draws(device: Device, *, n_draws: int = 400, seed: int = 0) -> np.ndarray:
+    """Seconds per unit of an uncalibrated device's step-time model, (draws, features).
+
+    Of a GPU that is taken to be as good as others, the level is uncertain by `CARD_SPREAD`. At a
+    stated utilisation the spread is an assumption: each of the two rates reaches, on its own, any
+    share of its datasheet value within `UTILISATION_SPREAD` of it.
+    """
+    seconds = np.array(list(device.step_time_model.seconds_per_unit.values()))
+    if device.as_others:
+        return levelled_draws(np.tile(seconds, (n_draws, 1)), CARD_SPREAD, seed=seed)
+    low = max(device.share - UTILISATION_SPREAD, 0.05)
+    high = min(device.share + UTILISATION_SPREAD, 1.0)
+    shares = np.random.default_rng(seed).uniform(low, high, (n_draws, 2))
+    return seconds * np.column_stack([device.share / shares, np.ones(n_draws)])
+
+
+def levelled_draws(seconds_per_unit: np.ndarray, spread: float, *, seed: int = 0) -> np.ndarray:
+    """Draws of a model of other steps than one's own, (draws, features).
+
+    A compiler's estimates, which no chip has run, or another trainer's steps: the level of all of
+    them together is uncertain by the spread.
+    """
+    levels = np.random.default_rng(seed).normal(0, spread, (len(seconds_per_unit), 1))
+    return seconds_per_unit * np.exp(levels)

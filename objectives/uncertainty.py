@@ -19,7 +19,13 @@ from .cost.execution import Execution
 from .device import Device
 from .fastest import chosen
 from .loss_at_time import LossAtTime, Prediction, run_columns
-from .time_draws import draw_step_times, residuals
+from .time_draws import (
+    DATASHEET_RESIDUAL,
+    datasheet_draws,
+    draw_step_times,
+    levelled_draws,
+    residuals,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -29,9 +35,6 @@ T = TypeVar("T", bound="DataclassInstance")
 # Width of all intervals, and the chance to beat the winner below which a candidate is behind it.
 COVERAGE = 0.95
 BEATS_AT_LEAST = (1 - COVERAGE) / 2
-# About a datasheet device's utilisation, and the scatter of shapes about such a device's step time.
-UTILISATION_SPREAD = 0.2
-DATASHEET_RESIDUAL = 0.1
 # How far a chip is from its compiler's estimates, on all shapes alike: an assumption. Of twelve
 # published steps eleven took 0.98 to 1.11 of the prediction (experiments/published_tpu).
 COMPILER_SPREAD = 0.1
@@ -68,29 +71,6 @@ class Draws:
             array = getattr(self, name)
             if array.ndim != 2 or not array.size or not np.all(np.isfinite(array)):
                 raise ValueError(f"`{name}` must be a table of finite numbers, but is not")
-
-
-def datasheet_draws(device: Device, *, n_draws: int = 400, seed: int = 0) -> np.ndarray:
-    """Seconds per unit of an uncalibrated device's step-time model, (draws, features).
-
-    Nothing was measured, so the spread is an assumption: each of the two rates reaches, on its own,
-    any share of its datasheet value within `UTILISATION_SPREAD` of the device's utilisation.
-    """
-    low = max(device.utilisation - UTILISATION_SPREAD, 0.05)
-    high = min(device.utilisation + UTILISATION_SPREAD, 1.0)
-    shares = np.random.default_rng(seed).uniform(low, high, (n_draws, 2))
-    seconds = np.array(list(device.step_time_model.seconds_per_unit.values()))
-    return seconds * np.column_stack([device.utilisation / shares, np.ones(n_draws)])
-
-
-def levelled_draws(seconds_per_unit: np.ndarray, spread: float, *, seed: int = 0) -> np.ndarray:
-    """Draws of a model of other steps than one's own, (draws, features).
-
-    A compiler's estimates, which no chip has run, or another trainer's steps: the level of all of
-    them together is uncertain by the spread.
-    """
-    levels = np.random.default_rng(seed).normal(0, spread, (len(seconds_per_unit), 1))
-    return seconds_per_unit * np.exp(levels)
 
 
 def joint_draws(

@@ -179,6 +179,7 @@ class Answer(Shown):
             "warnings": self.warnings,
             "tied_shapes": [list(shape) for shape in self.tied_shapes],
             "space": dataclasses.asdict(self.space),
+            "training": self.best.training,
             "candidates": self.rows,
         }
 

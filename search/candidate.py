@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..objectives.loss_at_time import LossAtTime, Prediction
+from ..objectives.recipe import recipe_for, settings_for
 from ..space.architecture import COUNT_FIELDS, FIELDS, Architecture, altered
 from ..space.mesh import side_by_side
 
@@ -92,6 +93,14 @@ class Candidate:
         if self.prediction.feasible != other.prediction.feasible:
             return self.prediction.feasible
         return self.prediction.feasible and self.loss < other.loss
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """How to train it, in a trainer's words; nothing of one that makes no step."""
+        n_steps, n_tokens = self.prediction.n_steps, self.prediction.n_tokens
+        if n_steps < 1:
+            return {}
+        return settings_for(self.arch, recipe_for(self.arch, n_tokens), n_steps)._asdict()
 
     def as_dict(self) -> dict[str, Any]:
         """Every quantity on the way from shape to loss, by the names of tables and JSON."""

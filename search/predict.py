@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from ..objectives.budget import format_budget
 from ..objectives.cost.counts import flops_by_part, memcpys_by_part, n_params_by_part
 from ..objectives.flags import flags
+from ..objectives.law.loss_law import LossLaw
 from ..objectives.loss_at_time import LossAtTime
 from ..objectives.shown import Shown
 from ..objectives.uncertainty import Standing
+from ..presets.spaces import evidence
 from ..space.architecture import Architecture
 from ..space.hf_config import architecture_from_hf
 from .candidate import Candidate
@@ -90,6 +92,7 @@ class Predicted(Shown):
             "attention": objective.attention,
             "cost_usd": self.question.cost_usd,
             "law": objective.law.name,
+            "training": self.candidate.training,
             "warnings": self.warnings,
             "parts": breakdown(self.candidate, objective),
         }
@@ -116,19 +119,26 @@ def predict(question: Question, note: str = "") -> Predicted:
 
 
 def read_architecture(
-    fields: dict[str, Any], config: Path | None = None
+    fields: dict[str, Any], config: Path | None = None, *, law: LossLaw
 ) -> tuple[Architecture, str]:
     """The architecture that was given, and what to note of how it was read, if anything.
 
     Args:
-        fields: the architecture's fields; what is left out is customary (`from_shape`).
+        fields: the architecture's fields; what is left out is as the law's runs all had it, or
+            else customary (`from_shape`).
         config: a Hugging Face `config.json` instead; then only the training shape may be given.
+        law: what its loss is predicted by.
 
     Raises:
         ValueError: the architecture is incomplete, contradictory or not valid.
     """
     if config is None:
-        return architecture_of(fields, "--config config.json"), ""
+        held = {name: int(value) for name, value in evidence(law) if name == "seq_len"}
+        held |= {"vocab_size": law.vocab_size} if law.vocab_size else {}
+        held = {name: value for name, value in held.items() if name not in fields}
+        named = ", ".join(f"{name}={value}" for name, value in held.items())
+        note = f"as in the law's runs, for nothing else was said: {named}" if held else ""
+        return architecture_of(held | fields, "--config config.json"), note
     if clash := sorted(set(fields) - set(TRAINING_SHAPE)):
         raise ValueError(f"--config already says `{clash[0]}`; leave one of them out")
     arch, note = architecture_from_hf(config, **fields)

@@ -35,7 +35,7 @@ from ..presets.spaces import (
 from ..space.architecture import Architecture
 from ..space.limits import check_seed
 from ..space.search_space import SearchSpace
-from .words import Words
+from .words import Words, columns_of
 
 if TYPE_CHECKING:
     from ..presets.anchored import Moved
@@ -162,10 +162,11 @@ class QuestionMaker:
         """
         with blame("device"):
             machine = self._device(self._path(words.device))
+        with blame("price"):
             if words.price is not None:
                 priced = dataclasses.replace(machine.device, price_per_hour_usd=words.price)
                 machine = dataclasses.replace(machine, device=priced)
-            device = machine.device
+        device = machine.device
         law, of_runs = self._law_of(words, device, blame)
         known = Known(law=law, device=machine)
         objective = self._objective(words, device, law.law, blame)
@@ -218,9 +219,12 @@ class QuestionMaker:
                 default_law(device) if words.law is None else self._path(words.law) or ""
             )
         if words.anchor is None:
+            if words.column:
+                raise ValueError("--column names columns of your runs: give these as --anchor RUNS")
             return law, ()
         with blame("anchor"):
-            moved = self._moved(law, self._folder / words.anchor, words.seed)
+            runs = self._folder / words.anchor
+            moved = self._moved(law, runs, words.column, words.seed)
         return moved.known, (moved.headline, *moved.warnings)
 
     def _space_of(self, words: Words, objective: LossAtTime) -> SearchSpace:
@@ -247,11 +251,11 @@ class QuestionMaker:
         return str(self._folder / name) if name and name.endswith(".toml") else name
 
 
-def _moved(law: KnownLaw, runs: Path, seed: int) -> Moved:
+def _moved(law: KnownLaw, runs: Path, column: tuple[str, ...], seed: int) -> Moved:
     # Only those who have runs wait for the fit.
     from ..presets.anchored import moved_by
 
-    return moved_by(law, runs, seed=seed)
+    return moved_by(law, runs, columns=columns_of(column), seed=seed)
 
 
 def _space_name(words: Words, objective: LossAtTime) -> str:

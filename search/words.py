@@ -15,6 +15,7 @@ class Words:
         device: a name of `device_names()` or a TOML file; None: this machine's, else the default.
         law: a name of `law_names()` or a TOML file; None: by the device.
         anchor: a CSV of one's own runs that move the law; None: it is taken as it is.
+        column: `ours=theirs`, each a column of these runs under another name.
         space: a name of `space_names()` or a TOML file; None: by the device.
         settings: `field=values`, each replacing one key of the space.
         remat, attention, sharding, micro_batch_size, data_limit_tokens: see `LossAtTime`.
@@ -31,6 +32,7 @@ class Words:
     device: str | None = None
     law: str | None = None
     anchor: str | None = None
+    column: tuple[str, ...] = ()
     space: str | None = None
     settings: tuple[str, ...] = ()
     remat: str = "auto"
@@ -56,6 +58,22 @@ def settings_of(settings: Mapping[str, Any] | Iterable[str]) -> tuple[str, ...]:
     if isinstance(settings, Mapping):
         return tuple(f"{key}={_text(value)}" for key, value in settings.items())
     return tuple(settings)
+
+
+def columns_of(texts: Iterable[str]) -> dict[str, str]:
+    """Names of columns in a user's table by ours.
+
+    Raises:
+        ValueError: a text is not as `n_params=params`.
+
+    >>> columns_of(["n_params=params"])
+    {'n_params': 'params'}
+    """
+    texts = tuple(texts)
+    pairs = dict(one.split("=", 1) for one in texts if "=" in one)
+    if len(pairs) < len(texts):
+        raise ValueError(f"--column must be ours=theirs, each once, but got {', '.join(texts)}")
+    return pairs
 
 
 def _text(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files.write import write_together
 from ..machines.extras import is_there
 from ..search.answer import Answer
 from ..search.record import write_record
@@ -13,6 +14,9 @@ from ..validation.confirm.confirmed import FILE_NAME, read_confirmed
 if TYPE_CHECKING:  # they train
     from ..validation.confirm.confirm import Confirmation
     from ..validation.confirm.refine import Round
+
+
+PICTURES = ("landscape", "loss_against_time", "loss_against_memory")
 
 
 def save(found: Answer, folder: Path, *, command: str) -> None:
@@ -26,6 +30,8 @@ def save(found: Answer, folder: Path, *, command: str) -> None:
     write_record(found, folder, command=command)
     if found.certified and is_there("matplotlib"):
         _draw_search(found, folder)
+    else:  # those of an earlier answer
+        write_together({folder / f"{name}.png": None for name in PICTURES})
 
 
 def save_confirmation(confirmation: Confirmation, folder: Path, *, command: str) -> None:
@@ -53,16 +59,12 @@ def _draw_search(found: Answer, folder: Path) -> None:
     from .pictures.png import save_png
 
     space, objective = found.space, found.objective
-    pictures = {
-        "landscape": landscape(found.shapes, found.tied_shapes, objective, found.best),
-        "loss_against_time": loss_over_time(
-            over_time(found.best, space, objective), found.standing, objective.machine
-        ),
-        "loss_against_memory": memory.memory_front(
-            certain_memory_front(space, objective), objective
-        ),
-    }
-    for name, picture in pictures.items():
+    pictures = (
+        landscape(found.shapes, found.tied_shapes, objective, found.best),
+        loss_over_time(over_time(found.best, space, objective), found.standing, objective.machine),
+        memory.memory_front(certain_memory_front(space, objective), objective),
+    )
+    for name, picture in zip(PICTURES, pictures, strict=True):
         save_png(picture, folder / f"{name}.png")
 
 

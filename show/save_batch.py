@@ -53,6 +53,7 @@ def save_batch(
     }
     write_together({folder / name: content for name, content in tables.items()})
     names = [name for name, content in tables.items() if content]
+    older = {*folder.glob("scaling-*.png"), folder / "money.png"}
     if is_there("matplotlib"):
         from .pictures.batch import batch_sheets
         from .pictures.png import save_png
@@ -60,4 +61,5 @@ def save_batch(
         for name, sheet in batch_sheets(questions, table).items():
             save_png(sheet, folder / f"{name}.png")
             names.append(f"{name}.png")
+    write_together(dict.fromkeys(older - {folder / name for name in names}))
     return names

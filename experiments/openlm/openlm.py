@@ -95,6 +95,11 @@ def runs_of(rows: pd.DataFrame, text: str, *, few: bool = False) -> LawRuns:
     return law_runs(columns | {"measured_loss": rows[text].to_numpy()}, few=few)
 
 
+def of_corpus(table: pd.DataFrame, corpus: str) -> pd.DataFrame:
+    """The rows of one corpus."""
+    return pd.DataFrame(table[table.corpus == corpus])
+
+
 def fitted(runs: LawRuns, name: str, form: str = FORM) -> tuple[LawFit, LossLaw]:
     """The law of one corpus."""
     fit = fit_varpro(runs, terms=FORMS[form])
@@ -112,7 +117,7 @@ def judged(table: pd.DataFrame, text: str) -> list[dict]:
     rows: dict[str, pd.DataFrame] = {}
     laws: dict[str, tuple[LossLaw, np.ndarray]] = {}
     for corpus in CORPORA:
-        own = table.query("corpus == @corpus")
+        own = of_corpus(table, corpus)
         # Of whole numbers the product is beyond 64 bits.
         rows[corpus] = own.iloc[np.argsort((own.n_params * own.n_tokens.astype(float)).to_numpy())]
         runs = runs_of(own, text)
@@ -186,7 +191,7 @@ def published_numbers(table: pd.DataFrame) -> list[dict]:
     points = pd.read_csv(CHINCHILLA, comment="#")
     runs = {"Hoffmann et al. 2022": law_runs({name: points[name].to_numpy() for name in points})}
     for corpus, (_, words, text) in CORPORA.items():
-        runs[words] = runs_of(table.query("corpus == @corpus"), text)
+        runs[words] = runs_of(of_corpus(table, corpus), text)
     rows = []
     for form in ("none", FORM):
         found = [
@@ -210,7 +215,7 @@ def published_numbers(table: pd.DataFrame) -> list[dict]:
 def write_preset(table: pd.DataFrame, corpus: str) -> None:
     """A shipped law of a corpus, on a text of its own kind, and its draws."""
     name, words, text = CORPORA[corpus]
-    runs = runs_of(table.query("corpus == @corpus"), text)
+    runs = runs_of(of_corpus(table, corpus), text)
     fit, law = fitted(runs, name)
     pure = fitted(runs, name, "none")[0].values
     law = dataclasses.replace(

@@ -3,13 +3,14 @@
 Command: python experiments/published_gpu/published_gpu.py llm-foundry STEPS.csv
          python experiments/published_gpu/published_gpu.py gemstones GEMSTONES.csv
          python experiments/published_gpu/published_gpu.py vtrain VTRAIN.csv
+         python experiments/published_gpu/published_gpu.py languini public_steps/facts.csv
 Wall time: 5 s each.
 Expected: each model size left out, an error of at most 8% on A100 40 and 80 GB and H100, no length
 off by more than a quarter, 16 to 512 devices within 12%; vTrain's 1,440 steps within 10%, those
 with tensor and pipeline parallelism included.
 
-Scores go to scores.csv beside this script; the devices of the first two are the presets a100-40gb,
-a100-80gb, h100-sxm and mi250x. The rows themselves are their authors' and are not here:
+Scores go to scores.csv beside this script; all but vTrain's become presets: a100-40gb, a100-80gb,
+h100-sxm, mi250x and v100-sxm. The rows themselves are their authors' and are not here:
 
 - llm-foundry: MosaicML's benchmarks of MPT models (github.com/mosaicml/llm-foundry, folder
   scripts/train/benchmarking, Apache-2.0), one row a throughput, with `device`, `precision`,
@@ -27,6 +28,9 @@ a100-80gb, h100-sxm and mi250x. The rows themselves are their authors' and are n
   al. 2024, arXiv:2312.12391). Float16, which an A100 multiplies as fast as bfloat16. Assumed: a
   vocabulary of 50,257, d_ff = 4 d_model, plain attention, and blocks that run again, as the
   source's configurations have it.
+- Languini: throughputs of GPTs on one V100, float16 and plain attention
+  (github.com/languini-kitchen/languini-kitchen, Apache-2.0), as `public_steps/facts.csv` has them.
+  A V100 is beyond what other GPUs' shares of their datasheets foretell (cards.py), hence a preset.
 """
 
 from __future__ import annotations
@@ -92,8 +96,7 @@ def informing(device: str) -> pd.DataFrame:
     What their sources do not say of the execution is as our search would run them on a GPU that
     only its datasheet is known of.
     """
-    facts = pd.read_csv(FACTS)
-    facts = facts[(facts.role == "inform") & (facts.device == device)].astype(object)
+    facts = pd.read_csv(FACTS).query("role == 'inform' and device == @device").astype(object)
     rows = []
     for fact in facts.where(facts.notna(), None).to_dict("records"):
         told = {name: fact[name] for name in ("remat", "sharding", "micro_batch_size")}
@@ -145,15 +148,22 @@ def vtrain(path: Path) -> Iterator[Table]:
     yield "vtrain", "a100-80gb-datasheet", "github.com/VIA-Research/vTrain", rows
 
 
+def languini(path: Path) -> Iterator[Table]:
+    """Likewise of a V100."""
+    rows = pd.read_csv(path).query("source == 'languini' and device == 'v100-sxm'")
+    columns = [*SHAPE, "micro_batch_size", "remat", "attention", "step_time_s", "software"]
+    source = "github.com/languini-kitchen/languini-kitchen, projects/gpt/throughput_results.csv"
+    yield "v100-sxm", "v100-sxm-datasheet", source, rows.filter(columns).assign(precision="float16")
+
+
 def scores(name: str, fit: StepTimeFit, rows: pd.DataFrame) -> Iterator[dict[str, object]]:
     """Held-out errors of all rows, of each length and of each number of devices."""
     off = pd.Series(fit.heldout_s / rows.step_time_s.to_numpy() - 1, index=rows.index)
     groups = [("all", off)]
     groups += [(f"seq_len {n}", one) for n, one in off.groupby(rows.seq_len)]
-    groups += [(f"n_chips {n}", one) for n, one in off.groupby(rows.n_chips)]
     groups += [
         (f"{split} {n}", one)
-        for split in ("tensor_parallel", "pipeline_parallel")
+        for split in ("n_chips", "tensor_parallel", "pipeline_parallel")
         if split in rows
         for n, one in off.groupby(rows[split])
     ]
@@ -169,15 +179,19 @@ def scores(name: str, fit: StepTimeFit, rows: pd.DataFrame) -> Iterator[dict[str
         }
 
 
+SOURCES = {
+    "llm-foundry": llm_foundry, "gemstones": gemstones, "vtrain": vtrain, "languini": languini,
+}  # fmt: skip
+
+
 def main() -> None:
     """Fit, ship what becomes a preset, and write the scores."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("source", choices=["llm-foundry", "gemstones", "vtrain"])
+    parser.add_argument("source", choices=list(SOURCES))
     parser.add_argument("file", type=Path)
     given = parser.parse_args()
-    read = {"llm-foundry": llm_foundry, "gemstones": gemstones, "vtrain": vtrain}[given.source]
     found: list[dict[str, object]] = []
-    for name, datasheet, source, rows in read(given.file):
+    for name, datasheet, source, rows in SOURCES[given.source](given.file):
         with tempfile.TemporaryDirectory() as folder:
             table = Path(folder) / f"{given.source}.csv"
             rows.to_csv(table, index=False)

@@ -45,6 +45,9 @@ LEVEL, PARTS, POWERS, TERMS = 0.25, 0.1, 0.1, 0.2
 OWN_LEVEL = 0.2
 # The least that a run's loss is off a law of another corpus, relative.
 MIN_NOISE = 0.01
+# What a law of another corpus is off a run, relative, for each e-fold of parameters and of tokens
+# by which the run lies outside of the law's own (experiments/openlm/outside.py).
+BEYOND = 0.025
 # Standard deviations from which on a run pulls no harder.
 HUBER_OF_FEW = 2.0
 N_DRAWS = 1000
@@ -192,7 +195,8 @@ def anchor(law: LossLaw, draws: np.ndarray | None, runs: LawRuns, *, seed: int =
     """The law of the runs' data, the law of other data being the prior.
 
     Of runs of one model the longest alone counts. What the others say of tokens is how the law
-    bends there, by a percent or two, which taken for a slope misleads over decades.
+    bends there, by a percent or two, which taken for a slope misleads over decades. A run outside
+    of what the law was fitted to counts less, the farther the less.
 
     Args:
         law: of other data, counting parameters as the runs do.
@@ -209,16 +213,18 @@ def anchor(law: LossLaw, draws: np.ndarray | None, runs: LawRuns, *, seed: int =
     known = data.theta(between_corpora(law, draws, seed=seed))
     # Not the mean of draws that lean to one side: runs that tell nothing leave the law as it was.
     mean = data.theta(np.array([list(law.numbers.values())[: known.shape[1]]]))[0]
-    variance = max(law.residual_std, MIN_NOISE) ** 2 * len(data.x) / runs.n_runs
+    least = max(law.residual_std, MIN_NOISE) ** 2
+    beyond = (BEYOND * law.folds_outside(runs.n_params, runs.n_tokens)) ** 2
+    weights = least / (least + beyond)
+    variance = least * len(data.x) / runs.n_runs
     covariance = np.atleast_2d(np.cov(known.T))
     # Else singular where numbers are certain; a share of each, for a column may have tiny ones.
     own = np.diag(covariance)
     covariance += 1e-9 * np.diag(np.where(own > 0, own, 1.0))
     prior = Prior(mean, variance * np.linalg.inv(covariance), variance)
-    weights = np.ones((1, len(data.x)))
-    delta = HUBER_OF_FEW * math.sqrt(variance)
-    theta = minimise(mean[None], data, weights, delta=delta, prior=prior).theta[0]
-    values = data.natural(_posterior(theta, data, prior, seed))
+    delta = HUBER_OF_FEW * math.sqrt((variance / weights).max())
+    theta = minimise(mean[None], data, weights[None], delta=delta, prior=prior).theta[0]
+    values = data.natural(_posterior(theta, data, weights, prior, seed))
     if law.copying:
         of_copying = list(law.copying.numbers.values())
         values = np.column_stack([values, np.tile(of_copying, (len(values), 1))])
@@ -238,10 +244,12 @@ def anchor(law: LossLaw, draws: np.ndarray | None, runs: LawRuns, *, seed: int =
     )
 
 
-def _posterior(theta: np.ndarray, data: LawData, prior: Prior, seed: int) -> np.ndarray:
+def _posterior(
+    theta: np.ndarray, data: LawData, weights: np.ndarray, prior: Prior, seed: int
+) -> np.ndarray:
     """Draws about the best unknowns, by the curvature there (Laplace), (N_DRAWS, 5 + K)."""
     first = slopes(theta, data)
-    precision = (first @ first.T + prior.precision) / prior.variance
+    precision = (weights * first @ first.T + prior.precision) / prior.variance
     root = np.linalg.cholesky(np.linalg.inv(precision))
     normal = np.random.default_rng(seed + 1).standard_normal((N_DRAWS, len(theta)))
     return theta + normal @ root.T

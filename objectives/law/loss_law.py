@@ -186,6 +186,16 @@ class LossLaw:
         """
         return self.loss_under(self.numbers.values(), n_params, n_tokens, run)
 
+    def folds_outside(self, n_params: Any, n_tokens: Any) -> Any:
+        """How many e-folds of N and of D together lie outside of what the law was fitted to."""
+        outside = 0.0
+        for value, (low, high) in (
+            (n_params, self.n_params_range),
+            (n_tokens, self.n_tokens_range),
+        ):
+            outside += np.maximum(0, np.log(low / value)) + np.maximum(0, np.log(value / high))
+        return outside
+
     def loss_under(
         self,
         numbers: Iterable[Any],

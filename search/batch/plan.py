@@ -38,6 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "critical_batch": None,
     "extrapolate": False,
     "chips": 1,
+    "price": None,
     "seed": 0,
     "budget": None,
 }
@@ -49,7 +50,9 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "budget": ("text such as '3h'", lambda value: type(value) in (str, int, float)),
     "set": ("a table of fields of the space", lambda value: isinstance(value, dict)),
-    "data_limit_tokens": ("a number", lambda value: type(value) in (int, float)),
+    **dict.fromkeys(
+        ("data_limit_tokens", "price"), ("a number", lambda value: type(value) in (int, float))
+    ),
     **dict.fromkeys(
         ("critical_batch", "extrapolate"),
         ("true or false", lambda value: isinstance(value, bool)),

@@ -11,9 +11,9 @@ from ...files.read import read_json
 from ...files.rows import Row, first_complaint, read_rows
 from ...objectives.budget import MOST_S
 from ...space.architecture import COUNT_FIELDS
-from .row import AnswerRow
+from .row import AnswerRow, KeptRow
 
-TABLE, MADE = "batch.csv", "batch.json"
+TABLE, MADE, KEPT = "batch.csv", "batch.json", "searches.csv"
 # What every winner has, and what is known of it where there are draws.
 POSITIVE = (
     *COUNT_FIELDS, "n_params", "n_tokens", "n_steps", "step_time_s", "memory_bytes",
@@ -55,10 +55,17 @@ class Made(pydantic.BaseModel):
 
 
 class BatchRecord(NamedTuple):
-    """The rows of a batch's table, in the plan's order, and how it was made."""
+    """What a batch left.
+
+    Attributes:
+        rows: of its table, in the plan's order.
+        made: how it was made.
+        losses: by the fingerprint of a search, its best shapes' widths, depths and losses.
+    """
 
     rows: list[Any]
     made: Made
+    losses: dict[str, list[tuple[int, int, float]]]
 
 
 def is_batch(folder: Path) -> bool:
@@ -67,7 +74,7 @@ def is_batch(folder: Path) -> bool:
 
 
 def read_batch(folder: Path) -> BatchRecord:
-    """The table of a batch, and how it was made.
+    """The table of a batch, how it was made, and the maps that were kept of its searches.
 
     Raises:
         ValueError: a file is missing, or does not hold what `batch` writes, with its line.
@@ -82,7 +89,8 @@ def read_batch(folder: Path) -> BatchRecord:
     for number, row in enumerate(rows, start=2):
         if row.status == "certified" and (complaint := _complaint(row)):
             raise ValueError(f"{table}, line {number}: {complaint}; run the batch again")
-    return BatchRecord(rows, made)
+    losses = {row.fingerprint: row.losses for row in read_rows(folder / KEPT, KeptRow)}
+    return BatchRecord(rows, made, losses)
 
 
 def _complaint(row: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Any, Literal
 
 import numpy as np
@@ -19,9 +20,11 @@ from ..candidate import Candidate
 from ..certify.frontier import Shapes
 from ..question import Question
 from ..ranking import N_FINALISTS, order
+from ..valley import valley
 
 # What the sensitivity of a winner is told of.
 MOVES = ("n_params", "n_tokens", "d_model", "n_layers")
+SHAPE = r"[1-9]\d{0,8}x[1-9]\d{0,8}=\d{1,4}\.\d{4}"
 
 
 class _Asked(Row):
@@ -54,6 +57,7 @@ class AnswerRow(_Winner):
         sharding: what its chips share, `data`, or `full` where they share the state too.
         n_accumulation, micro_batch_size: its passes, and the sequences of one on one chip.
         cost_usd: of the budget on all chips, where the device's price is known.
+        valley: the depths and widths that lose little, and the depths that lose much, in words.
         warnings: what a reader must know before believing the answer, separated by `; `.
         searched_at: when it was found.
     """
@@ -84,17 +88,35 @@ class AnswerRow(_Winner):
     n_accumulation: int | None = None
     micro_batch_size: int | None = None
     cost_usd: float | None = None
+    valley: str | None = None
     warnings: str | None = None
     searched_at: AwareDatetime
 
 
-def row_of(question: Question, shapes: Shapes | None) -> AnswerRow:
+class KeptRow(AnswerRow):
+    """An answer, and the map that a page draws of it.
+
+    Attributes:
+        shapes: the best shapes with their losses, `384x12=3.7380 384x11=3.7414`, best first.
+    """
+
+    shapes: str | None = pydantic.Field(None, pattern=rf"^{SHAPE}( {SHAPE})*$")
+
+    @property
+    def losses(self) -> list[tuple[int, int, float]]:
+        """Width, depth and predicted loss of each of the best shapes, best first."""
+        parts = (re.split("[x=]", shape) for shape in (self.shapes or "").split())
+        return [(int(width), int(depth), float(loss)) for width, depth, loss in parts]
+
+
+def row_of(question: Question, shapes: Shapes | None, *, is_all: bool = False) -> KeptRow:
     """The row of a question.
 
     Args:
         question: what was asked.
         shapes: the best architecture of each of the best shapes, best first; None where nothing
             is feasible.
+        is_all: whether these are all shapes that are feasible.
     """
     shared: dict[str, Any] = {
         "fingerprint": question.fingerprint,
@@ -102,21 +124,24 @@ def row_of(question: Question, shapes: Shapes | None) -> AnswerRow:
         "searched_at": datetime.datetime.now(datetime.UTC),
     }
     if shapes is None:
-        return AnswerRow(status="infeasible", **shared)
+        return KeptRow(status="infeasible", **shared)
     objective = question.objective
     n_shapes = np.size(shapes[1].predicted_loss)
-    finalists = Candidate.each(*shapes, (np.arange(min(n_shapes, N_FINALISTS)),))
+    known = Candidate.each(*shapes, (np.arange(n_shapes),))
+    finalists = known[:N_FINALISTS]
     places = order(question, finalists)
     best = finalists[places[0]]
     warnings = answer_warnings(question, best, certified=True)
-    return AnswerRow(
+    return KeptRow(
         status="certified",
         **shared,
         **best.as_dict(),
         **_sureness(question, *shapes, places),
         memory_share=best.prediction.memory_bytes / objective.device.memory_bytes,
         cost_usd=objective.device.cost_usd(objective.n_chips, objective.time_budget_s),
+        valley=valley(known, () if is_all else question.space.n_layers) or None,
         warnings="; ".join(warnings) or None,
+        shapes=" ".join(f"{one.shape[0]}x{one.shape[1]}={one.loss:.4f}" for one in known),
     )
 
 

@@ -25,9 +25,9 @@ from ..certify.scan import scan
 from ..find import MAX_RANKED
 from ..question import Question
 from .curves import fit_curves
-from .row import AnswerRow, row_of
+from .record import KEPT
+from .row import AnswerRow, KeptRow, row_of
 
-KEPT = "searches.csv"
 # Each of a space's devices, with what it keeps in memory, some 100 MB of the default space.
 DEVICES_AT_ONCE = 6
 # Spaces of more architectures are not enumerated for many searches, but bounded for each.
@@ -100,8 +100,8 @@ def run_batch(
         ValueError: what was kept there cannot be read.
     """
     kept = folder / KEPT
-    rows = read_rows(kept, AnswerRow)
-    answers = {row.fingerprint: row for row in rows}
+    rows = read_rows(kept, KeptRow)
+    answers: dict[str, AnswerRow] = {row.fingerprint: row for row in rows}
     missing = [question for question in questions if question.fingerprint not in answers]
     on_progress("searches", len(questions) - len(missing), len(questions))
     for found in search_all(missing, on_progress):
@@ -114,7 +114,8 @@ def run_batch(
 def to_table(questions: list[Question], answers: dict[str, AnswerRow]) -> pd.DataFrame:
     """Questions with their answers, a row each."""
     rows = [
-        columns_of(question) | answers[question.fingerprint].model_dump(mode="json")
+        columns_of(question)
+        | answers[question.fingerprint].model_dump(mode="json", include=set(AnswerRow.model_fields))
         for question in questions
     ]
     return pd.DataFrame(rows).astype(_dtypes())
@@ -151,7 +152,7 @@ def _dtypes() -> dict[str, str]:
     return answers | {"data_limit_tokens": "Float64", "time_budget_s": "Float64"}
 
 
-def search_all(questions: list[Question], on_progress: Report) -> Iterator[AnswerRow]:
+def search_all(questions: list[Question], on_progress: Report) -> Iterator[KeptRow]:
     """The answers, one by one, those that share an enumeration together."""
     groups = list(_by_space(questions))
     total = sum(shared[0].space.n_architectures for shared in groups)
@@ -164,7 +165,9 @@ def search_all(questions: list[Question], on_progress: Report) -> Iterator[Answe
             on_progress("enumeration", size, total)
         for question in shared:
             frontier = frontiers.get(_machine(question))
-            yield row_of(question, _best_shapes(question, frontier))
+            shapes = _best_shapes(question, frontier)
+            n_shapes = np.size(shapes[1].predicted_loss) if shapes else 0
+            yield row_of(question, shapes, is_all=n_shapes < MAX_RANKED)
 
 
 def _by_space(questions: list[Question]) -> Iterator[list[Question]]:
@@ -197,21 +200,20 @@ def _frontiers(
 
 
 def _best_shapes(question: Question, frontier: Frontier | None) -> Shapes | None:
-    """The best of each of the best shapes: of one alone, where no draws will rank them."""
-    top = MAX_RANKED if question.draws else 1
+    """The best of each of the best shapes."""
     space, objective = question.space, question.objective
     if not serves(objective) or space.n_architectures > MAX_ENUMERATED:
-        return _searched(question, top)
+        return _searched(question)
     # A frontier knows nothing of a limit to parameters: what that leaves out is searched for.
     free = dataclasses.replace(objective, reach=None)
-    found = frontier.best_shapes(free, top) if frontier else None
+    found = frontier.best_shapes(free, MAX_RANKED) if frontier else None
     within = found is None or np.all(free.counted_params(found[1]) <= objective.most_params)
-    return found if within else _searched(question, top)
+    return found if within else _searched(question)
 
 
-def _searched(question: Question, top: int) -> Shapes | None:
+def _searched(question: Question) -> Shapes | None:
     space, objective = question.space, question.objective
-    proof = certify(space, objective, top=top)
-    shapes = proof.candidates if proof else scan(space, objective, top=1).shapes[:top]
+    proof = certify(space, objective, top=MAX_RANKED)
+    shapes = proof.candidates if proof else scan(space, objective, top=1).shapes[:MAX_RANKED]
     archs, predictions = [one.arch for one in shapes], [one.prediction for one in shapes]
     return (stacked(archs), stacked(predictions)) if shapes else None

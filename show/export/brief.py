@@ -17,7 +17,7 @@ from ...objectives.budget import format_budget
 from ...objectives.cost.execution import Execution
 from ...objectives.cost.kernel import KERNELS
 from ...objectives.loss_at_time import LossAtTime
-from ...objectives.recipe import Recipe, named_scales, recipe_for, single_rate
+from ...objectives.recipe import Recipe, Settings, named_scales, recipe_for, settings_for
 from ...search.candidate import Candidate
 from ...space.architecture import Architecture
 
@@ -58,6 +58,11 @@ class Brief:
         """How it is trained."""
         return recipe_for(self.arch, self.candidate.prediction.n_tokens)
 
+    @functools.cached_property
+    def settings(self) -> Settings:
+        """The same for a trainer that has one learning rate."""
+        return settings_for(self.arch, self.recipe, self.n_steps)
+
     @property
     def n_steps(self) -> int:
         """Optimizer steps in the time budget."""
@@ -71,18 +76,17 @@ class Brief:
     @property
     def n_warmup_steps(self) -> int:
         """Steps in which the learning rate rises, at least one."""
-        return max(1, round(self.recipe.warmup * self.n_steps))
+        return self.settings.n_warmup_steps
 
     @property
     def learning_rate(self) -> float:
         """The highest, where all parameters have one."""
-        return _short(single_rate(self.arch, self.recipe))
+        return _short(self.settings.learning_rate)
 
     @property
     def weight_decay(self) -> float:
         """AdamW's, which a trainer multiplies by its learning rate, and the recipe by its own."""
-        recipe = self.recipe
-        return _short(recipe.weight_decay * recipe.learning_rate / self.learning_rate)
+        return _short(self.settings.weight_decay)
 
     @property
     def beta2(self) -> float:

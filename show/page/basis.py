@@ -9,12 +9,15 @@ from ...objectives.cost.kernel import kernel_of
 from ...objectives.device import Device
 from ...objectives.law.loss_law import LossLaw
 from ...objectives.loss_at_time import LossAtTime
-from ...objectives.time_draws import KERNEL_SPREAD
+from ...objectives.time_draws import (
+    CARD_SPREAD,
+    DATASHEET_RESIDUAL,
+    KERNEL_SPREAD,
+    UTILISATION_SPREAD,
+)
 from ...objectives.uncertainty import (
     COMPILER_SPREAD,
     COVERAGE,
-    DATASHEET_RESIDUAL,
-    UTILISATION_SPREAD,
 )
 from ...search.answer import Answer
 from ...search.find import MAX_RANKED
@@ -37,6 +40,7 @@ TIMED = {
     True: "It was timed: its FLOPs have a rate of their own.",
     False: "It was not timed: its matmuls run at the rate of all others.",
 }
+AS_OTHERS = "Other GPUs' was timed: its FLOPs have a rate of their own."
 
 
 def assumptions(answer: Answer) -> list[tuple[str, str]]:
@@ -69,8 +73,9 @@ def assumptions(answer: Answer) -> list[tuple[str, str]]:
 
 
 def _fused(objective: LossAtTime) -> str:
-    timed = objective.device.step_time_model.times_attention
-    return FUSED.format(kernel_of(objective.device.kind).full_head, TIMED[timed])
+    device = objective.device
+    timed = AS_OTHERS if device.as_others else TIMED[device.step_time_model.times_attention]
+    return FUSED.format(kernel_of(device.kind).full_head, timed)
 
 
 def _device(device: Device) -> str:
@@ -93,7 +98,8 @@ def _chips(objective: LossAtTime) -> str:
         f"at {rates}."
     )
     if device.step_time_model.times_links:
-        waits = f"Steps of several chips were timed; none is faster than its links, {rates}."
+        whose = "other GPUs" if device.as_others else "several chips"
+        waits = f"Steps of {whose} were timed; none is faster than its links, {rates}."
     return (
         f"{objective.n_chips} {hosts}split every batch, data parallel or fully sharded, whichever "
         f"is faster of what fits; memory and FLOPs are of each. {waits}"
@@ -212,9 +218,11 @@ def _intervals(objective: LossAtTime) -> str:
     device, law = objective.device, objective.law
     machine = "the fitted step-time coefficients, and the scatter of shapes about them"
     if device.basis == "datasheet":
-        machine = (
-            f"the device's two rates, each within ± {UTILISATION_SPREAD} of {device.utilisation} "
-            f"of its datasheet, with shapes scattered by {DATASHEET_RESIDUAL:.0%}: an assumption, "
+        machine = f"the device's two rates, each within ± {UTILISATION_SPREAD} of {device.share}"
+        if device.as_others:
+            machine = f"the device's level, {CARD_SPREAD:.0%} about what other GPUs reach"
+        machine += (
+            f" of its datasheet, with shapes scattered by {DATASHEET_RESIDUAL:.0%}: an assumption, "
             "for the device was not measured"
         )
     if device.basis == "compiled":

@@ -6,17 +6,15 @@ Every text on it is made here, from the batch's table; the page's script only ch
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...search.batch.curves import CURVE
 from ...search.batch.record import read_batch
 from ...space.architecture import FIELDS, Architecture
-from ..pictures.picture import Axis, Band, Line, Picture, Points
-from ..pictures.style import ACCENT, FAINT, SECOND
-from ..pictures.ticks import Span, Ticks, count_ticks, log_span_of, number_ticks, time_ticks
 from ..words import advice, gigabytes, milliseconds, short_count, time_text
+from .batch_pictures import Losses, Valleys, over_time
 from .page import Column, Page, Section, Table, render
 
 MOST_BYTES = 6_000_000
@@ -61,8 +59,9 @@ def batch_page(folder: Path) -> str:
     Raises:
         ValueError: the folder does not hold what `batch` writes, or more than one page may.
     """
-    rows, made = read_batch(folder)
-    choices = choices_of(rows)
+    rows, made, losses = read_batch(folder)
+    valleys = Valleys([losses.get(row.fingerprint, ()) for row in rows])
+    choices = choices_of(rows, valleys, losses)
     certified = [row for row in rows if row.status == "certified"]
     chosen = {pick["name"] for pick in choices["picks"]}
     text = render(
@@ -72,7 +71,11 @@ def batch_page(folder: Path) -> str:
             answer="",
             basis=(),
             warnings=(),
-            sections=[*_pictures(certified), *_tables()],
+            sections=[
+                *([valleys.section()] if valleys else []),
+                *([over_time(certified)] if certified else []),
+                *_tables(),
+            ],
             assumptions=[
                 (_called(name), ", ".join(dict.fromkeys(_text(getattr(row, name)) for row in rows)))
                 for name in CURVE
@@ -95,15 +98,20 @@ def batch_page(folder: Path) -> str:
     return text
 
 
-def choices_of(rows: Sequence[Any]) -> dict[str, Any]:
+def choices_of(
+    rows: Sequence[Any], valleys: Valleys, losses: Mapping[str, Losses]
+) -> dict[str, Any]:
     """All that the page's script chooses among.
 
     Args:
         rows: of the batch's table.
+        valleys: the axes of all maps.
+        losses: the maps, by the fingerprint of a search.
 
     Returns:
-        `picks`, a name, a label and values each; `facts`, a name and unit each; `warnings`; and
-        `curves`, each with the place of its value in every pick and its `rows` by budget.
+        `picks`, a name, a label and values each; `facts`, a name and unit each; `warnings`; `axes`
+        of the maps, None where there is none; and `curves`, each with the place of its value in
+        every pick and its `rows` by budget.
     """
     names, keys = _keys(rows)
     kept = _chosen(names, keys)
@@ -112,7 +120,8 @@ def choices_of(rows: Sequence[Any]) -> dict[str, Any]:
     curves: dict[tuple[int, ...], list[dict[str, Any]]] = {}
     for row, key in zip(rows, keys, strict=True):
         picked = tuple(known.index(key[at]) for at, known in zip(kept, values, strict=True))
-        curves.setdefault(picked, []).append(_row(row, warnings))
+        valley = {"valley": valleys.of(losses.get(row.fingerprint, ()))} if valleys else {}
+        curves.setdefault(picked, []).append(_row(row, warnings) | valley)
     return {
         "picks": [
             {"name": names[at], "label": _called(names[at]), "values": known}
@@ -120,6 +129,7 @@ def choices_of(rows: Sequence[Any]) -> dict[str, Any]:
         ],
         "facts": [[name, unit] for name, unit, *_ in FACTS],
         "n_columns": N_COLUMNS,
+        "axes": valleys.axes() if valleys else None,
         "curves": [
             {"picked": picked, "rows": sorted(found, key=lambda row: row["time_budget_s"])}
             for picked, found in curves.items()
@@ -172,9 +182,12 @@ def _row(row: Any, warnings: dict[str, int]) -> dict[str, Any]:
     interval = None if row.loss_low is None else (row.loss_low, row.loss_high)
     told = row.warnings.split("; ") if row.warnings else []
     basis = f"Certified: of {space} none is better."
+    if row.valley:
+        basis += f" The valley: {row.valley}"
     if interval is None:
         basis += f" How sure that is, is not known, for {row.law} comes without draws."
     return found | {
+        "shape": [row.d_model, row.n_layers],
         "answer": advice(arch, row.n_params, row.n_tokens, row.predicted_loss, interval),
         "basis": basis,
         "facts": [_fact(row, getattr(row, name), words) for _, _, name, words in FACTS],
@@ -216,45 +229,3 @@ def _tables() -> list[Section]:
             table=Table(columns=[Column(name="machine", number=False), *columns], rows=()),
         ),
     ]
-
-
-def _pictures(certified: Sequence[Any]) -> list[Section]:
-    """Loss and size of the winners against time, without points: the script puts them there."""
-    if not certified:
-        return []
-    losses = [row.predicted_loss for row in certified]
-    losses += [end for row in certified for end in (row.loss_low, row.loss_high) if end]
-    sizes = [row.n_params for row in certified]
-    sizes += [end for row in certified for end in (row.n_params_low, row.n_params_high) if end]
-    times = [row.time_budget_s for row in certified]
-    return [
-        Section(
-            finding="More time, a lower loss and a larger model",
-            text="Each dot is the certified winner of a budget on the machine chosen, the star "
-            "that of the budget chosen; the area holds 95% of the draws of law and step time. "
-            "Grey: the other machines.",
-            pictures=[
-                _picture("predicted loss, nats per token", times, losses, number_ticks),
-                _picture("parameters", times, sizes, count_ticks),
-            ],
-        )
-    ]
-
-
-def _picture(
-    title: str, times: list[float], values: list[float], ticks: Callable[[Span], Ticks]
-) -> Picture:
-    """Axes that hold the whole batch, and a layer for each that the script fills, in its order."""
-    across, up = log_span_of(times), log_span_of(values)
-    return Picture(
-        title=title,
-        x=Axis(title="time budget", span=across, log=True, ticks=time_ticks(across)),
-        y=Axis(title=title, span=up, log=True, ticks=ticks(up)),
-        layers=[
-            Line(x=(), y=(), name="other machines", colour=FAINT, width=1, dot=4),
-            Band(x=(), low=(), high=(), name="95% of the draws", colour=SECOND, opacity=0.12),
-            Line(x=(), y=(), name="the machine chosen", dot=7),
-            Points(x=(), y=(), colours=ACCENT, size=16, symbol="star"),
-        ],
-        height=360,
-    )

@@ -53,9 +53,9 @@ def landscape(
     """
     best = winner or shapes[0]
     cells = _cells(shapes)
-    widths, depths = (_axis_span(edges) for edges in (cells.x_edges, cells.y_edges))
+    widths, depths = (axis_span(edges) for edges in (cells.x_edges, cells.y_edges))
     x = Axis(title="width, d_model", span=widths, log=True, ticks=width_ticks(widths))
-    y = Axis(title="depth, n_layers", span=depths, log=True, ticks=_whole(depths))
+    y = Axis(title="depth, n_layers", span=depths, log=True, ticks=whole_ticks(depths))
     others = sorted({tuple(shape) for shape in tied} - {best.shape})
     return Picture(
         title=(
@@ -92,11 +92,13 @@ def landscape(
     )  # fmt: skip
 
 
-def _whole(span: Span) -> Ticks:
+def whole_ticks(span: Span) -> Ticks:
+    """Plain numbers that depths can be."""
     return [(value, text) for value, text in number_ticks(span) if value == round(value)]
 
 
-def _axis_span(edges: Sequence[float]) -> Span:
+def axis_span(edges: Sequence[float]) -> Span:
+    """From the first to the last, and a little more."""
     return log_span_of((edges[0], edges[-1]), 0.02)
 
 
@@ -121,8 +123,8 @@ def _keys(best: Candidate, tied: Sequence[Any]) -> Iterator[Layer]:
 
 def _cells(shapes: Sequence[Candidate]) -> Cells:
     """A cell a shape; white between widths or depths that are further apart than most."""
-    x_edges, columns = _edges(sorted({c.arch.d_model for c in shapes}))
-    y_edges, rows = _edges(sorted({c.arch.n_layers for c in shapes}))
+    x_edges, columns = edges_of(sorted({c.arch.d_model for c in shapes}))
+    y_edges, rows = edges_of(sorted({c.arch.n_layers for c in shapes}))
     values = np.full((len(y_edges) - 1, len(x_edges) - 1), math.nan)
     hover: list[list[tuple[str, ...]]] = [[()] * values.shape[1] for _ in range(values.shape[0])]
     for shape in shapes:
@@ -137,7 +139,7 @@ def _cells(shapes: Sequence[Candidate]) -> Cells:
     return Cells(x_edges=x_edges, y_edges=y_edges, values=values, hover=hover, bar=bar)
 
 
-def _edges(values: Sequence[int]) -> tuple[list[float], dict[int, int]]:
+def edges_of(values: Sequence[int]) -> tuple[list[float], dict[int, int]]:
     """Edges of cells around ascending values, and which cell is whose.
 
     A cell reaches half way to its neighbours, but no further than most do, and not to zero.

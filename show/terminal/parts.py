@@ -15,17 +15,21 @@ Lines = Iterator[str | Table]
 WIDTH = 80
 
 
-def prose(text: str, first: str = "") -> str:
+def wrapped(text: str, first: str = "") -> str:
     """A paragraph in lines of at most `WIDTH`; what stands before the first is left free below."""
     indent = " " * len(first)
-    lines = textwrap.fill(
+    return textwrap.fill(
         first + text,
         WIDTH,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return escape(lines)
+
+
+def prose(text: str, first: str = "") -> str:
+    """The same with nothing in it that `show` would read as a mark."""
+    return escape(wrapped(text, first))
 
 
 def plain_table(*columns: str) -> Table:

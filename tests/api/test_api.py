@@ -112,6 +112,14 @@ def test_four_runs_move_the_nearest_default_law_and_say_what_they_tell(tmp_path,
         rows.append(row | {"measured_loss": loss})
     path, out = tmp_path / "four.csv", tmp_path / "near.toml"
     pd.DataFrame(rows).to_csv(path, index=False)
+    theirs = tmp_path / "theirs.csv"
+    pd.DataFrame(rows).rename(columns={"n_params": "size"}).to_csv(theirs, index=False)
+    near = {"device": "cpu-core", "d_model": 64, "n_layers": 2}
+    ours, other = (
+        anybudget.predict("2m", anchor=str(path), **near),
+        anybudget.predict("2m", anchor=str(theirs), column={"n_params": "size"}, **near),
+    )
+    assert ours.candidate == other.candidate
 
     moved = anybudget.fit(path, out=out)
     assert (moved.prior.name, moved.n_runs, load_law(str(out)).name) == ("python-source", 4, "near")
@@ -138,3 +146,12 @@ def test_an_answer_is_drawn_and_kept(tmp_path):
     assert anybudget.plot(folder).axes[0].get_xlabel() == "width, d_model"
     with pytest.raises(ValueError, match="not certified"):
         anybudget.plot(anybudget.find("2m", certify=False, **FEW))
+    with pytest.raises(ValueError, match="what `find` answered, or its folder, but got 3"):
+        anybudget.plot(3)
+
+
+def test_an_older_picture_does_not_stay_beside_a_newer_answer(tmp_path):
+    anybudget.find("2m", out=tmp_path, **FEW)
+    assert (tmp_path / "landscape.png").exists()
+    anybudget.find("2m", out=tmp_path, certify=False, **FEW)
+    assert not list(tmp_path.glob("*.png"))

@@ -48,6 +48,7 @@ def without(monkeypatch):
     ("extra", "words"),
     [
         ("report", ("report", "FOLDER")),
+        ("report", ("explore", "--out", "FOLDER")),
         ("train", ("confirm", "FOLDER")),
         ("train", ("refine", "FOLDER")),
     ],

@@ -64,6 +64,7 @@ TYPED = {
     "forecast": "forecast log.csv --result found --json",
     "fit": "fit some.csv --method linear --form none --json",
     "batch": "batch plan.toml --json",
+    "explore": "explore --device cpu-core --budget 15m --json",
     "calibrate": f"calibrate --steps steps.csv --device {CARD} --out its.toml --json",
     "find": typed.COMMANDS["find"]["words"].replace("--out found", "--json"),
     "front": typed.COMMANDS["front"]["words"].replace("--out front", "--json"),

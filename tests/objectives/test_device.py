@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step
+from anybudget.objectives.cost.datasheet import REACHED
 from anybudget.objectives.cost.step_time import StepTimeModel
 from anybudget.space.architecture import Architecture
 
@@ -20,6 +21,17 @@ def test_datasheet_moves_then_computes_at_the_utilisation(device, dtype, n_bytes
     moving = n_bytes * memcpys_per_step(ARCH) / (0.5 * 1e10)
     computing = flops_per_step(ARCH) / (0.5 * 1e12)
     assert half.step_time_model.step_time_s(ARCH) == pytest.approx(moving + computing, rel=1e-12)
+
+
+def test_a_gpu_reaches_what_others_do_of_their_datasheets_unless_told_otherwise(device):
+    gpu = dataclasses.replace(device, kind="gpu", interconnect_bytes_per_s=8e9)
+    seconds = gpu.step_time_model.seconds_per_unit
+    assert seconds["flops"] == pytest.approx(1 / 1e12 / REACHED.flops)
+    assert seconds["attention"] == pytest.approx(1 / 1e12 / REACHED.attention)
+    assert seconds["memcpys"] == pytest.approx(4 / 1e10 / REACHED.memcpys)
+    assert seconds["host_bytes"] == pytest.approx(REACHED.host_waits / 8e9)
+    assert "network_bytes" not in seconds
+    assert dataclasses.replace(gpu, utilisation=1.0).step_time_model.name == "paper"
 
 
 def test_a_calibrated_model_replaces_the_datasheet(device):
@@ -56,6 +68,8 @@ def test_an_array_is_gathered_over_the_links_of_a_host_and_the_network_between_h
 def test_the_label_says_where_the_step_time_comes_from(device):
     half = dataclasses.replace(device, utilisation=0.5)
     assert half.label == "toy (datasheet at 50% utilisation, not calibrated)"
+    as_others = dataclasses.replace(device, kind="gpu")
+    assert as_others.label == "toy (datasheet at what other GPUs reach, not calibrated)"
     measured = dataclasses.replace(device, basis="measured", step_time=MODEL)
     assert measured.label == "toy (measured)"
 

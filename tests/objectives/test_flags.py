@@ -25,6 +25,12 @@ def test_a_plain_case_has_no_flags(roomy):
     assert flags_of(roomy) == []
 
 
+def test_flag_faster_than_the_device(roomy):
+    mild = dataclasses.replace(roomy, law=dataclasses.replace(roomy.law, A=1.0, B=1.0))
+    (flag,) = flags(mild, ARCH, dataclasses.replace(mild.predict(ARCH), step_time_s=1e-6))
+    assert flag.startswith("faster than can be: steps at ")
+
+
 def test_flag_does_not_fit(objective):
     (flag,) = flags_of(objective, device=dataclasses.replace(objective.device, memory_bytes=2e6))
     assert flag.startswith("does not fit: ")
@@ -84,7 +90,7 @@ def test_flag_many_epochs(roomy):
 
 
 def test_fused_attention_is_faster_and_needs_less_and_says_that_nothing_was_timed(roomy):
-    accelerator = dataclasses.replace(roomy.device, kind="gpu")
+    accelerator = dataclasses.replace(roomy.device, kind="gpu", utilisation=1.0)
     plain = dataclasses.replace(roomy, device=accelerator, attention="plain")
     fused = dataclasses.replace(plain, attention="fused")
     arch = dataclasses.replace(ARCH, seq_len=2048)

@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 
 from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.objectives.time_draws import KERNEL_SPREAD
-from anybudget.objectives.uncertainty import (
-    Draws,
-    datasheet_draws,
-    draw_losses,
-    rank,
-    stacked,
-)
+from anybudget.objectives.time_draws import CARD_SPREAD, KERNEL_SPREAD, datasheet_draws
+from anybudget.objectives.uncertainty import Draws, draw_losses, rank, stacked
 from anybudget.presets.devices import load_device
 from anybudget.presets.laws import load_law
 from anybudget.space.architecture import Architecture
@@ -140,6 +134,16 @@ def test_a_datasheet_s_rates_stay_within_the_stated_spread():
     assert shares.max() <= 0.9
     correlations: np.ndarray = np.asarray(np.corrcoef(shares, rowvar=False))
     assert abs(correlations[0, 1]) < 0.2
+
+
+def test_a_gpu_s_level_alone_is_drawn_where_others_say_its_rates():
+    device = load_device("rtx-4090")
+    draws = datasheet_draws(device, n_draws=20_000)
+    seconds = np.array(list(device.step_time_model.seconds_per_unit.values()))
+    timed = seconds > 0
+    off = np.log(draws[:, timed] / seconds[timed])
+    np.testing.assert_allclose(off, off[:, :1].repeat(off.shape[1], axis=1), atol=1e-12)
+    assert off[:, 0].std() == pytest.approx(CARD_SPREAD, rel=0.03)
 
 
 def test_terms_of_the_law_are_drawn_too():

@@ -1,5 +1,6 @@
 """One architecture's prediction and its breakdown."""
 
+import dataclasses
 import json
 
 import pytest
@@ -21,7 +22,7 @@ ARCH = Architecture.from_shape(**SHAPE, seq_len=1024, batch_size=8)
 
 def predict_one(objective, fields, config=None):
     """What a question about one architecture is answered."""
-    arch, note = read_architecture(fields, config)
+    arch, note = read_architecture(fields, config, law=objective.law)
     return predict(Question(space=SearchSpace.only(arch), objective=objective), note).as_dict()
 
 
@@ -31,6 +32,15 @@ def test_it_has_the_keys_and_values_of_a_candidate(objective):
     assert {name: answer[name] for name in candidate} == candidate
     assert (answer["device"], answer["law"], answer["time_budget_s"]) == ("toy", "toy-law", 600)
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+
+
+def test_text_and_length_are_those_of_the_law_s_runs(objective):
+    law = dataclasses.replace(objective.law, vocab_size=50304, ranges={"seq_len": (2048, 2048)})
+    arch, note = read_architecture({"d_model": 128, "n_layers": 3}, law=law)
+    assert (arch.vocab_size, arch.seq_len) == (50304, 2048)
+    assert note.endswith("for nothing else was said: seq_len=2048, vocab_size=50304")
+    given = {"d_model": 128, "n_layers": 3, "vocab_size": 1000, "seq_len": 64}
+    assert read_architecture(given, law=law) == (Architecture.from_shape(**given), "")
 
 
 def test_its_loss_has_an_interval_where_the_law_has_draws(objective):

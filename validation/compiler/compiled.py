@@ -87,7 +87,7 @@ class Compiled:
             self.arch, self.execution, kind=device.kind
         )
         if n_chips > 1:
-            rate = self.topology.interconnect_bytes_per_s * device.utilisation
+            rate = self.topology.interconnect_bytes_per_s * device.share
             s_per_byte = (n_chips - 1) / n_chips / rate
             step_s = step_time_s(compute_s, collected, gather_s_per_byte=s_per_byte)
         return {

@@ -95,7 +95,8 @@ function show() {
   const same = family.map((one) => [one, one.rows.find((it) => it.time_budget_s === row.time_budget_s)]);
   fill(tables[1], same.filter(([, it]) => it).map(([one, it]) => [named(one), named(one), it, it === row]));
   tables[1].closest("section").hidden = family.length === 1;
-  plots.forEach((plot, place) => draw(plot, place ? FACT.size : FACT.loss, place ? 2 : 0));
+  overTime.forEach((plot, place) => draw(plot, place ? FACT.size : FACT.loss, place ? 2 : 0));
+  if (map) drawValley();
 }
 
 // What makes a machine: its name and, where it is chosen, how it attends.
@@ -125,6 +126,26 @@ function fill(table, rows) {
 }
 
 const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+// The picture's cells, of which each column of a map has a run of neighbours, and the star.
+const overTime = batch.axes ? plots.slice(1) : plots;
+const map = batch.axes ? plots[0] : null;
+function drawValley() {
+  const { widths, depths, columns, rows } = batch.axes;
+  const empty = () => map.data[0].y.slice(1).map(() => map.data[0].x.slice(1).map(() => null));
+  const z = empty(), text = empty();
+  for (const [width, first, ...behind] of row.valley) {
+    behind.forEach((thousandths, step) => {
+      if (thousandths === null) return;
+      const depth = first + step, [up, across] = [rows[depth], columns[width]];
+      z[up][across] = Math.log10(Math.max(thousandths, 1) / 1000);
+      text[up][across] = `<b>${widths[width]}×${depths[depth]}</b><br>${thousandths / 1000} nats behind the best`;
+    });
+  }
+  const star = row.shape ?? [];
+  Plotly.restyle(map, { z: [z], text: [text] }, [0]);
+  Plotly.restyle(map, { x: [star.slice(0, 1)], y: [star.slice(1)] }, [1]);
+}
+
 // The layers of a picture, in its order: other machines, the range, the winners, the star.
 function draw(plot, fact, range) {
   const known = (one) => one.rows.filter((it) => it.facts[fact][1] !== null);

@@ -140,3 +140,23 @@ def test_what_the_runs_do_not_vary_stays_as_it_was():
         KNOWN.law.terms["size_log_aspect_ratio"], rel=0.2
     )
     assert moved.loss(table["n_params"], table["n_tokens"], table) == pytest.approx(loss, rel=0.02)
+
+
+def test_a_run_outside_of_the_law_s_own_tells_the_less_the_farther_it_lies():
+    widths = []
+    for smaller in (1, 10, 100):
+        table = counts(SHAPES[1:2])
+        table = table | {"n_params": table["n_params"] / smaller, "n_tokens": np.array([2e10])}
+        loss = KNOWN.law.loss(table["n_params"], table["n_tokens"], table)
+        moved = anchor(KNOWN.law, KNOWN.draws, law_runs(table | {"measured_loss": loss}, few=True))
+        widths.append(np.log(moved.law.loss_under(
+            moved.draws.T, table["n_params"], table["n_tokens"], table)).std())  # fmt: skip
+    np.testing.assert_allclose(widths, [0.01, 0.025 * np.log(10), 0.025 * np.log(100)], rtol=0.5)
+    assert widths[0] < widths[1] < widths[2]
+
+
+@pytest.mark.parametrize(
+    ("n_params", "n_tokens", "folds"), [(1e9, 1e11, 0), (1e7, 1e11, 1.58), (1e9, 1e9, 2.3)]
+)
+def test_how_far_outside(n_params, n_tokens, folds):
+    assert KNOWN.law.folds_outside(n_params, n_tokens) == pytest.approx(folds, abs=0.02)

@@ -65,6 +65,7 @@ def test_a_table_goes_before_what_it_extends_and_that_before_the_defaults(plan):
     attention = "fused"
     data_limit_tokens = [inf, 1e9]
     critical_batch = true
+    price = 2.5
     """
     base, unlimited, limited = plan(text)
     assert (base.words.name, limited.words.name) == ("base", "other")
@@ -75,6 +76,7 @@ def test_a_table_goes_before_what_it_extends_and_that_before_the_defaults(plan):
     assert limited.title == "1h on h100-sxm-datasheet, fused attention under hoffmann-2022"
     limits = [q.objective.data_limit_tokens for q in (base, unlimited, limited)]
     assert limits == [None, None, 1e9]
+    assert [q.cost_usd for q in (base, limited)] == [None, 2.5]
     assert [q.objective.critical_batch for q in (base, unlimited)] == [True, True]
     assert base.space.d_model == (256,)
     assert base.words.settings == ("d_model=256", "d_ff=1024")
@@ -106,6 +108,7 @@ def test_a_fingerprint_is_of_the_numbers_and_not_of_the_names(plan):
 MISTAKES = {
     "not TOML": ("[[search]\n", "plan.toml is not valid TOML: Expected ']]'", "line 1"),
     "nothing to do": (SMALL, "there is nothing to do; a plan has at least one [[search]]"),
+    "no price": (SEARCH + "price = -2\n", "line 3: search[0]: `price`: ", "got -2"),
     "unknown table": ("[[serach]]\n", "unknown key `serach`; did you mean search?"),
     "table for tables": ('[search]\nbudget = "1h"\n', "`search` must be tables, each under"),
     "unknown key": (

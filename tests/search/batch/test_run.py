@@ -16,7 +16,7 @@ from anybudget.objectives.uncertainty import Draws
 from anybudget.search import ranking
 from anybudget.search.batch import run as batch
 from anybudget.search.batch.plan import load_plan
-from anybudget.search.batch.row import AnswerRow
+from anybudget.search.batch.row import KeptRow
 from anybudget.search.batch.run import KEPT, run_batch
 from anybudget.search.certify.frontier import serves
 from anybudget.search.explore.study import Exploring
@@ -213,7 +213,7 @@ def test_killed_and_run_again_it_ends_as_if_undisturbed(plan, tmp_path):
     process = start(plan, killed)
     undisturbed = start(plan, whole)
     deadline = time.monotonic() + 60
-    while not (killed / KEPT).exists() or not read_rows(killed / KEPT, AnswerRow):
+    while not (killed / KEPT).exists() or not read_rows(killed / KEPT, KeptRow):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)

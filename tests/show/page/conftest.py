@@ -24,7 +24,7 @@ FLAGS = (
 DEVICE = priced_device("<script>alert('toy')</script> & co")
 PLAN = """
 [defaults]
-set = {d_model = [256, 512], n_layers = [4, 6], n_heads = 4, d_head = [64, 128], d_ff = 1024}
+set = {d_model = [256, 512], n_layers = [4, 6, 7], n_heads = 4, d_head = [64, 128], d_ff = 1024}
 law = ["besiroglu-2024", "hoffmann-2022"]
 [[search]]
 device = "h100-sxm"

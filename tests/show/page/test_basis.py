@@ -16,7 +16,7 @@ def test_a_calibration_is_told_in_words():
     assert "Calibration: machine NVIDIA H100 80GB HBM3, n cores 16, dtype bfloat16" in text
     assert "heldout" not in text
     assert _step_time(load_device("h100-sxm-datasheet")).startswith(
-        "Model “paper”, seconds per unit: memcpys"
+        "Model “overhead”, seconds per unit: memcpys"
     )
 
 

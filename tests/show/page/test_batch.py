@@ -14,10 +14,52 @@ import pytest
 from anybudget.search.batch.record import read_batch
 from anybudget.show.page import batch
 from anybudget.show.page.batch import choices_of
+from anybudget.show.page.batch_pictures import STEP, Valleys
 from anybudget.show.page.report import write_report
 from anybudget.show.words import milliseconds, short_count
 
 PHONE_PX, DESK_PX = 390, 1280
+CELLS_AND_STAR = """
+const [cells, star] = document.querySelector('.plot').data;
+return [cells.z.flat().filter((one) => one !== null).length, star.x.length];
+"""
+# Text of which another element lies over another, or which is paler than WCAG's 4.5 to 1.
+FAULTS = """
+const light = (colour) => {
+  const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
+    .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const ground = (one) => {
+  while (one && /, 0\\)$/.test(getComputedStyle(one).backgroundColor)) one = one.parentElement;
+  return one ? getComputedStyle(one).backgroundColor : "rgb(255, 255, 255)";
+};
+const texts = [...document.querySelectorAll("main *")].filter((one) => one.offsetParent
+  && !one.closest("select, .scroll, noscript") && [...one.childNodes].some((node) => (
+    node.nodeType === 3 && node.textContent.trim())));
+const drawn = [...document.querySelectorAll(".plot text")];
+const faults = [];
+for (const one of [...texts, ...document.querySelectorAll("main td, main th button"), ...drawn]) {
+  const style = getComputedStyle(one);
+  const [low, high] = [light(one.closest("svg") ? style.fill : style.color), light(ground(one))]
+    .sort((a, b) => a - b);
+  const ratio = (high + 0.05) / (low + 0.05);
+  if (ratio < 4.5) faults.push(`contrast ${ratio.toFixed(1)}: ${one.textContent.slice(0, 40)}`);
+}
+const boxed = (some) => some.map((one) => [one, one.getBoundingClientRect()])
+  .filter(([, box]) => box.width && box.height);
+for (const group of [texts, ...plots.map((plot) => [...plot.querySelectorAll("text")])]) {
+  const boxes = boxed(group);
+  boxes.forEach(([one, a], at) => boxes.slice(at + 1).forEach(([other, b]) => {
+    const over = Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2
+      && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2;
+    if (over && !one.contains(other) && !other.contains(one)) {
+      faults.push(`overlap: ${one.textContent.slice(0, 30)} / ${other.textContent.slice(0, 30)}`);
+    }
+  }));
+}
+return faults;
+"""
 EVIL = "<script>alert('toy')</script> & co"
 
 
@@ -73,6 +115,27 @@ def test_every_number_is_the_table_s(path, table):
     assert n_rows == len(table) == 12
 
 
+def test_every_cell_of_the_valley_is_a_shape_s_loss(path, planned):
+    choices, axes = told(path), told(path)["axes"]
+    kept = read_batch(planned)
+    by_loss = {f"{row.predicted_loss:.4f}": kept.losses[row.fingerprint] for row in kept.rows
+               if row.status == "certified"}  # fmt: skip
+    for row in (row for curve in choices["curves"] for row in curve["rows"] if row["valley"]):
+        losses = by_loss[row["facts"][1][0]]
+        behind = {(width, depth): loss - losses[0][2] for width, depth, loss in losses}
+        shown = {
+            (axes["widths"][width], axes["depths"][first + step]): STEP * value
+            for width, first, *values in row["valley"]
+            for step, value in enumerate(values)
+            if value is not None
+        }
+        assert tuple(row["shape"]) in shown
+        assert shown == {
+            shape: pytest.approx(loss, abs=STEP) for shape, loss in behind.items() if loss < 0.1
+        }
+    assert any("lose less than 0.01 nats" in row["basis"] for row in choices["curves"][0]["rows"])
+
+
 def asked(table, device, law, seconds):
     """The rows of a question."""
     same = (table["device"] == device) & (table["law"] == law)
@@ -102,11 +165,16 @@ def test_what_a_user_wrote_is_escaped_in_one_small_file(path):
     assert policy.count("'sha256-") == source.count("<script>") == 3
 
 
+def chosen(rows):
+    """What is chosen among, without maps."""
+    return choices_of(rows, Valleys([]), {})
+
+
 def test_rows_that_a_curve_does_not_tell_apart_are_chosen_by_name_or_place(planned):
     rows = read_batch(planned).rows[:2]
     again = [row.model_copy(update={"search": "other"}) for row in rows]
-    assert [pick["name"] for pick in choices_of([*rows, *again])["picks"]][-1] == "search"
-    places = choices_of([*rows, *rows])["picks"][-1]
+    assert chosen([*rows, *again])["picks"][-1]["name"] == "search"
+    places = chosen([*rows, *rows])["picks"][-1]
     assert (places["name"], places["values"]) == ("place", ["1", "2"])
 
 
@@ -118,7 +186,7 @@ def test_more_than_a_page_may_hold(planned, monkeypatch):
 
 def test_a_plan_in_which_nothing_fits_is_told(planned):
     rows = [row for row in read_batch(planned).rows if row.status == "infeasible"]
-    assert {row["answer"][:8] for curve in choices_of(rows)["curves"] for row in curve["rows"]} == {
+    assert {row["answer"][:8] for curve in chosen(rows)["curves"] for row in curve["rows"]} == {
         "No model"
     }
 
@@ -130,6 +198,7 @@ def test_a_plan_in_which_nothing_fits_is_told(planned):
         ("batch.csv", "search,device", "device,search", "must have the columns"),
         ("batch.json", '"command"', '"order"', "batch.json: command: Field required"),
         ("batch.json", "{", "", "is not valid JSON"),
+        ("searches.csv", "512x7=", "512x=", "searches.csv, line 2: shapes: "),
     ],
 )
 def test_a_folder_that_is_none_is_one_line(run, folder, file, old, new, message):
@@ -179,7 +248,7 @@ def seen(browser):
 
 
 @pytest.mark.parametrize("width", [PHONE_PX, DESK_PX])
-def test_every_control_moves_what_is_shown(at, table, width):
+def test_every_control_moves_what_is_shown_and_all_of_it_is_legible(at, table, width):
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.ui import Select
 
@@ -190,6 +259,7 @@ def test_every_control_moves_what_is_shown(at, table, width):
 
     assert seen(browser)[0] == loss("h100-sxm", "besiroglu-2024", 86_400)
     assert browser.find_element("id", "note").text == ""
+    assert browser.execute_script(FAULTS) == []
     slider = browser.find_element("id", "time")
     slider.send_keys(Keys.ARROW_LEFT)
     assert slider.get_attribute("aria-valuetext") == browser.find_element("id", "budget").text
@@ -208,6 +278,13 @@ def test_every_control_moves_what_is_shown(at, table, width):
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     dots = "return document.querySelectorAll('.plot .point').length"
     assert browser.execute_script(dots) > 0
+    assert browser.execute_script(CELLS_AND_STAR) == [0, 0]  # nothing fits, so none is drawn
+    slider.send_keys(Keys.END)
+    n_cells, n_stars = browser.execute_script(CELLS_AND_STAR)
+    assert (n_cells > 1, n_stars) == (True, 1)
+    button = browser.find_element("css selector", "table th:nth-child(3) button")
+    button.send_keys(Keys.ENTER)
+    assert browser.find_elements("css selector", "[aria-sort='ascending']")
     assert browser.get_log("browser") == []
 
 

@@ -11,7 +11,7 @@ from anybudget.show.pictures.labels import share
 from anybudget.show.pictures.landscape import (
     LABEL_SHARE,
     STAR_SHARE,
-    _edges,
+    edges_of,
     landscape,
 )
 from anybudget.show.pictures.picture import Cells, Label, Line, Points
@@ -54,7 +54,7 @@ def test_every_shape_has_its_cell(picture, shapes):
     ],
 )
 def test_cells_are_as_wide_as_most_gaps(values, edges):
-    found, cells = _edges(values)
+    found, cells = edges_of(values)
     assert found == edges
     assert all(found[cells[value]] < value < found[cells[value] + 1] for value in values)
 

@@ -96,8 +96,9 @@ def ask(
     from ..search.words import Words, settings_of
 
     words: dict[str, Any] = dict(asked)
-    settings = settings_of(words.pop("set", ()))
-    question = ask(Words(budget=budget, settings=settings, **words), arch, free_batch=free_batch)
+    settings, column = (settings_of(words.pop(name, ())) for name in ("set", "column"))
+    put = Words(budget=budget, settings=settings, column=column, **words)
+    question = ask(put, arch, free_batch=free_batch)
     return _warned(question)
 
 
@@ -158,20 +159,22 @@ def predict(
     Args:
         budget: training time, as for `find`.
         config: a Hugging Face `config.json`.
-        **words: fields of `Architecture`, what is left out being customary (the batch: the best,
-            on accelerators), and of `Chain`.
+        **words: fields of `Architecture`, what is left out being as in the law's runs (vocabulary
+            and length), the best (the batch, on accelerators) or customary; and of `Chain`.
 
     Raises:
         ValueError: a word makes no sense, or the architecture is not valid.
 
     >>> predict("3h", device="tpu-v5e", d_model=768, n_layers=12).candidate.prediction.n_params
-    109529856
+    123587328
     """
+    from ..presets.known import known
     from ..search.predict import predict, read_architecture
     from ..space.architecture import FIELDS
 
     fields = {name: words.pop(name) for name in FIELDS if name in words}
-    arch, note = read_architecture(fields, Path(config) if config else None)
+    law = known(words.get("device"), words.get("law")).law.law
+    arch, note = read_architecture(fields, Path(config) if config else None, law=law)
     free_batch = "batch_size" not in fields
     return predict(ask(budget, arch, free_batch=free_batch, **words), note)
 
