@@ -129,7 +129,8 @@ _checker = functools.cache(TypeAdapter)
 
 
 def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.4) -> str:
-    """A clause with the nearest known names, or all of them when none is as near as the cutoff."""
+    """A clause with the known names that begin so, or the nearest, or all where none is as near."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=cutoff)
+    begun = [one for one in names if name and one.startswith(name)][:3]
+    near = begun or difflib.get_close_matches(name, names, n=3, cutoff=cutoff)
     return f"; did you mean {' or '.join(near)}?" if near else f"; known: {', '.join(names)}"

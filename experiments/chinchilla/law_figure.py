@@ -49,7 +49,7 @@ def draw_exponents(axes: Axes, draws: pd.DataFrame, law: LossLaw) -> None:
     axes.plot(law.alpha, law.beta, "*", color=ACCENT, markersize=13, markeredgecolor="white")
     axes.annotate(
         "Besiroglu et al.", (law.alpha, law.beta), (10, -14), textcoords="offset points",
-        color=ACCENT,
+        color=ACCENT, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5},
     )  # fmt: skip
     axes.set(xlabel="alpha, of parameters", ylabel="beta, of tokens")
     axes.set_title("4,000 laws that the runs allow")

@@ -11,7 +11,7 @@ def test_a_name_reads_back(name):
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("v5:1x1", "no TPU generation is called 'v5'; did you mean v5p or v5e"),
+        ("v5:1x1", "no TPU generation is called 'v5'; did you mean v5e or v5p"),
         ("tpu-v5e", "as v5e:1x1, v5e:2x2 or v5p:2x2x1, but got 'tpu-v5e'"),
         ("v5e:", "a topology is a TPU generation and its chips"),
         ("v5e:2x2x1", "a v5e topology has 2 axes of 1 chip or more, as v5e:1x1, but got 2x2x1"),
