@@ -16,8 +16,8 @@ time; the lowest of the pieces bounds the box.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,16 @@ from .cost.features import FEATURES, OverABox
 from .cost.passes import MLP, OF_A_LAYER, OF_KEY_HEADS
 from .fastest import splits
 from .law.least_loss import least_loss
+from .law.loss_law import LossLaw
+from .law.terms import TERMS
 from .loss_at_time import LossAtTime
 from .step_cost import step_memory_bytes, take, with_communication
 
 # The fields in which the models of a box differ.
 WITHIN_BOX = ("n_layers", "d_ff", "n_kv_heads", "batch_size")
 N_PIECES = 8
+# Likewise of steps, where a law has more loss with more of them.
+N_STEP_RANGES = 6
 # What sums and powers may lose to rounding, many times over.
 ROUNDING = 1e-9
 # Memory is counted in whole bytes, cut off in two places, so that it may fall by one as it grows.
@@ -58,11 +62,17 @@ def least_losses(
     for families in objective.ways(batch_sizes):
         # Of a box whose least model is beyond the law's reach none is within it.
         settled = ~np.broadcast_to(objective.reaches(first), len(bounds))
+        # With more run again, only fewer passes may be faster.
+        fewest = np.full(len(bounds), np.inf)
         for family in families:
-            n_passes = _fewest_passes(objective, family[0], first, last)
-            at = np.flatnonzero(~settled & (n_passes > 0))
+            if not len(at := np.flatnonzero(~settled)):
+                break
+            n_passes = _fewest_passes(objective, family[0], take(first, at), take(last, at))
+            tried = (n_passes > 0) & (n_passes < fewest[at])
+            at, n_passes = at[tried], n_passes[tried]
             if len(at):
-                way = dataclasses.replace(family[0], n_accumulation=n_passes[at])
+                fewest[at] = n_passes
+                way = family[0].in_passes(n_passes)
                 ends = take(first, at), take(last, at)
                 bounds[at] = np.minimum(bounds[at], _least_in(objective, *ends, way))
             if family[0].n_accumulation == 1:
@@ -87,30 +97,49 @@ def _fewest_passes(
     n_sequences = (first.batch_size // way.n_split).astype(int)
     one_batch = first.batch_size == last.batch_size
 
-    def fit(in_a_pass: np.ndarray, several: bool) -> np.ndarray:
-        passes = 1 + several
-        batch = altered(first, batch_size=in_a_pass * way.n_split * passes)
-        needed = _bytes(objective, batch, dataclasses.replace(way, n_accumulation=passes))
-        return needed - CUT_OFF_BYTES <= objective.device.room_bytes
+    def excess(in_a_pass: np.ndarray, passes: int, arch: Architecture = first) -> np.ndarray:
+        """Bytes that are not there; positive where a pass of so many sequences does not fit."""
+        batch = altered(arch, batch_size=in_a_pass * way.n_split * passes)
+        needed = _bytes(objective, batch, way.in_passes(passes))
+        return needed - CUT_OFF_BYTES - objective.device.room_bytes
 
     pinned = objective.micro_batch_size
     if pinned is not None:
         passes = -(-n_sequences // pinned)
         splits = ~one_batch | (n_sequences % pinned == 0)
-        return np.where(splits & fit(np.full_like(n_sequences, pinned), False), passes, 0)
-    in_one = fit(n_sequences, False)
-    if np.all(in_one):
-        return np.ones_like(n_sequences)
-    # Two passes of a batch that is one more than an odd first one have over half of the first's.
-    most, too_many = np.zeros_like(n_sequences), -(-n_sequences // 2) + 1
-    while np.any(too_many - most > 1):
-        middle = np.maximum((most + too_many) // 2, 1)
-        fits = fit(middle, True)
-        most, too_many = np.where(fits, middle, most), np.where(fits, too_many, middle)
+        fits = excess(np.full_like(n_sequences, pinned), 1) <= 0
+        return np.where(splits & fits, passes, 0)
+    in_one = excess(n_sequences, 1) <= 0
+    most = np.ones_like(n_sequences)
+    if len(at := np.flatnonzero(~in_one)):
+        # Two passes of a batch one more than an odd first one have over half of the first's.
+        end = -(-n_sequences[at] // 2)
+        most[at] = _most_that_fit(lambda n, i: excess(n, 2, take(first, at[i])), end)
     passes = -(-n_sequences // np.maximum(most, 1))
     if (largest := int(n_sequences.max())) <= MOST_SEQUENCES:
         passes = np.where(one_batch, _next_divisor(largest)[n_sequences, passes], passes)
     return np.where(in_one, 1, passes * (most > 0))
+
+
+def _most_that_fit(excess: Callable[..., np.ndarray], end: np.ndarray) -> np.ndarray:
+    """Of each box the most sequences of a pass, up to `end`, with which no bytes are in excess.
+
+    They are about straight in the sequences: the line through both ends meets 0 near where they do,
+    so that most boxes are done after a look there and beside it; the others are halved.
+    """
+    most, too_many, at = np.zeros_like(end), end + 1, np.arange(len(end))
+    least, greatest = (excess(n, at) for n in (np.ones_like(end), end))
+    guess = 1 - least / np.maximum(greatest - least, 1) * (end - 1)
+    guess = np.clip(guess, 0, end).astype(int)
+    n_looks = 0
+    while len(at):
+        middle = guess[at] + n_looks if n_looks < 2 else (most[at] + too_many[at]) // 2
+        middle = np.clip(middle, most[at] + 1, too_many[at] - 1)
+        fits = excess(middle, at) <= 0
+        most[at[fits]], too_many[at[~fits]] = middle[fits], middle[~fits]
+        at = at[too_many[at] - most[at] > 1]
+        n_looks += 1
+    return most
 
 
 @functools.lru_cache(maxsize=4)
@@ -133,7 +162,8 @@ def _least_in(
 ) -> np.ndarray:
     """The bound of boxes whose models are all run in one way."""
     fewest, most = n_params(first), n_params(last)
-    share = np.linspace(0, 1, N_PIECES + 1)[:, None]
+    n_pieces = N_PIECES if np.any(most > fewest) else 1
+    share = np.linspace(0, 1, n_pieces + 1)[:, None]
     edges = fewest + (most - fewest) * share
     edges[-1] = most
     more = edges[:-1] - fewest
@@ -150,17 +180,29 @@ def _least_in(
             n_tokens, objective.time_budget_s / time_s * widest.tokens_per_step * (1 + ROUNDING)
         )
     makes_a_step = n_steps >= 1
+    n_steps = np.maximum(n_steps, 1)
     n_tokens = np.where(makes_a_step, n_tokens, first.tokens_per_step)
     vocabulary = fewest - n_params_non_embedding(first)
-    greatest = _columns(last, edges[1:], vocabulary, np.maximum(n_steps, 1))
-    losses = least_loss(
-        objective.law,
-        greatest[objective.law.n_column],
-        objective.effective_tokens(n_tokens, first.tokens_per_step, last.tokens_per_step),
-        _columns(first, edges[:-1], vocabulary, np.ones_like(n_steps)),
-        greatest,
-    )
+    losses: Any = np.inf
+    # Bounded apart, a term that grows with steps would have few in the tokens of many.
+    n_ranges = N_STEP_RANGES if _grows_with_steps(objective.law) else 1
+    for i in range(n_ranges):
+        few, many = (n_steps ** ((i + end) / n_ranges) for end in (0, 1))
+        greatest = _columns(last, edges[1:], vocabulary, many)
+        tokens = np.minimum(n_tokens, many * (1 + ROUNDING) * last.tokens_per_step)
+        of_range = least_loss(
+            objective.law,
+            greatest[objective.law.n_column],
+            objective.effective_tokens(tokens, first.tokens_per_step, last.tokens_per_step),
+            _columns(first, edges[:-1], vocabulary, few),
+            greatest,
+        )
+        losses = np.minimum(losses, of_range)
     return np.min(np.where(makes_a_step, losses, np.inf), axis=0)
+
+
+def _grows_with_steps(law: LossLaw) -> bool:
+    return any(c < 0 and "n_steps" in TERMS[name].needs for name, c in law.terms.items())
 
 
 def _columns(arch: Architecture, n: Any, vocabulary: Any, n_steps: Any) -> dict[str, Any]:

@@ -32,7 +32,7 @@ WIDE = (1.0, 8192.0)
 # No scan of more: that of the largest space would take hours.
 MAX_SCANNED = 30e6
 # A method that took so long in one space is not tried in larger ones under that law.
-MAX_S = 45.0
+MAX_S = 15.0
 SPACES = {
     "widths in steps of 256": {"settings": ["d_model=128:2048:256"]},
     "default": {},

@@ -57,6 +57,7 @@ def certify(
     *,
     top: int = 1,
     by_shape: bool = True,
+    max_boxes: int | None = None,
     on_progress: Callable[[int], None] = lambda n: None,
 ) -> Certificate | None:
     """The candidates that a scan would find best, or None where that would take too long.
@@ -66,14 +67,16 @@ def certify(
         objective: what to minimise.
         top: how many candidates.
         by_shape: whether they are to differ in width or depth, the best of each; else in any field.
+        max_boxes: that are bounded before it is given up; None: `MAX_BOXES`.
         on_progress: called with the number of architectures dealt with since the last call.
     """
     if _n_families(space) > MAX_FAMILIES:
         return None
+    max_boxes = MAX_BOXES if max_boxes is None else max_boxes
     search = _Search(Families.of(space), objective, top, by_shape)
     n_left = space.n_architectures
     while len(search.pool.family):
-        if search.n_boxes > MAX_BOXES:
+        if search.n_boxes > max_boxes:
             return None
         search.step()
         on_progress(n_left - (n_left := int(search.pool.n_models.sum())))
@@ -122,8 +125,9 @@ class _Search:
             self._keep(rest, bounds)
             return
         halves = self._families.halves(chosen.at(~few))
-        self._try_middles(halves)
-        self._keep(Boxes.joined([rest, halves]), np.concatenate([bounds, self._bounded(halves)]))
+        halves_bounds = self._bounded(halves)
+        self._try_middles(halves, halves_bounds)
+        self._keep(Boxes.joined([rest, halves]), np.concatenate([bounds, halves_bounds]))
 
     def finalists(self) -> Architecture:
         """The models that may be among those sought, all that are as good as equal included."""
@@ -143,9 +147,13 @@ class _Search:
         return np.concatenate(bounds)
 
     def _keep(self, boxes: Boxes, bounds: np.ndarray) -> None:
-        limits = self._limits(boxes.family, boxes.low, boxes.high)
-        kept = (bounds <= limits) & (bounds < np.inf)
+        kept = self._promise(boxes, bounds)
         self.pool, self._bounds = boxes.at(kept), bounds[kept]
+
+    def _promise(self, boxes: Boxes, bounds: np.ndarray) -> np.ndarray:
+        """Which boxes may hold what is sought, as far as is known."""
+        limits = self._limits(boxes.family, boxes.low, boxes.high)
+        return (bounds <= limits) & (bounds < np.inf)
 
     def _limits(self, family: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """What each box must be able to reach: the best of the last sought, and of its shape."""
@@ -172,12 +180,16 @@ class _Search:
             losses[at] = feasible_losses(self._objective.predict(take(models, at)))
         return losses
 
-    def _try_middles(self, boxes: Boxes) -> None:
-        """Of shapes, whatever is evaluated counts; of architectures, only what is kept."""
-        if not self._by_shape:
+    def _try_middles(self, boxes: Boxes, bounds: np.ndarray) -> None:
+        """Of each shape that of the most promising box; of architectures, what is kept counts."""
+        at = np.flatnonzero(self._promise(boxes, bounds))
+        if not self._by_shape or not len(at):
             return
+        at = at[np.argsort(bounds[at], kind="stable")]
         places = (boxes.low + boxes.high) // 2
-        self._learn(boxes.family, places, self._losses(boxes.family, places))
+        at = at[np.unique(self._shape(boxes.family[at], places[at]), return_index=True)[1]]
+        family, places = boxes.family[at], places[at]
+        self._learn(family, places, self._losses(family, places))
 
     def _evaluate(self, boxes: Boxes) -> None:
         family, places = self._families.members(boxes)

@@ -154,15 +154,25 @@ def test_without_the_link_of_parameters_and_time_it_looks_at_more(
     assert apart.n_boxes > 1.3 * linked.n_boxes
 
 
+def test_without_ranges_of_steps_it_looks_at_more(small_space, objective, monkeypatch):
+    law = dataclasses.replace(objective.law, terms={"inverse_steps": -2.0})
+    asked = dataclasses.replace(objective, law=law)
+    in_ranges = certify(small_space, asked, top=10**6)
+    assert in_ranges.candidates == scan(small_space, asked, top=1).shapes
+    monkeypatch.setattr(objective_bounds, "N_STEP_RANGES", 1)
+    apart = certify(small_space, asked, top=10**6)
+    assert apart.candidates == in_ranges.candidates
+    assert apart.n_boxes > in_ranges.n_boxes
+
+
 def test_nothing_feasible(small_space, objective):
     hopeless = dataclasses.replace(objective, time_budget_s=1e-6)
     found = certify(small_space, hopeless)
     assert (found.candidates, found.n_covered) == ([], 768)
 
 
-def test_too_many_boxes_are_no_certificate(small_space, objective, monkeypatch):
-    monkeypatch.setattr(bounds, "MAX_BOXES", 10)
-    assert certify(small_space, objective) is None
+def test_too_many_boxes_are_no_certificate(small_space, objective):
+    assert certify(small_space, objective, max_boxes=10) is None
 
 
 def test_progress_counts_every_model_once(small_space, objective):
