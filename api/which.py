@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ..search.answer import Answer
     from ..search.batch.run import Batch
+    from ..search.costed import Costed
     from ..search.predict import Predicted
     from ..search.question import Question
     from ..space.architecture import Architecture
@@ -153,7 +154,7 @@ def predict(
     *,
     config: Path | str | None = None,
     **words: Any,
-) -> Predicted:
+) -> Predicted | Costed:
     """Predict step time, tokens and loss of one architecture, part by part.
 
     Args:
@@ -162,6 +163,10 @@ def predict(
         **words: fields of `Architecture`, what is left out being as in the law's runs (vocabulary
             and length), the best (the batch, on accelerators) or customary; and of `Chain`.
 
+    Returns:
+        Step time, tokens and loss; of a config whose blocks no law has seen, such as experts, all
+        but the loss.
+
     Raises:
         ValueError: a word makes no sense, or the architecture is not valid.
 
@@ -169,12 +174,19 @@ def predict(
     123587328
     """
     from ..presets.known import known
+    from ..search.costed import costed
     from ..search.predict import predict, read_architecture
+    from ..search.question import of_the_device
     from ..space.architecture import FIELDS
+    from ..space.decoder import Decoder
 
     fields = {name: words.pop(name) for name in FIELDS if name in words}
     law = known(words.get("device"), words.get("law")).law.law
     arch, note = read_architecture(fields, Path(config) if config else None, law=law)
+    if isinstance(arch, Decoder):
+        question = ask(budget, **words)
+        told = of_the_device(question.objective.device, words.get("device"))
+        return costed(arch, question.objective, (*told, *([note] if note else [])))
     free_batch = "batch_size" not in fields
     return predict(ask(budget, arch, free_batch=free_batch, **words), note)
 

@@ -58,14 +58,16 @@ def predict(
         config: A Hugging Face config.json.
     """
     from .. import api
+    from ..search.costed import Costed
     from ..show.terminal.predicted import show_prediction
     from ..show.terminal.training import show_training
 
     predicted = api.predict(budget, config=config, **shape.given(), **asked(chain))
     if as_json:
         show_json(predicted.as_dict())
-    else:
-        show(show_prediction(predicted))
+        return
+    show(show_prediction(predicted))
+    if not isinstance(predicted, Costed):
         show(show_training(predicted.candidate, predicted.question.objective))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..space.architecture import Architecture
+from ..space.decoder import Model
 from ..space.mesh import shape_of
 from .cost.execution import FIELDS, Execution, Remat, Sharding
 from .device import Device
@@ -62,7 +62,7 @@ class _Best:
 
 
 def fastest(
-    device: Device, arch: Architecture, ways: Sequence[Families], micro_batch: int | None = None
+    device: Device, arch: Model, ways: Sequence[Families], micro_batch: int | None = None
 ) -> Chosen:
     """The fastest way for each model, of those that split its batch into whole sequences.
 
@@ -147,7 +147,7 @@ def chosen(ways: Sequence[Execution], places: Any) -> Execution:
 
 
 def _first_that_fits(
-    device: Device, arch: Architecture, family: Family, below: Any, micro_batch: int | None
+    device: Device, arch: Model, family: Family, below: Any, micro_batch: int | None
 ) -> tuple[Any, Any]:
     """Each model's first way of a family, by place, with fewer passes than `below`, and its bytes.
 
@@ -173,7 +173,7 @@ def _first_that_fits(
     return place, needed
 
 
-def _seconds(device: Device, arch: Architecture, family: Family, place: Any) -> Any:
+def _seconds(device: Device, arch: Model, family: Family, place: Any) -> Any:
     """Of a step of each model in its way of a family; where it has none, in any."""
     used = np.unique(place[place >= 0]).tolist()
     if len(used) > 1 and place.size <= AT_ONCE:
@@ -194,7 +194,7 @@ def _take_last(
     best: _Best,
     unfit: Any,
     device: Device,
-    arch: Architecture,
+    arch: Model,
     families: Families,
     micro_batch: int | None,
 ) -> None:

@@ -13,6 +13,7 @@ from .cost.kernel import KERNELS
 from .cost.tiles import LANES
 from .law.copying import UNDECIDED
 from .loss_at_time import REACH, LossAtTime, Prediction
+from .step_cost import Cost
 
 # The schedule takes a large share of fewer.
 FEW_STEPS = 1000
@@ -43,17 +44,18 @@ def flags(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> 
     check_count("tokens", prediction.n_tokens)
     check_loss(objective.law.name, prediction.predicted_loss)
     return [
-        *_of_memory(objective, prediction),
+        *of_memory(objective, prediction),
         *_of_speed(objective, arch, prediction),
         *_of_the_law(objective, arch, prediction),
         *_of_luck(objective, arch, prediction),
         *_of_attention(objective, arch, prediction),
         *_of_tiles(objective, arch, prediction),
-        *_of_training(objective, prediction),
+        *of_training(objective, prediction.n_steps, prediction.n_tokens),
     ]
 
 
-def _of_memory(objective: LossAtTime, prediction: Prediction) -> Iterator[str]:
+def of_memory(objective: LossAtTime, prediction: Cost) -> Iterator[str]:
+    """A sentence where a model does not fit."""
     device = objective.device
     if prediction.memory_bytes > device.room_bytes:
         yield (
@@ -162,13 +164,14 @@ def _of_tiles(objective: LossAtTime, arch: Architecture, prediction: Prediction)
                 )
 
 
-def _of_training(objective: LossAtTime, prediction: Prediction) -> Iterator[str]:
-    if prediction.n_steps < FEW_STEPS:
+def of_training(objective: LossAtTime, n_steps: float, n_tokens: float) -> Iterator[str]:
+    """Sentences where steps are few, or tokens are repeated often."""
+    if n_steps < FEW_STEPS:
         yield (
-            f"only {prediction.n_steps:.0f} optimizer steps (under {FEW_STEPS:,}): "
+            f"only {n_steps:.0f} optimizer steps (under {FEW_STEPS:,}): "
             "warmup and decay take a large share, so the law is optimistic"
         )
     if objective.data_limit_tokens:
-        epochs = prediction.n_tokens / objective.data_limit_tokens
+        epochs = n_tokens / objective.data_limit_tokens
         if epochs > MANY_EPOCHS:
             yield f"{epochs:.1f} epochs over the data (more than {MANY_EPOCHS})"

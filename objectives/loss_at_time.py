@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..space.architecture import Architecture
+from ..space.decoder import Model
 from ..space.limits import MOST_COUNT, MOST_OF_FIELD, check_count, check_size
 from .budget import MOST_S
 from .cost.counts import n_params, n_params_non_embedding
@@ -174,7 +175,7 @@ class LossAtTime:
                 f"but got {self.micro_batch_size}"
             )
 
-    def cost(self, arch: Architecture) -> Cost:
+    def cost(self, arch: Model) -> Cost:
         """What one architecture or an array of them costs, in any time and under any law."""
         self.check_batch(arch.batch_size)
         if np.ndim(counted := n_params(arch)) == 0:

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from ..space.architecture import Architecture
+from ..space.decoder import Model
 from .cost import communication
 from .cost.counts import total
 from .cost.execution import FIELDS, Execution, Parts
@@ -74,18 +74,18 @@ def take(values: T, at: np.ndarray) -> T:
 _execution = functools.lru_cache(Execution.of_values)
 
 
-def step_memory_bytes(device: Device, arch: Architecture, execution: Execution) -> Any:
+def step_memory_bytes(device: Device, arch: Model, execution: Execution) -> Any:
     """Bytes that a step needs on each chip; arguments as of `step_time_s`."""
     size = device.bytes_per_element
     return memory_bytes(arch, execution, bytes_per_element=size, kind=device.kind)
 
 
-def compute_s(device: Device, arch: Architecture, execution: Execution) -> Any:
+def compute_s(device: Device, arch: Model, execution: Execution) -> Any:
     """Seconds of what each chip computes in a step; arguments as of `step_time_s`."""
     return device.step_time_model.step_time_s(arch, execution, kind=device.kind)
 
 
-def certain_compute_s(device: Device, arch: Architecture, execution: Execution) -> Any:
+def certain_compute_s(device: Device, arch: Model, execution: Execution) -> Any:
     """Seconds of compute that any model has too that is larger in every count.
 
     Of what a machine's tiles cost, see `OverABox.NOTHING`, a larger one may have nothing.
@@ -95,7 +95,7 @@ def certain_compute_s(device: Device, arch: Architecture, execution: Execution) 
     return total(model.step_time_by_part(arch, execution, kind=kind, features=certain))
 
 
-def step_time_s(device: Device, arch: Architecture, execution: Execution) -> Any:
+def step_time_s(device: Device, arch: Model, execution: Execution) -> Any:
     """Seconds of an optimizer step, the chips' communication included.
 
     Args:
@@ -106,9 +106,7 @@ def step_time_s(device: Device, arch: Architecture, execution: Execution) -> Any
     return with_communication(device, compute_s(device, arch, execution), arch, execution)
 
 
-def with_communication(
-    device: Device, compute_s: Any, arch: Architecture, execution: Execution
-) -> Any:
+def with_communication(device: Device, compute_s: Any, arch: Model, execution: Execution) -> Any:
     """Seconds of a step whose compute takes `compute_s` on each chip."""
     if execution.n_chips == 1:
         return compute_s
@@ -126,7 +124,7 @@ def with_communication(
     return np.minimum(*map(with_collectives, communication.VOCABULARY))
 
 
-def sent(device: Device, arch: Architecture, execution: Execution) -> Parts:
+def sent(device: Device, arch: Model, execution: Execution) -> Parts:
     """What each chip sends in a step, see `communication.sent`."""
     return communication.sent(
         arch,

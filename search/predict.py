@@ -12,9 +12,11 @@ from ..objectives.flags import flags
 from ..objectives.law.loss_law import LossLaw
 from ..objectives.loss_at_time import LossAtTime
 from ..objectives.shown import Shown
+from ..objectives.step_cost import Cost
 from ..objectives.uncertainty import Standing
 from ..presets.spaces import evidence
 from ..space.architecture import Architecture
+from ..space.decoder import Model
 from ..space.hf_config import architecture_from_hf
 from .candidate import Candidate
 from .certify.scan import best_of
@@ -27,12 +29,10 @@ if TYPE_CHECKING:
 # In the order in which a token meets them.
 PARTS = (
     "embedding",
-    "qkv",
-    "scores",
-    "weighted_values",
-    "attention_output",
-    "mlp_up",
-    "mlp_down",
+    *("qkv", "scores", "weighted_values", "attention_output"),
+    *("scan_in", "convolution", "scan", "scan_out"),
+    *("mlp_up", "mlp_down"),
+    *("router", "dispatch", "experts_up", "experts_down", "shared_up", "shared_down"),
     "norms",
     "logits",
     "optimizer",
@@ -75,7 +75,9 @@ class Predicted(Shown):
         """`breakdown` as a table, a row a part of the model."""
         import pandas as pd
 
-        return pd.DataFrame(breakdown(self.candidate, self.question.objective)).T
+        return pd.DataFrame(
+            breakdown(self.candidate.arch, self.candidate.prediction, self.question.objective)
+        ).T
 
     def as_dict(self) -> dict[str, Any]:
         """The prediction as one JSON object: a candidate's keys, `warnings`, and `parts`."""
@@ -94,7 +96,7 @@ class Predicted(Shown):
             "law": objective.law.name,
             "training": self.candidate.training,
             "warnings": self.warnings,
-            "parts": breakdown(self.candidate, objective),
+            "parts": breakdown(self.candidate.arch, self.candidate.prediction, objective),
         }
 
 
@@ -120,8 +122,8 @@ def predict(question: Question, note: str = "") -> Predicted:
 
 def read_architecture(
     fields: dict[str, Any], config: Path | None = None, *, law: LossLaw
-) -> tuple[Architecture, str]:
-    """The architecture that was given, and what to note of how it was read, if anything.
+) -> tuple[Model, str]:
+    """The model that was given, and what to note of how it was read, if anything.
 
     Args:
         fields: the architecture's fields; what is left out is as the law's runs all had it, or
@@ -162,18 +164,17 @@ def architecture_of(fields: dict[str, Any], instead: str) -> Architecture:
     return Architecture.from_shape(**fields)
 
 
-def breakdown(candidate: Candidate, objective: LossAtTime) -> dict[str, dict[str, Any]]:
+def breakdown(arch: Model, cost: Cost, objective: LossAtTime) -> dict[str, dict[str, Any]]:
     """Parameters, and memory copies, FLOPs and seconds of a step of each chip, by part.
 
     Seconds of `communication` are those for which the chips wait for each other.
     """
-    prediction = candidate.prediction
-    arch, execution = candidate.arch, prediction.execution
+    execution = cost.execution
     times_s = objective.device.step_time_model.step_time_by_part(
         arch, execution, kind=objective.device.kind
     )
     if execution.n_chips > 1:
-        times_s["communication"] = prediction.step_time_s - sum(times_s.values())
+        times_s["communication"] = cost.step_time_s - sum(times_s.values())
     part, n_passes = execution.part(arch), execution.n_accumulation
     quantities = {
         "n_params": n_params_by_part(arch),

@@ -189,7 +189,7 @@ class QuestionMaker:
                 known=known,
                 seed=words.seed,
                 warnings=(
-                    *_of_the_device(device, words.device),
+                    *of_the_device(device, words.device),
                     *of_runs,
                     *(() if arch else self._of_the_law(words, objective)),
                 ),
@@ -267,7 +267,7 @@ def ask(words: Words, arch: Architecture | None = None, *, free_batch: bool = Fa
     return QuestionMaker()(words, arch, free_batch=free_batch)
 
 
-def _of_the_device(device: Device, name: str | None) -> tuple[str, ...]:
+def of_the_device(device: Device, name: str | None) -> tuple[str, ...]:
     """A sentence where nobody said which device, and none was calibrated here."""
     is_default = name is None and device.basis != "measured"
     return (THE_DEFAULT.format(device.name),) if is_default else ()

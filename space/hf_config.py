@@ -7,47 +7,56 @@ from pathlib import Path
 from typing import Any
 
 from ..files.read import read_json
-from .architecture import Architecture
-from .hf_count import HfCount, Polynomial, families, hf_count, product
-
-# Families whose blocks cost what those of `Architecture` do, as far as their matrices are the same,
-# which is checked. What sets them apart besides: kinds of norm, biases, learned positions, blocks
-# whose attention and MLP stand side by side.
-DENSE = (
-    *("arcee", "bloom", "codegen", "cohere", "cohere2", "cwm", "ernie4_5", "exaone", "exaone4"),
-    *("gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt2", "gpt_neox", "gptj", "granite"),
-    *("helium", "internlm3", "llama", "ministral3", "mistral", "nemotron", "olmo", "olmo2"),
-    *("olmo3", "opt", "phi", "phi3", "qwen2", "qwen3", "seed_oss", "smollm3", "stablelm"),
-    *("starcoder2",),
-)
+from .architecture import FIELDS, Architecture
+from .blocks import Attention, Mlp
+from .decoder import Decoder, Model
+from .hf_blocks import decoder_of, vectors
+from .hf_count import HfCount, hf_count
 
 
-def architecture_from_hf(path: Path, **training_shape: int) -> tuple[Architecture, str]:
-    """The architecture of a Hugging Face config, and what it leaves out ("" where nothing).
+def architecture_from_hf(path: Path, **training_shape: int) -> tuple[Model, str]:
+    """The model of a Hugging Face config, and what it leaves out ("" where nothing).
 
     Args:
         path: a `config.json`, or the folder that holds one.
         training_shape: `seq_len` and `batch_size`, which a config does not say.
 
+    Returns:
+        An `Architecture` of what is a dense decoder whose attention sees all of a sequence, and
+        else a `Decoder`.
+
     Raises:
         ValueError: the file is not such a config, `transformers` would build another model than is
-            known here, or that model is no dense decoder.
+            known here, or that model's blocks are not known.
     """
     path = path / "config.json" if path.is_dir() else path
     config = _read_object(path)
     try:
         count = hf_count(config)
-        arch = _architecture(count, training_shape)
-        _check_window(config, arch)
+        decoder = decoder_of(count, config, training_shape)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return arch, "; ".join(_notes(count))
+    return dense(decoder) or decoder, "; ".join(_notes(count))
+
+
+def dense(decoder: Decoder) -> Architecture | None:
+    """A decoder of one dense block, all of whose tokens are seen; None where it is no such."""
+    (_, block), *others = decoder.kinds
+    mixer, mlp = block.mixer, block.feed_forward
+    if others or not isinstance(mixer, Attention) or not isinstance(mlp, Mlp):
+        return None
+    if mixer.window or mixer.gated:
+        return None
+    fields = {name: getattr(decoder, name) for name in FIELDS if hasattr(decoder, name)}
+    heads = {name: getattr(mixer, name) for name in ("n_heads", "n_kv_heads", "d_head")}
+    return Architecture(**fields | heads, d_ff=mlp.d_ff, gated_mlp=mlp.gated)
 
 
 def _notes(count: HfCount) -> Iterator[str]:
     """What the architecture leaves out, and what the config did."""
-    vectors = _vectors(count.layer or {}), _vectors(count.outside)
-    if vectors != ({"hidden_size": 2}, {"hidden_size": 1}):
+    block = vectors(count.layers[0])
+    alike = all(layer == count.layers[0] for layer in count.layers)
+    if not alike or (block, vectors(count.outside)) != ({"hidden_size": 2}, {"hidden_size": 1}):
         yield (
             f"transformers builds {count.n_params:,} parameters: biases, learned positions, and "
             "norms other than two gains a block are not counted"
@@ -55,78 +64,6 @@ def _notes(count: HfCount) -> Iterator[str]:
     if count.assumed:
         assumed = ", ".join(f"{key} {value}" for key, value in sorted(count.assumed.items()))
         yield f"not said, so as transformers has it: {assumed}"
-
-
-def _architecture(count: HfCount, training_shape: dict[str, int]) -> Architecture:
-    """A count as the dense decoder that it is.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    family, sizes = count.family, count.sizes
-    if count.family not in DENSE or count.layer is None:
-        met = (
-            f", {count.n_active:,} of them met by a token"
-            if count.n_active < count.n_params
-            else ""
-        )
-        raise ValueError(
-            f"`model_type` {family!r} builds {count.n_params:,} parameters{met}, but step time and "
-            "loss are known only of dense decoders"
-        )
-    d_model, n_heads = sizes["hidden_size"], sizes["num_attention_heads"]
-    n_kv_heads = sizes.get("num_key_value_heads", n_heads)
-    d_head = sizes.get("head_dim", d_model // n_heads)
-    d_ff = sizes.get("intermediate_size", 4 * d_model)
-    vectors = _vectors(count.layer)
-    matrices = {one: n for one, n in count.layer.items() if one not in vectors}
-    n_mlp = matrices.get("hidden_size*intermediate_size", 2)
-    n_weights = 2 * (n_heads + n_kv_heads) * d_head * d_model + n_mlp * d_model * d_ff
-    vocabularies = count.outside.get("hidden_size*vocab_size", 0)
-    built = sum(n * product(one, sizes) for one, n in matrices.items())
-    if n_mlp not in (2, 3) or built != n_weights or vocabularies not in (1, 2):
-        raise ValueError(
-            f"it builds {count.n_params:,} parameters, and its blocks are not those of a dense "
-            "decoder: attention, an MLP of two or three matrices, and nothing else"
-        )
-    return Architecture(
-        d_model=d_model,
-        n_layers=sizes["num_hidden_layers"],
-        n_heads=n_heads,
-        n_kv_heads=n_kv_heads,
-        d_head=d_head,
-        d_ff=d_ff,
-        gated_mlp=n_mlp == 3,
-        vocab_size=sizes["vocab_size"],
-        tied_embeddings=vocabularies == 1,
-        **training_shape,
-    )
-
-
-def _vectors(polynomial: Polynomial) -> dict[str, int]:
-    """Of a polynomial what is no matrix: gains, biases, positions."""
-    return {
-        one: n
-        for one, n in polynomial.items()
-        if "*" not in one or "hidden_size" not in one.split("*")
-    } | {one: n for one, n in polynomial.items() if "max_position_embeddings" in one}
-
-
-def _check_window(config: dict[str, Any], arch: Architecture) -> None:
-    """That attention sees the whole sequence, which is what is counted.
-
-    Raises:
-        ValueError: a sequence is longer than its window.
-    """
-    said = families()["counted"][config["model_type"]]["window"] | config
-    window = said.get("sliding_window")
-    if window is not None and not isinstance(window, int):
-        raise ValueError(f"`sliding_window` must be a whole number, but got {window!r}")
-    if window and said.get("use_sliding_window", True) and window < arch.seq_len:
-        raise ValueError(
-            f"`sliding_window` must be at least `seq_len`, {arch.seq_len}, for attention is "
-            f"counted over the whole sequence, but got {window}; give a smaller --seq-len"
-        )
 
 
 def hf_from_architecture(arch: Architecture) -> dict[str, Any]:

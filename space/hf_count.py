@@ -11,11 +11,12 @@ import dataclasses
 import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..files.read import did_you_mean
+from .hf_layers import kinds, types
 from .limits import MOST_OF_FIELD
 
 Polynomial = Mapping[str, int]
@@ -26,9 +27,9 @@ FOREIGN = re.compile(r"expert|moe|cross_attention|lora_rank|mamba|ssm|linear_num
 MOST_LAYERS = 100_000
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 HEAD = "hidden_size//num_attention_heads"
+FLOOR = "floor(hidden_size/num_attention_heads)"
+SIXTEENTH = "ceil(hidden_size/16)"
 TIED = "tie_word_embeddings"
-# Kinds of layers that differ in what a token sees, not in their weights.
-WEIGHTLESS = ("full_attention", "sliding_attention", "chunked_attention")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,8 @@ class HfCount:
         n_active: those that one token meets, of a model with experts; else all.
         sizes: the config's numbers by their usual names, defaults filled in.
         assumed: those of them that the config does not say, as `transformers` has them.
-        layer: the polynomial of its blocks; None where they are not alike.
+        layers: the polynomial of each of its blocks.
+        types: what each is called by its config or its family's pattern; "" where by neither.
         outside: of all that is no block.
     """
 
@@ -50,7 +52,8 @@ class HfCount:
     n_active: int
     sizes: dict[str, int]
     assumed: dict[str, int]
-    layer: Polynomial | None
+    layers: Sequence[Polynomial]
+    types: list[str]
     outside: Polynomial
 
 
@@ -81,23 +84,24 @@ def hf_count(config: Mapping[str, Any]) -> HfCount:
     flags, own = family["flags"], {mine: key for key, mine in family["names"].items()}
     given = _by_usual_name(config, family)
     defaults = {own.get(key, key): value for key, value in family["defaults"].items()}
-    on = [key for key in flags if given.get(key, not flags[key]["is"]) is flags[key]["is"]]
+    on = [key for key in flags if _is_on(own.get(key, key), flags[key]["is"], given, defaults)]
     _check_keys(family, given, on, own)
-    sizes = _sizes(family, given, defaults)
+    without = {own.get(key, key) for key in on} & set(defaults)
+    sizes = _sizes(family, given, {k: v for k, v in defaults.items() if k not in without})
     tied = given.get(TIED, defaults[TIED])
     if not isinstance(tied, bool):
         raise ValueError(f"`{TIED}` must be true or false, but got {tied!r}")
     outside = _plus(family["outside"], *(flags[key]["outside"] for key in on))
     if not tied:
         outside = _plus(outside, family["untied"])
-    layers = [
-        _plus(family["layers"][kind], *(flags[key]["layer"] for key in on))
-        for kind in _kinds(family, given, sizes)
-    ]
+    chosen = (family, *(flags[key] for key in on))
+    named = list(kinds(family, given, sizes))
+    by_kind = {k: _plus(*(_of_kind(one["layers"], k) for one in chosen)) for k in {*named}}
+    layers = [by_kind[kind] for kind in named]
     total, active = 0, 0
-    for polynomial in (outside, *layers):
+    for polynomial, times in [(outside, 1), *((by_kind[k], named.count(k)) for k in by_kind)]:
         for monomial, n in polynomial.items():
-            units = n * product(monomial, sizes)
+            units = times * n * product(monomial, sizes)
             total += units
             active += _active(monomial, units, sizes)
     return HfCount(
@@ -106,7 +110,8 @@ def hf_count(config: Mapping[str, Any]) -> HfCount:
         n_active=active,
         sizes=sizes,
         assumed={key: defaults[key] for key in sizes if key not in given and defaults.get(key)},
-        layer=layers[0] if all(layer == layers[0] for layer in layers) else None,
+        layers=layers,
+        types=types(family, given, sizes),
         outside=outside,
     )
 
@@ -145,18 +150,31 @@ def _check_class(family: dict[str, Any], config: Mapping[str, Any]) -> None:
 
 def _by_usual_name(config: Mapping[str, Any], family: dict[str, Any]) -> dict[str, Any]:
     """The config by the names that most families use."""
-    given = dict(config)
+    given, aliases = dict(config), family["aliases"]
     for usual, mine in family["names"].items():
-        if usual in given and usual not in family["aliases"]:
+        if usual in given and usual not in aliases:
             raise ValueError(
                 f"`{usual}` is `{mine}` in this family, which does not read the former"
             )
-        if mine not in given:
-            continue
-        value = given.pop(mine)
-        if given.setdefault(usual, value) != value:
-            raise ValueError(f"`{usual}` is `{mine}` here, but got {given[usual]!r} and {value!r}")
-    return given
+    for alias in aliases.keys() & given.keys():
+        mine, value = aliases[alias], given.pop(alias)
+        if given.setdefault(mine, value) != value:
+            raise ValueError(f"`{alias}` is `{mine}` here, but got {value!r} and {given[mine]!r}")
+    usual = {mine: key for key, mine in family["names"].items()}
+    return {usual.get(key, key): value for key, value in given.items()}
+
+
+def _is_on(key: str, value: Any, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+    """Whether a flag is as it adds something; or a size no number, which makes another model."""
+    if isinstance(value, bool):
+        return given.get(key, not value) is value
+    said = given.get(key, defaults[key])
+    return said == value and not isinstance(said, bool)
+
+
+def _of_kind(kinds: Mapping[str, Polynomial], kind: str) -> Polynomial:
+    """What there is of a kind of layer, or of any."""
+    return kinds[kind] if kind in kinds else kinds.get("", {})
 
 
 def _check_keys(
@@ -165,18 +183,19 @@ def _check_keys(
     """That nothing is otherwise than it was seen to be."""
     for key, value in family["fixed"].items():
         # Nothing, null and an empty list are one.
-        if (given.get(own.get(key, key), value) or None) != (value or None):
-            raise ValueError(f"`{key}` must be {value!r} to be counted, but got {given[key]!r}")
+        if ((said := given.get(own.get(key, key), value)) or None) != (value or None):
+            raise ValueError(f"`{key}` must be {value!r} to be counted, but got {said!r}")
     for key, flag in family["flags"].items():
-        if not isinstance(given.get(key, False), bool):
+        if isinstance(flag["is"], bool) and not isinstance(given.get(key, False), bool):
             raise ValueError(f"`{key}` must be true or false, but got {given[key]!r}")
         if key in on and family["alone"] and len(on) > 1:
             raise ValueError(
-                f"`{key}` = {str(flag['is']).lower()} is counted only where {on} do not meet"
+                f"`{key}` = {json.dumps(flag['is'])} is counted only where {on} do not meet"
             )
-    known = {*family["defaults"], *family["fixed"], *family["flags"], *family["harmless"], *own}
+    known = {*family["defaults"], *family["fixed"], *family["flags"], *family["harmless"]}
+    known |= {*own, *own.values()}
     for key, value in given.items():
-        if FOREIGN.search(key) and value and key not in known and own.get(key, key) not in known:
+        if FOREIGN.search(key) and value and key not in known:
             raise ValueError(f"`{key}` is not of this family, so it is not known what it builds")
 
 
@@ -190,7 +209,7 @@ def _sizes(
         if key in (TIED, "layer_types", "mlp_layer_types"):
             continue
         value = given.get(key, default)
-        if value is None and key in family["null"]:
+        if key in family["null"] and not isinstance(value, int) and value in (None, default):
             nulls.append(key)
             continue
         least = 0 if key == "first_k_dense_replace" else 1
@@ -207,41 +226,6 @@ def _sizes(
     for key in nulls:
         sizes[key] = sum(n * product(one, sizes) for one, n in family["null"][key].items())
     return sizes
-
-
-def _kinds(
-    family: dict[str, Any], given: Mapping[str, Any], sizes: Mapping[str, int]
-) -> Iterator[str]:
-    """Which polynomial each block has."""
-    n_layers, kinds = sizes["num_hidden_layers"], family["layers"]
-    lists = [given[name] for name in ("layer_types", "mlp_layer_types") if given.get(name)]
-    for named in lists:
-        if not isinstance(named, list) or len(named) != n_layers:
-            raise ValueError(f"layer types must be {n_layers}, one a layer, but got {named!r}")
-    if all(kind == "" or kind.isdigit() for kind in kinds):
-        for named in lists:
-            if strange := sorted({*map(str, named)} - {*WEIGHTLESS, "sparse"}):
-                raise ValueError(f"layers of type {strange[0]!r} are not counted in this family")
-        yield from (str(i) if str(i) in kinds else "" for i in range(n_layers))
-        return
-    if not given.get("mlp_layer_types") and "first_k_dense_replace" in sizes:
-        dense = min(sizes["first_k_dense_replace"], n_layers)
-        lists.append(["dense"] * dense + ["sparse"] * (n_layers - dense))
-    if not given.get("layer_types") and "full_attention_interval" in sizes:
-        every = sizes["full_attention_interval"]
-        named = (
-            "full_attention" if i % every == 0 else "linear_attention"
-            for i in range(1, n_layers + 1)
-        )
-        lists.insert(0, list(named))
-    for label in zip(*lists, strict=True) if lists else [()] * n_layers:
-        name = "/".join(map(str, label))
-        if name not in kinds:
-            raise ValueError(
-                f"layers of type {name!r} are not counted in this family; `layer_types` and "
-                f"`mlp_layer_types` must say one of {sorted(kinds)} of each layer"
-            )
-        yield name
 
 
 def _plus(*polynomials: Polynomial) -> dict[str, int]:
@@ -264,6 +248,10 @@ def product(monomial: str, sizes: Mapping[str, int]) -> int:
                     f"but got {n_heads} heads and a width of {d_model}"
                 )
             product *= d_model // n_heads
+        elif name == FLOOR:
+            product *= sizes["hidden_size"] // sizes["num_attention_heads"]
+        elif name == SIXTEENTH:
+            product *= -(-sizes["hidden_size"] // 16)
         elif name in sizes:
             product *= sizes[name]
         else:

@@ -78,9 +78,9 @@ def flat(meshes: Sequence[Architecture]) -> Architecture:
     return Architecture(**{name: joined(name) for name in FIELDS})
 
 
-def shape_of(mesh: Architecture) -> tuple[int, ...]:
-    """Of all that is said of a mesh, once broadcast."""
-    return np.broadcast_shapes(*(np.shape(getattr(mesh, name)) for name in FIELDS))
+def shape_of(mesh: Any) -> tuple[int, ...]:
+    """Of all that is said of a mesh, once broadcast; a decoder of any blocks is one model."""
+    return np.broadcast_shapes(*(np.shape(vars(mesh).get(name, 1)) for name in FIELDS))
 
 
 def size_of(mesh: Architecture) -> int:

@@ -59,12 +59,14 @@ def main() -> None:
     n, size, out = int(sys.argv[1]), SMALL, HERE / "equality.csv"
     if "large" in sys.argv:
         size, out = LARGE, HERE / "equality_large.csv"
-    rows = list(csv.DictReader(out.open())) if out.exists() else []
+    done = {row["seed"] for row in csv.DictReader(out.open())} if out.exists() else set()
     with out.open("a", newline="") as file:
-        for seed in range(len(rows), n):
+        for seed in range(n):
+            if str(seed) in done:
+                continue
             row = compare(seed, size)
             writer = csv.DictWriter(file, row)
-            if seed == 0:
+            if not file.tell():
                 writer.writeheader()
             writer.writerow(row)
             file.flush()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import signal
 from typing import Any
 
-from anybudget.experiments.hf_families.polynomials import EXPERTS, N_LAYERS, SIZES, TIES, count
+from anybudget.experiments.hf_families.polynomials import EXPERTS, SIZES, TIES, count
 
 # What a config may say of each layer.
 KINDS = ("layer_types", "mlp_layer_types")
+# Blocks of a probed model, where its family has models of so many.
+N_LAYERS = 8
 # What a model may read although its config does not list it.
 UNLISTED = {
     "head_dim": None,
@@ -20,17 +23,46 @@ UNLISTED = {
     "qkv_bias": False,
     "add_cross_attention": False,
 }
+# The usual names of what families call otherwise.
+USUAL = {
+    "intermediate_size": ("n_inner", "ffn_dim", "ffn_hidden_size", "dff", "dim_ff"),
+    "max_position_embeddings": ("n_positions",),
+    "hidden_size": ("n_embd", "d_model"),
+    "num_key_value_heads": ("num_kv_heads",),
+    "head_dim": ("dim_head", "attention_head_dim"),
+    "num_hidden_layers": ("decoder_layers", "n_layers"),
+    "num_attention_heads": ("decoder_attention_heads", "n_heads"),
+    "num_experts": ("moe_num_experts",),
+    "num_experts_per_tok": ("moe_topk", "moe_k", "top_k_experts"),
+}
+# Sizes of a family's own are tried too; not what only says which layers are of which kind, or how
+# attention looks and tokens are routed.
+NO_SIZE = re.compile(
+    r"layer|first_k|interval|period|offset|start|end|step$|pattern|freq|topk|top_k|per_tok|window|position"
+    r"|_token|_id$|scal|factor|theta|chunk|capacity|predict|n_group$|mtp|beam|length|init|repeat"
+)
 
 
 @dataclasses.dataclass
 class Family:
-    """One family's config class and what its models are made of."""
+    """One family's config class and what its models are made of.
+
+    Attributes:
+        at: the sizes that the probe's models have, by canonical key.
+        held: keys that stay as the family has them, since a model hangs on them in a way that is
+            no product, or is not built otherwise.
+        literals: sides that are the family's own and hang on no size.
+    """
 
     name: str
     config_class: Any
     fields: dict[str, Any]
     own: dict[str, str]  # canonical key -> the family's own
     unlisted: set[str] = dataclasses.field(default_factory=set)
+    at: dict[str, int] = dataclasses.field(default_factory=dict)
+    held: set[str] = dataclasses.field(default_factory=set)
+    literals: set[int] = dataclasses.field(default_factory=set)
+    n_layers: int = N_LAYERS
 
     @classmethod
     def of(cls, name: str) -> Family:
@@ -40,16 +72,11 @@ class Family:
         config_class = CONFIG_MAPPING[name]
         fields = {field.name: field.default for field in dataclasses.fields(config_class)}
         fields = {k: None if v is dataclasses.MISSING else v for k, v in fields.items()}
-        own = {canon: mine for canon, mine in config_class.attribute_map.items() if mine in fields}
-        for canon, others in {
-            "intermediate_size": ("n_inner", "ffn_dim", "ffn_hidden_size", "dff", "dim_ff"),
-            "max_position_embeddings": ("n_positions",),
-            "hidden_size": ("n_embd", "d_model"),
-            "num_key_value_heads": ("num_kv_heads",),
-            "head_dim": ("dim_head", "attention_head_dim"),
-            "num_hidden_layers": ("decoder_layers", "n_layers"),
-            "num_attention_heads": ("decoder_attention_heads", "n_heads"),
-        }.items():
+        known = config_class.attribute_map
+        own = {
+            canon: mine for canon, mine in known.items() if mine in fields and canon not in fields
+        }
+        for canon, others in USUAL.items():
             mine = [other for other in others if other in fields]
             if canon not in fields and canon not in own and mine:
                 own[canon] = mine[0]
@@ -57,33 +84,80 @@ class Family:
             own |= {"num_hidden_layers": "decoder_layers", "intermediate_size": "decoder_ffn_dim"}
             own["num_attention_heads"] = "decoder_attention_heads"
         family = cls(name, config_class, fields, own)
+        family._choose_sizes()
         for key, default in UNLISTED.items():
-            if key not in fields and key not in own:
-                without = count(family.build({}))
-                try:
-                    differs = count(family.build({key: SIZES.get(key, True)})) != without
-                except Exception:
-                    differs = False
-                if differs:
-                    fields[key] = default
-                    family.unlisted.add(key)
+            if key not in fields and key not in own and family._reads(key):
+                fields[key] = default
+                family.unlisted.add(key)
+                if key in SIZES:
+                    family.at[key] = SIZES[key]
         return family
 
-    @property
-    def keys(self) -> set[str]:
-        """Canonical keys of the sizes that the family has; one name for the experts."""
-        has = {key for key in SIZES if key in self.fields or key in self.own}
-        experts = [key for key in EXPERTS if key in self.fields] or [
-            key for key in EXPERTS if key in has
-        ]
-        has -= set(EXPERTS) - set(experts[:1])
-        return has | {"num_hidden_layers"}
+    def _choose_sizes(self) -> None:
+        """The probe's sizes where a model is built with them, and else the family's own."""
+        sizes = SIZES | TIES.get(self.name, {})
+        own = {mine: canon for canon, mine in self.names.items()}
+        wanted = {own.get(key, key) for key in self.fields} & set(sizes)
+        experts = [key for key in EXPERTS if key in wanted]
+        wanted -= set(experts[1:])
+        self.at = {key: sizes[key] for key in wanted}
+        own_sizes, large = {}, 1013
+        for key, default in self.fields.items():
+            canon = own.get(key, key)
+            if canon not in sizes and type(default) is int and not NO_SIZE.search(key):
+                own_sizes[canon] = large = next_prime(large)
+        self.at |= own_sizes
+        for key in [None, *(key for key in self.at if key not in sizes)]:
+            self.at.pop(key or "", None)  # a size of the family's own may be tied to others
+            if self._built():
+                return
+        # One after another, where a model has it; widths before what must divide them.
+        tried, self.at = {key: sizes[key] for key in wanted} | own_sizes, {}
+        for n_layers in (N_LAYERS, self.fields.get(self.mine("num_hidden_layers"))):
+            self.n_layers = n_layers
+            if self._built():
+                break
+        for key in sorted(tried, key=lambda key: (key not in SIZES, key)):
+            self.at[key] = tried[key]
+            if not self._built():
+                self.hold(key)
+
+    def hold(self, key: str) -> None:
+        """Leave a key as the family has it from here on."""
+        self.held.add(key)
+        default = self.fields.get(self.mine(key))
+        self.at.pop(key, None)
+        if isinstance(default, int) and default > 0:
+            self.at[key] = default
 
     @property
-    def aliases(self) -> list[str]:
-        """Canonical keys that the config class itself takes for the family's own."""
+    def free(self) -> list[str]:
+        """Canonical keys of the sizes that a config may say otherwise."""
+        return sorted(key for key in self.at if key not in self.held)
+
+    def _built(self) -> bool:
+        try:
+            return bool(self.build({}))
+        except Exception:
+            return False
+
+    def _reads(self, key: str) -> bool:
+        try:
+            return count(self.build({key: SIZES.get(key, True)})) != count(self.build({}))
+        except Exception:
+            return False
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The usual names of what it calls otherwise, one each."""
+        usual = {mine: canon for canon, mine in self.own.items()}
+        return {c: mine for mine, c in usual.items() if c in SIZES or c in (*USUAL, *EXPERTS)}
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """What the config class itself takes for a key of its own."""
         known = self.config_class.attribute_map
-        return sorted(key for key, mine in self.own.items() if known.get(key) == mine)
+        return {alias: mine for alias, mine in sorted(known.items()) if mine in self.fields}
 
     def mine(self, key: str) -> str:
         """The family's own name of a canonical key."""
@@ -94,25 +168,28 @@ class Family:
         import torch
         from transformers import AutoModelForCausalLM
 
-        sizes = {self.mine(key): SIZES[key] for key in self.keys if key in SIZES}
-        sizes |= TIES.get(self.name, {})
-        sizes[self.mine("num_hidden_layers")] = N_LAYERS
+        sizes = {self.mine(key): self.at[key] for key in self.free}
+        layers = self.mine("num_hidden_layers")
+        if self.n_layers != self.fields.get(layers):
+            sizes[layers] = self.n_layers
         unlisted = {key for key in changes if changes[key] is None and key in self.unlisted}
         sizes = {key: n for key, n in (sizes | changes).items() if key not in unlisted}
         signal.alarm(120)
         try:
             config = self.config_class(**sizes)
-            self.labels = [
-                tuple(kinds[i] for name in KINDS if (kinds := getattr(config, name, None)))
-                for i in range(N_LAYERS)
-            ]
-            if "first_k_dense_replace" in self.fields and not getattr(config, KINDS[1], None):
-                dense = getattr(config, "first_k_dense_replace", 0)
-                kinds = [("dense",)] * dense + [("sparse",)] * (N_LAYERS - dense)
-                self.labels = [a + b for a, b in zip(self.labels, kinds, strict=True)]
             with torch.device("meta"):
                 model = AutoModelForCausalLM.from_config(config)
             self.class_name = type(model).__name__
+            self.kinds = {name: said for name in KINDS if (said := getattr(config, name, None))}
+            if "first_k_dense_replace" in self.fields and KINDS[1] not in self.kinds:
+                depth = getattr(config, self.mine("num_hidden_layers"))
+                dense = min(config.first_k_dense_replace, depth)
+                self.kinds[KINDS[1]] = ["dense"] * dense + ["sparse"] * (depth - dense)
             return {name: tuple(p.shape) for name, p in model.named_parameters()}
         finally:
             signal.alarm(0)
+
+
+def next_prime(n: int) -> int:
+    """The least prime above a number."""
+    return next(p for p in range(n + 1, 2 * n) if all(p % q for q in range(2, int(p**0.5) + 1)))

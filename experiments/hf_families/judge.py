@@ -6,7 +6,8 @@
 
 Each config is one that the family's own class was built from, on the meta device, in two forms: as
 a user writes it, with what differs from the default, and as `save_pretrained` does (`saved`). A
-count is exact, a refusal (with its reason), or wrong; the last must not be.
+count, of all parameters and of those that one token meets, is exact, a refusal (with its reason),
+or wrong; the last must not be.
 Writes `families.csv` beside this file.
 """
 
@@ -16,6 +17,7 @@ import argparse
 import json
 import logging
 import random
+import re
 import signal
 import warnings
 from pathlib import Path
@@ -29,6 +31,33 @@ HERE = Path(__file__).parent
 OUT = HERE / "families.csv"
 DATA = HERE.parents[1] / "space/hf_families.json"
 N_RANDOM = 6
+# Models by name, as far as their files differ from their family's default.
+NAMED: dict[str, tuple[str, dict[str, Any]]] = {
+    "mixtral": ("Mixtral-8x7B", {}),
+    "deepseek_v3": ("DeepSeek-V3", {}),
+    "gpt_oss": ("GPT-OSS-120B", {}),
+    "qwen3_next": ("Qwen3-Next-80B-A3B", {}),
+    "gemma3_text": (
+        "Gemma-3-27B",
+        {
+            "hidden_size": 5376, "intermediate_size": 21504, "num_hidden_layers": 62,
+            "num_attention_heads": 32, "num_key_value_heads": 16, "head_dim": 128,
+            "sliding_window": 1024,
+        },
+    ),
+    "mamba2": (
+        "Mamba-2-2.7B",
+        {
+            "hidden_size": 2560, "num_hidden_layers": 64, "num_heads": 80, "n_groups": 1,
+            "vocab_size": 50288, "tie_word_embeddings": True,
+        },
+    ),
+    "rwkv": ("RWKV-4-14B", {"hidden_size": 5120, "num_hidden_layers": 40}),
+}  # fmt: skip
+# How many experts there are, and how many a token meets, by what families call it.
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+MET = ("num_experts_per_tok", "moe_topk", "moe_k", "top_k_experts")
+ROUTED = re.compile(r"(^|\.)experts\.(?!router)")
 # What a variant changes, where the family has it; widths keep to multiples that heads divide.
 CHANGES: dict[str, list[Any]] = {
     "tie_word_embeddings": [True, False],
@@ -62,6 +91,7 @@ CHANGES: dict[str, list[Any]] = {
     "q_lora_rank": [64, 256, None],
     "kv_lora_rank": [64, 128],
     "is_decoder": [True, False],
+    "full_attention_interval": [2, 3],
     "hidden_act": ["gelu", "silu"],
 }
 
@@ -81,14 +111,18 @@ def variants(family: str) -> list[tuple[str, dict[str, Any]]]:
     ]
     rng = random.Random(family)
     found: list[tuple[str, dict[str, Any]]] = [("default", {})]
+    if family in NAMED:
+        found.append(NAMED[family])
     for i in range(N_RANDOM):
         some = rng.sample(has, min(len(has), rng.randint(1, 5)))
         found.append((f"random {i + 1}", {key: rng.choice(CHANGES[key]) for key in some}))
     return found
 
 
-def build(family: str, changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], int]:
-    """A config as a user and as `save_pretrained` writes it, and the parameters that it builds."""
+def build(
+    family: str, changes: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], tuple[int, int]]:
+    """A config as a user and as `save_pretrained` writes it; parameters built, all and met."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -101,9 +135,20 @@ def build(family: str, changes: dict[str, Any]) -> tuple[dict[str, Any], dict[st
         written = {"model_type": family, "architectures": [type(model).__name__]}
         saved = json.loads(config.to_json_string(use_diff=True)) | written
         n_params = sum(parameter.numel() for parameter in model.parameters())
-        return written | changes, saved, n_params
+        return written | changes, saved, (n_params, n_params - _unmet(config, model))
     finally:
         signal.alarm(0)
+
+
+def _unmet(config: Any, model: Any) -> int:
+    """Parameters of the experts that one token does not meet, by the parameters' own names."""
+    n_experts = next((n for key in EXPERTS if (n := getattr(config, key, None))), 0)
+    n_met = next((n for key in MET if (n := getattr(config, key, None))), n_experts)
+    return sum(
+        parameter.numel() // n_experts * (n_experts - n_met)
+        for name, parameter in model.named_parameters()
+        if ROUTED.search(name) and parameter.shape[0] == n_experts
+    )
 
 
 def judge(family: str) -> list[dict[str, Any]]:
@@ -112,22 +157,22 @@ def judge(family: str) -> list[dict[str, Any]]:
     for label, changes in variants(family):
         row: dict[str, Any] = {"family": family, "config": label, "changes": json.dumps(changes)}
         try:
-            written, saved, row["built"] = build(family, changes)
+            written, saved, n_built = build(family, changes)
         except Exception as error:
             rows.append(row | {"verdict": "transformers builds none", "reason": _line(error)})
             continue
-        row |= _verdict(written, row["built"])
-        row["saved"] = _verdict(saved, row["built"])["verdict"]
+        row |= {"built": n_built[0], "active_built": n_built[1]} | _verdict(written, n_built)
+        row["saved"] = _verdict(saved, n_built)["verdict"]
         rows.append(row)
     return rows
 
 
-def _verdict(config: dict[str, Any], built: int) -> dict[str, Any]:
+def _verdict(config: dict[str, Any], built: tuple[int, int]) -> dict[str, Any]:
     try:
         counted = hf_count.hf_count(config)
     except ValueError as error:
         return {"verdict": "refused", "reason": _line(error)}
-    verdict = "exact" if counted.n_params == built else "wrong"
+    verdict = "exact" if (counted.n_params, counted.n_active) == built else "wrong"
     return {"verdict": verdict, "counted": counted.n_params, "n_active": counted.n_active}
 
 
@@ -153,7 +198,7 @@ def main() -> None:
     table = (
         pd.DataFrame(rows)
         .sort_values("family", kind="stable")
-        .astype({"built": "Int64", "counted": "Int64", "n_active": "Int64"})
+        .astype(dict.fromkeys(("built", "counted", "active_built", "n_active"), "Int64"))
     )
     columns = [
         "family",
@@ -162,6 +207,7 @@ def main() -> None:
         "saved",
         "built",
         "counted",
+        "active_built",
         "n_active",
         "changes",
         "reason",

@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
+from collections.abc import Mapping
 
 Poly = Counter  # monomial ("hidden_size*num_attention_heads", sorted) -> coefficient
 
-# Blocks of a probed model.
-N_LAYERS = 8
 # The sizes of the probe, by the canonical key; no two products below are equal.
 SIZES = {
     "hidden_size": 1320,
@@ -55,6 +54,19 @@ SIZES = {
 # Where a family's own rules tie its sizes together.
 TIES = {"mamba2": {"head_dim": 110}}
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+HEAD = "hidden_size//num_attention_heads"
+FLOOR = "floor(hidden_size/num_attention_heads)"
+SIXTEENTH = "ceil(hidden_size/16)"
+TIED = "tie_word_embeddings"
+
+
+class NoProductError(ValueError):
+    """A side of a parameter that is no product of sizes."""
+
+    def __init__(self, name: str, axis: int, side: int) -> None:
+        """Which parameter's, which of its axes, and how long it is."""
+        super().__init__(f"{name}: no product is {side}")
+        self.parameter, self.axis, self.side = name, axis, side
 
 
 def times(*factors: Poly) -> Poly:
@@ -73,11 +85,11 @@ def symbol(name: str, n: int = 1) -> Poly:
     return Poly({name: n})
 
 
-def sides(keys: set[str]) -> list[tuple[Poly, int]]:
-    """What a side of a parameter may be, simplest first."""
+def sides(keys: Mapping[str, int]) -> list[tuple[Poly, int]]:
+    """What a side of a parameter may be, simplest first, and how long it is at such sizes."""
     d, heads = "hidden_size", "num_attention_heads"
     kv = "num_key_value_heads" if "num_key_value_heads" in keys else heads
-    head = "head_dim" if "head_dim" in keys else "hidden_size//num_attention_heads"
+    head = "head_dim" if "head_dim" in keys else HEAD
     queries, values = times(symbol(heads), symbol(head)), times(symbol(kv), symbol(head))
     if "head_dim" not in keys:
         queries = symbol(d)
@@ -92,7 +104,7 @@ def sides(keys: set[str]) -> list[tuple[Poly, int]]:
     found += [times(symbol("num_shared_experts"), symbol("intermediate_size"))]
     found += [queries + values + values, queries + values, values + values, queries + queries]
     found += [times(symbol(heads), symbol("v_head_dim"))]
-    narrow = symbol("hidden_size//num_attention_heads")
+    narrow = symbol(HEAD)
     found += [times(narrow, symbol(kv)), symbol(d) + narrow + narrow]
     found += [times(symbol("index_n_heads"), symbol("index_head_dim"))]
     rope, nope = symbol("qk_rope_head_dim"), symbol("qk_nope_head_dim")
@@ -110,20 +122,25 @@ def sides(keys: set[str]) -> list[tuple[Poly, int]]:
     found += [inner, inner + inner, inner + states + states]
     found += [inner + inner + states + states + symbol("num_heads")]
     found += [symbol("time_step_rank") + symbol("state_size", 2)]
+    # Last what no family was seen to have by name: so many of so wide, once to three times.
+    many = sorted(key for key in keys if re.search(r"num|^n_|heads|groups|expand", key))
+    found += [times(symbol(a, n), symbol(b)) for n in (1, 2, 3) for a in many for b in sorted(keys)]
     return [(poly, n) for poly in found if (n := value(poly, keys)) is not None and n > 0]
 
 
-def value(poly: Poly, keys: set[str]) -> int | None:
-    """A polynomial at the probe's sizes; None where the family lacks a key of it."""
+def value(poly: Poly, keys: Mapping[str, int]) -> int | None:
+    """A polynomial at some sizes; None where one of them is missing."""
     total = 0
     for monomial, n in poly.items():
         for name in filter(None, monomial.split("*")):
-            if name == "hidden_size//num_attention_heads":
-                n *= SIZES["hidden_size"] // SIZES["num_attention_heads"]
+            if name == HEAD and {"hidden_size", "num_attention_heads"} <= set(keys):
+                n *= keys["hidden_size"] // keys["num_attention_heads"]
+            elif name == SIXTEENTH:
+                n *= -(-keys["hidden_size"] // 16)
             elif name == "experts":
-                n *= SIZES["num_experts"]
+                n *= next(keys[key] for key in EXPERTS if key in keys)
             elif name in keys:
-                n *= SIZES[name]
+                n *= keys[name]
             else:
                 return None
         total += n
@@ -138,10 +155,12 @@ def polynomial(shapes: dict[str, tuple[int, ...]], known: list[tuple[Poly, int]]
         for side in shape:
             match = next((poly for poly, n in known if n == side), None)
             if match is None:
-                raise ValueError(f"{name} {shape}: no product is {side}")
+                raise NoProductError(name, shape.index(side), side)
             factors.append(match)
         product = times(*factors)
-        if re.search(r"(^|\.)experts\.", name):  # of each expert, of which a token meets some
+        if re.search(
+            r"(^|\.)experts\.(?!router)", name
+        ):  # of each expert, of which a token meets some
             product = Poly({_of_experts(key): n for key, n in product.items()})
         total += product
     return Poly({key: n for key, n in total.items() if n})
@@ -152,14 +171,14 @@ def _of_experts(monomial: str) -> str:
     return "*".join(sorted(names))
 
 
-def in_layers(shapes: dict[str, tuple[int, ...]]) -> tuple[list[dict], dict]:
+def in_layers(shapes: dict[str, tuple[int, ...]], n_layers: int) -> tuple[list[dict], dict]:
     """Shapes of each layer, and of what is outside."""
-    layers: list[dict] = [{} for _ in range(N_LAYERS)]
+    layers: list[dict] = [{} for _ in range(n_layers)]
     outside = {}
     for name, shape in shapes.items():
         match = re.search(r"\.(\d+)\.", name)
-        if match and int(match[1]) < N_LAYERS:
-            layers[int(match[1])][name[match.end() :]] = shape
+        if match and int(match[1]) < n_layers:
+            layers[int(match[1])][name] = shape
         else:
             outside[name] = shape
     return layers, outside

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ...space.architecture import Architecture
+from ...space.decoder import Model, last_block
+from .blocks import parts_of
 from .counts import layer_matmuls, logits_matmul, n_params, n_params_by_part
-from .execution import Execution, Parts, Remat, by_choice
+from .execution import PLAIN, Execution, Parts, Remat, by_choice
 
 # Of lookups' and norms' gradients, which are in float32 whatever the compute dtype.
 WIDE_BYTES = 4
@@ -27,7 +28,7 @@ VOCABULARY = ("rows", "table")
 
 
 def collective_bytes(
-    arch: Architecture, execution: Execution, *, bytes_per_element: int, vocabulary: str = ""
+    arch: Model, execution: Execution, *, bytes_per_element: int, vocabulary: str = ""
 ) -> Parts:
     """Bytes of the whole arrays that are reduced, gathered and scattered in one step.
 
@@ -48,8 +49,8 @@ def collective_bytes(
     def collected(one: Execution) -> Parts:
         if one.fully_sharded:
             return _collected_sharded(arch, one.n_accumulation, bytes_per_element, vocabulary)
-        norms, weights = _travelling(arch)
-        scattered = bytes_per_element * arch.n_layers * sum(weights.values())
+        norms, weights, _ = _travelling(arch)
+        scattered = bytes_per_element * weights
         tables = (bytes_per_element + WIDE_BYTES) * logits_matmul(arch).n_params
         return {"all_reduce": scattered + tables + norms, "all_gather": 0, "reduce_scatter": 0}
 
@@ -57,17 +58,17 @@ def collective_bytes(
 
 
 def _collected_sharded(
-    arch: Architecture, n_passes: Any, bytes_per_element: int, vocabulary: str
+    arch: Model, n_passes: Any, bytes_per_element: int, vocabulary: str
 ) -> Parts:
-    norms, weights = _travelling(arch)
-    scattered = bytes_per_element * arch.n_layers * sum(weights.values())
+    norms, weights, last = _travelling(arch)
+    scattered = bytes_per_element * weights
     logits = logits_matmul(arch)
     m = logits.m // n_passes
     by_rows = 1 * (m < logits.n if not vocabulary else vocabulary == "rows")
     rows = by_rows * m * arch.d_model
     table = (1 - by_rows) * logits.n * arch.d_model
     # The last block's MLP runs backward right after forward, on weights that are still there.
-    last_mlp = bytes_per_element * sum(weights[part] for part in ("mlp_up", "mlp_down"))
+    last_mlp = bytes_per_element * last
     per_row = bytes_per_element + WIDE_BYTES
     per_table = 2 * bytes_per_element + WIDE_BYTES * arch.tied_embeddings
     each_pass = {
@@ -78,14 +79,20 @@ def _collected_sharded(
     return {kind: n_passes * n_bytes for kind, n_bytes in each_pass.items()}
 
 
-def _travelling(arch: Architecture) -> tuple[Any, Parts]:
-    """Bytes of all norms' gradients, and elements of a block's weights by matmul."""
+def _travelling(arch: Model) -> tuple[Any, Any, Any]:
+    """Bytes of norms' gradients; elements of blocks' weights, and of the last feed-forward's."""
     norms = WIDE_BYTES * n_params_by_part(arch)["norms"]
-    return norms, {mm.part: mm.n_params for mm in layer_matmuls(arch) if mm.has_weights}
+    weights = sum(mm.n_layers * mm.n_params for mm in layer_matmuls(arch))
+    last = [
+        mm.n_params
+        for kind, part in parts_of(last_block(arch))[1:]
+        for mm in kind.matmuls(part, arch, PLAIN)
+    ]
+    return norms, weights, sum(last)
 
 
 def sent(
-    arch: Architecture, execution: Execution, *, bytes_per_element: int, chips_per_host: Any
+    arch: Model, execution: Execution, *, bytes_per_element: int, chips_per_host: Any
 ) -> Parts:
     """What one chip sends in a step: bytes within its host and between hosts, and messages' hops.
 

@@ -8,87 +8,54 @@ from __future__ import annotations
 
 import functools
 import operator
-from typing import NamedTuple
+from collections.abc import Iterable
 
-from ...space.architecture import Architecture
+from ...space.decoder import Model, kinds_of
+from .blocks import parts_of
+from .blocks.matmul import Matmul
 from .execution import PLAIN, Count, Execution, Parts, by_choice
 from .passes import PASSES, flop_passes, matmul_passes
 
 
-class Matmul(NamedTuple):
-    """One kind of matmul, (m, k) x (k, n), and how often a forward pass runs it.
-
-    `has_weights` says whether its right-hand sides are parameters, one for each time it runs;
-    `unwritten` are elements of each that stay within a fused kernel.
-
-    Examples:
-        Two rows of three by three columns of four: 2 * 24 FLOPs; 6 + 12 + 8 elements.
-
-        >>> matmul = Matmul("mlp_up", True, 1, 2, 3, 4)
-        >>> matmul.flops
-        48
-        >>> matmul.memcpys
-        26
-        >>> matmul.n_params
-        12
-    """
-
-    part: str
-    has_weights: bool
-    count: Count
-    m: Count
-    k: Count
-    n: Count
-    unwritten: Count = 0
-
-    @property
-    def flops(self) -> Count:
-        """FLOPs of all of them, forward: 2mkn each."""
-        return 2 * self.count * self.m * self.k * self.n
-
-    @property
-    def memcpys(self) -> Count:
-        """Elements read and written by all of them, forward: mk + kn + mn each."""
-        operands = self.m * self.k + self.k * self.n + self.m * self.n
-        return self.count * (operands - self.unwritten)
-
-    @property
-    def n_params(self) -> Count:
-        """Elements of their weights."""
-        return self.count * self.k * self.n if self.has_weights else 0
-
-
-def layer_matmuls(arch: Architecture, execution: Execution = PLAIN) -> tuple[Matmul, ...]:
-    """The matmuls in the forward pass of one block.
+def layer_matmuls(arch: Model, execution: Execution = PLAIN) -> list[Matmul]:
+    """The matmuls in the forward pass of each kind of block, each with how many blocks have it.
 
     Query, key and value are one matmul and so are up and gate where the paper has them so: the
     former counts its input once, a gate counts as a second up-projection. Fused attention never
     writes its scores.
     """
-    rows = arch.batch_size * arch.seq_len
-    heads = arch.batch_size * arch.n_heads
-    unwritten = execution.fused * arch.seq_len * arch.seq_len
-    d_qkv = (arch.n_heads + 2 * arch.n_kv_heads) * arch.d_head
-    return (
-        Matmul("qkv", True, 1, rows, arch.d_model, d_qkv),
-        Matmul("scores", False, heads, arch.seq_len, arch.d_head, arch.seq_len, unwritten),
-        Matmul("weighted_values", False, heads, arch.seq_len, arch.seq_len, arch.d_head, unwritten),
-        Matmul("attention_output", True, 1, rows, arch.n_heads * arch.d_head, arch.d_model),
-        Matmul("mlp_up", True, 1 + arch.gated_mlp, rows, arch.d_model, arch.d_ff),
-        Matmul("mlp_down", True, 1, rows, arch.d_ff, arch.d_model),
-    )
+    return [
+        matmul._replace(n_layers=n)
+        for n, block in kinds_of(arch)
+        for kind, part in parts_of(block)
+        for matmul in kind.matmuls(part, arch, execution)
+    ]
 
 
-def logits_matmul(arch: Architecture) -> Matmul:
+def summed(units: Iterable[tuple[str, Count]]) -> Parts:
+    """Units by part, of which several may have the same."""
+    parts: Parts = {}
+    for part, n in units:
+        parts[part] = parts[part] + n if part in parts else n
+    return parts
+
+
+def logits_matmul(arch: Model) -> Matmul:
     """The matmul from the last hidden state to the logits; tied, its weight is the embedding."""
     rows = arch.batch_size * arch.seq_len
     return Matmul("logits", True, 1, rows, arch.d_model, arch.vocab_size)
 
 
-def n_params_by_part(arch: Architecture) -> Parts:
+def n_params_by_part(arch: Model) -> Parts:
     """Parameters of each part: the matmuls' weights, the norms' gains, the embedding."""
-    parts = {mm.part: arch.n_layers * mm.n_params for mm in layer_matmuls(arch) if mm.has_weights}
-    parts["norms"] = (2 * arch.n_layers + 1) * arch.d_model
+    matmuls = [mm for mm in layer_matmuls(arch) if mm.has_weights]
+    parts = summed((mm.part, mm.n_layers * mm.n_params) for mm in matmuls)
+    n_norms = sum(n * len(parts_of(block)) for n, block in kinds_of(arch)) + 1
+    parts["norms"] = n_norms * arch.d_model
+    for n, block in kinds_of(arch):
+        for kind, part in parts_of(block):
+            more = kind.other_params(part, arch)
+            parts = summed([*parts.items(), *((name, n * each) for name, each in more.items())])
     parts["embedding"] = arch.vocab_size * arch.d_model
     parts["logits"] = (1 - 1 * arch.tied_embeddings) * logits_matmul(arch).n_params
     return parts
@@ -99,7 +66,7 @@ def total(parts: Parts) -> Count:
     return functools.reduce(operator.add, parts.values()) if parts else 0
 
 
-def n_params(arch: Architecture) -> Count:
+def n_params(arch: Model) -> Count:
     """All parameters; a tied embedding counts once.
 
     Examples:
@@ -115,7 +82,13 @@ def n_params(arch: Architecture) -> Count:
     return total(n_params_by_part(arch))
 
 
-def n_params_non_embedding(arch: Architecture) -> Count:
+def n_active_params(arch: Model) -> Count:
+    """Those that one token meets: of routed experts only those that it is given."""
+    unmet = sum(mm.n_layers * (mm.n_params - mm.n_active) for mm in layer_matmuls(arch))
+    return n_params(arch) - unmet
+
+
+def n_params_non_embedding(arch: Model) -> Count:
     """Parameters without the vocabulary matrices (Kaplan et al. 2020, arXiv:2001.08361).
 
     Examples:
@@ -128,7 +101,7 @@ def n_params_non_embedding(arch: Architecture) -> Count:
     return total({part: parts[part] for part in parts if part not in ("embedding", "logits")})
 
 
-def flops_by_part(arch: Architecture, execution: Execution = PLAIN) -> Parts:
+def flops_by_part(arch: Model, execution: Execution = PLAIN) -> Parts:
     """FLOPs of one forward and backward pass by part.
 
     Examples:
@@ -154,16 +127,16 @@ def flops_by_part(arch: Architecture, execution: Execution = PLAIN) -> Parts:
     """
 
     def parts(one: Execution) -> Parts:
-        blocks = {
-            mm.part: flop_passes(mm.part, one) * arch.n_layers * mm.flops
+        blocks = summed(
+            (mm.part, flop_passes(mm.part, one) * mm.n_layers * mm.flops)
             for mm in layer_matmuls(arch, one)
-        }
+        )
         return blocks | {"logits": PASSES * logits_matmul(arch).flops}
 
     return by_choice(execution, parts)
 
 
-def memcpys_by_part(arch: Architecture, execution: Execution = PLAIN) -> Parts:
+def memcpys_by_part(arch: Model, execution: Execution = PLAIN) -> Parts:
     """Elements that one pass's matmuls read and write, by part; arguments as of `flops_by_part`.
 
     References:
@@ -171,16 +144,16 @@ def memcpys_by_part(arch: Architecture, execution: Execution = PLAIN) -> Parts:
     """
 
     def parts(one: Execution) -> Parts:
-        blocks = {
-            mm.part: matmul_passes(mm.part, one) * arch.n_layers * mm.memcpys
+        blocks = summed(
+            (mm.part, matmul_passes(mm.part, one) * mm.n_layers * mm.memcpys)
             for mm in layer_matmuls(arch, one)
-        }
+        )
         return blocks | {"logits": PASSES * logits_matmul(arch).memcpys}
 
     return by_choice(execution, parts)
 
 
-def flops_per_step(arch: Architecture, execution: Execution = PLAIN) -> Count:
+def flops_per_step(arch: Model, execution: Execution = PLAIN) -> Count:
     """FLOPs that one chip does in one optimizer step, all its passes together.
 
     Args:
@@ -191,7 +164,7 @@ def flops_per_step(arch: Architecture, execution: Execution = PLAIN) -> Count:
     return execution.n_accumulation * total(flops_by_part(part, execution))
 
 
-def memcpys_per_step(arch: Architecture, execution: Execution = PLAIN) -> Count:
+def memcpys_per_step(arch: Model, execution: Execution = PLAIN) -> Count:
     """Elements that one chip's matmuls read and write in one step; as `flops_per_step`."""
     part = execution.part(arch)
     return execution.n_accumulation * total(memcpys_by_part(part, execution))

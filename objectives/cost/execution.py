@@ -155,7 +155,7 @@ class Execution:
         vars(other)["n_accumulation"] = n_accumulation
         return other
 
-    def micro_batch_size(self, arch: Architecture) -> Count:
+    def micro_batch_size(self, arch: Any) -> Count:
         """Sequences that one chip takes in one pass, of whole ones."""
         return arch.batch_size // (self.n_split * self.n_accumulation)
 
@@ -163,7 +163,7 @@ class Execution:
         """Whether chips and passes split a batch into whole sequences."""
         return batch_size % (self.n_split * self.n_accumulation) == 0
 
-    def part(self, arch: Architecture) -> Architecture:
+    def part(self, arch: Any) -> Any:
         """What one chip computes in one pass: its sequences, its layers, its part of each.
 
         Args:

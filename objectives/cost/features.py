@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...space.architecture import Architecture
+from ...space.decoder import Model, kinds_of
+from .blocks import parts_of, scores_of
 from .counts import (
     flops_by_part,
     layer_matmuls,
@@ -19,6 +20,7 @@ from .counts import (
     memcpys_by_part,
     n_params,
     n_params_by_part,
+    summed,
 )
 from .execution import PLAIN, Execution, Parts, by_choice
 from .kernel import head_padding, kernel_of
@@ -37,7 +39,7 @@ CACHED_SCORES = 2**17
 KEPT_LOOKUP = 2**22
 
 
-def roofline_by_part(arch: Architecture, execution: Execution, *, ridge: float) -> Parts:
+def roofline_by_part(arch: Model, execution: Execution, *, ridge: float) -> Parts:
     """FLOPs, or the FLOPs that a matmul's memory copies last as long as, whichever is more.
 
     Args:
@@ -48,49 +50,67 @@ def roofline_by_part(arch: Architecture, execution: Execution, *, ridge: float) 
     References:
         Williams, Waterman and Patterson 2009, Roofline, doi:10.1145/1498765.1498785.
     """
-    parts = {
-        mm.part: arch.n_layers
-        * _larger(
-            flop_passes(mm.part, execution) * mm.flops,
-            matmul_passes(mm.part, execution) * ridge * mm.memcpys,
+    parts = summed(
+        (
+            mm.part,
+            mm.n_layers
+            * _larger(
+                flop_passes(mm.part, execution) * mm.flops,
+                matmul_passes(mm.part, execution) * ridge * mm.memcpys,
+            ),
         )
         for mm in layer_matmuls(arch, execution)
-    }
+    )
     last = logits_matmul(arch)
     return parts | {"logits": PASSES * _larger(last.flops, ridge * last.memcpys)}
 
 
-def activations_by_part(arch: Architecture, execution: Execution) -> Parts:
-    """Elements that elementwise work reads and writes: norms, residuals, the MLP's nonlinearity."""
+def activations_by_part(arch: Model, execution: Execution) -> Parts:
+    """Elements that elementwise work reads and writes: norms, residuals, nonlinearities.
+
+    And what else is no matmul: convolutions, states, routing, dispatch.
+    """
     rows = elementwise_passes(execution) * arch.n_layers * arch.batch_size * arch.seq_len
-    d_qk = (arch.n_heads + arch.n_kv_heads) * arch.d_head
-    return {
-        "norms": 6 * rows * arch.d_model,
-        "qkv": 2 * rows * d_qk,
-        "mlp_up": rows * arch.d_ff * (2 + arch.gated_mlp),
-    }
+    return summed(
+        [
+            ("norms", 6 * rows * arch.d_model),
+            *(
+                (name, elementwise_passes(execution) * n * _rows(arch) * each)
+                for n, block in kinds_of(arch)
+                for kind, part in parts_of(block)
+                for name, each in kind.elementwise(part, arch).items()
+            ),
+        ]
+    )
 
 
-def softmax_by_part(arch: Architecture, execution: Execution) -> Parts:
+def softmax_by_part(arch: Model, execution: Execution) -> Parts:
     """Attention scores that pass through softmax; fused attention has none that is written."""
-    if execution.fused:
-        return {"scores": 0 * arch.n_layers}
-    passes = elementwise_passes(execution)
-    scores = arch.batch_size * arch.n_heads * arch.seq_len * arch.seq_len
-    return {"scores": passes * arch.n_layers * scores}
+    return _scores(arch, execution, 0)
 
 
-def spilled_softmax_by_part(arch: Architecture, execution: Execution) -> Parts:
+def spilled_softmax_by_part(arch: Model, execution: Execution) -> Parts:
     """Attention scores that do not stay in a cache, since a key head has more than fit."""
+    return _scores(arch, execution, CACHED_SCORES)
+
+
+def _scores(arch: Model, execution: Execution, n_cached: int) -> Parts:
+    """Written scores beyond those of each key head that are cached."""
     if execution.fused:
         return {"scores": 0 * arch.n_layers}
     passes = elementwise_passes(execution)
-    group = arch.n_heads // arch.n_kv_heads * arch.seq_len * arch.seq_len
-    heads = arch.n_layers * arch.batch_size * arch.n_kv_heads
-    return {"scores": passes * heads * _larger(group - CACHED_SCORES, 0)}
+    return summed(
+        ("scores", passes * n * heads * _larger(each - n_cached, 0))
+        for n, block in kinds_of(arch)
+        for heads, each in [scores_of(block, arch)]
+    )
 
 
-def attention_by_part(arch: Architecture, execution: Execution, *, kind: str) -> Parts:
+def _rows(arch: Model) -> Any:
+    return arch.batch_size * arch.seq_len
+
+
+def attention_by_part(arch: Model, execution: Execution, *, kind: str) -> Parts:
     """FLOPs of a fused kernel, whose rate is not that of other matmuls; none where it is plain.
 
     Heads narrower than the kernel of a `kind` of device uses in full take as long as if they were
@@ -100,45 +120,45 @@ def attention_by_part(arch: Architecture, execution: Execution, *, kind: str) ->
         return {}
     padding = head_padding(arch.d_head, kernel_of(kind).full_head)
     flops = flops_by_part(arch, execution)
-    return {part: padding * flops[part] for part in ATTENDING}
+    return {part: padding * flops[part] for part in ATTENDING if part in flops}
 
 
-def loss_by_part(arch: Architecture, _: Execution) -> Parts:
+def loss_by_part(arch: Model, _: Execution) -> Parts:
     """Logits that pass through the loss."""
     return {"logits": PASSES * arch.batch_size * arch.seq_len * arch.vocab_size}
 
 
-def params_by_part(arch: Architecture, _: Execution) -> Parts:
+def params_by_part(arch: Model, _: Execution) -> Parts:
     """Parameters that the optimizer updates, save those whose state stays in the caches."""
     share = _larger(1 - CACHED_PARAMS / n_params(arch), 0)
     return {part: share * units for part, units in n_params_by_part(arch).items()}
 
 
-def stacked_by_part(arch: Architecture, _: Execution) -> Parts:
+def stacked_by_part(arch: Model, _: Execution) -> Parts:
     """Parameters of blocks that are one array over all layers: sliced apart and stacked again.
 
     A single layer's array needs neither.
     """
     several = 1 * (arch.n_layers > 1)
-    return {
-        mm.part: several * arch.n_layers * mm.n_params
+    return summed(
+        (mm.part, several * mm.n_layers * mm.n_params)
         for mm in layer_matmuls(arch)
         if mm.has_weights
-    }
+    )
 
 
-def lookup_by_part(arch: Architecture, _: Execution) -> Parts:
+def lookup_by_part(arch: Model, _: Execution) -> Parts:
     """Elements of an embedding matrix that is only looked up: its gradient is all scattered."""
     return {"embedding": (1 - 1 * arch.tied_embeddings) * arch.vocab_size * arch.d_model}
 
 
-def spilled_lookup_by_part(arch: Architecture, _: Execution) -> Parts:
+def spilled_lookup_by_part(arch: Model, _: Execution) -> Parts:
     """Elements of such an embedding's gradient beyond those that stay on the chip."""
     looked_up = (1 - 1 * arch.tied_embeddings) * arch.vocab_size * arch.d_model
     return {"embedding": _larger(looked_up - KEPT_LOOKUP, 0)}
 
 
-def layers_by_part(arch: Architecture, execution: Execution) -> Parts:
+def layers_by_part(arch: Model, execution: Execution) -> Parts:
     """Layers, each of which has an overhead in every pass."""
     return {"overhead": elementwise_passes(execution) * arch.n_layers}
 
@@ -219,13 +239,13 @@ FEATURES: dict[str, Feature] = {
 
 def units_by_part(
     feature: str,
-    arch: Architecture,
+    arch: Model,
     execution: Execution = PLAIN,
     *,
     ridge: float = 0.0,
     kind: str = "cpu",
     times_attention: bool = False,
-    one_pass: Architecture | None = None,
+    one_pass: Model | None = None,
 ) -> Parts:
     """Units of a feature in one chip's optimizer step, all its passes together, by part.
 
@@ -241,18 +261,18 @@ def units_by_part(
     """
     about = FEATURES[feature]
     needed = {name: {"ridge": ridge, "kind": kind}[name] for name in about.needs}
-    one_pass = one_pass or execution.part(arch)
+    part: Model = one_pass or execution.part(arch)
     each = 1 if about.once_a_step else execution.n_passes
     shares = execution.n_shares if about.shared else 1
 
     def parts(one: Execution) -> Parts:
-        counted = about.units(one_pass, one, **needed)
+        counted = about.units(part, one, **needed)
         if not one.fused or not about.of_matmuls:
             return counted
         if times_attention:
             return {part: units for part, units in counted.items() if part not in ATTENDING}
-        padding = head_padding(one_pass.d_head, kernel_of(kind).full_head)
-        return counted | {part: padding * counted[part] for part in ATTENDING}
+        padding = head_padding(part.d_head, kernel_of(kind).full_head)
+        return counted | {part: padding * counted[part] for part in ATTENDING if part in counted}
 
     units = by_choice(execution, parts)
     if np.ndim(shares) or shares > 1:

@@ -18,24 +18,20 @@ from typing import Any
 
 import numpy as np
 
-from ...space.architecture import Architecture
-from .counts import n_params, total
+from ...space.decoder import Block, Model, kinds_of
+from .blocks import gradients_of, parts_of
+from .blocks.attention import WIDE_BYTES
+from .counts import n_params, summed, total
 from .execution import PLAIN, Execution, Parts, Remat, by_choice
-from .kernel import head_padding, kernel_of
+from .kernel import kernel_of
 
 # Of each parameter: the master weight and Adam's two moments in float32.
 BYTES_PER_PARAM = {"weights": 4, "optimizer": 8}
 # Of a gradient that is added up over passes, in the dtype of the master weights.
 SUM_BYTES = 4
-# Softmax and loss are taken in float32, whatever the compute dtype, so scores wait in it for their
-# backward pass and logits come in it; the gradients of both are in the compute dtype.
-WIDE_BYTES = 4
-# Of a block's scores: before and after the softmax's backward pass.
-SCORE_GRADIENTS = 2
 # What the backward pass of a loop over layers reads, it reads from stacks, one for each
-# intermediate: of a block's norms six in float32, of its MLP's nonlinearity six, gated or not.
+# intermediate: of a block's norms six in float32.
 LOOP_NORMS = 6
-LOOP_HIDDEN = 6
 # Between buffers of unlike lifetimes, over all bytes but the state's: where the mean error is
 # least over the 37 rows that `experiments/tpu_memory` had on 2026-11-24 (0 to 6% were tried).
 HOLES = 0.03
@@ -45,7 +41,7 @@ LEAST_SHARE = 0.66
 
 
 def memory_by_part(
-    arch: Architecture,
+    arch: Model,
     execution: Execution = PLAIN,
     *,
     bytes_per_element: int,
@@ -77,16 +73,17 @@ def memory_by_part(
         kept, working_set = _activations(part, one, bytes_per_element, kind)
         return {
             **{name: size / one.n_shares * n_params(part) for name, size in per_param.items()},
-            **{name: part.n_layers * size for name, size in kept.items()},
+            **summed((name, n * size) for n, of_block in kept for name, size in of_block.items()),
             "working_set": working_set,
-            "holes": part.n_layers * _holes(total(kept), holes) + _holes(working_set, holes),
+            "holes": sum(n * _holes(total(of_block), holes) for n, of_block in kept)
+            + _holes(working_set, holes),
         }
 
     return by_choice(execution, parts)
 
 
 def memory_bytes(
-    arch: Architecture,
+    arch: Model,
     execution: Execution = PLAIN,
     *,
     bytes_per_element: int,
@@ -100,10 +97,10 @@ def memory_bytes(
         summed = SUM_BYTES * (one.n_accumulation > 1)
         per_param = (sum(BYTES_PER_PARAM.values()) + bytes_per_element + summed) / one.n_shares
         kept, working_set = _activations(part, one, bytes_per_element, kind)
-        block = total(kept)
+        blocks = [(n, total(of_block)) for n, of_block in kept]
         return {
             "parameters": per_param * n_params(part),
-            "activations": part.n_layers * (block + _holes(block, holes)),
+            "activations": sum(n * (block + _holes(block, holes)) for n, block in blocks),
             "working_set": working_set + _holes(working_set, holes),
         }
 
@@ -111,7 +108,7 @@ def memory_bytes(
 
 
 def squeezed_bytes(
-    arch: Architecture, execution: Execution, *, bytes_per_element: int, kind: str = "tpu"
+    arch: Model, execution: Execution, *, bytes_per_element: int, kind: str = "tpu"
 ) -> Any:
     """Bytes into which the TPU's compiler can press a step once the chip is too small for it.
 
@@ -134,73 +131,64 @@ def _holes(size: Any, share: float = HOLES) -> Any:
 
 
 def _activations(
-    part: Architecture, execution: Execution, size: int, kind: str
-) -> tuple[Parts, Any]:
-    """Bytes that one block keeps, by part, and those of the working set."""
-    kernel_head = kernel_of(kind).padded_head if execution.fused else 0
-    kept = _kept_of_block(part, size, execution, kernel_head)
-    freed = 0 if execution.scan_layers else total(kept)
-    return kept, _working_set(part, size, freed, kernel_head)
+    part: Model, execution: Execution, size: int, kind: str
+) -> tuple[list[tuple[Any, Parts]], Any]:
+    """Bytes that a block of each kind keeps, by part, with how many there are; the working set."""
+    padded_head = kernel_of(kind).padded_head if execution.fused else 0
+    kept, working_sets = [], []
+    for n, block in kinds_of(part):
+        of_block = _kept_of_block(part, block, size, execution, padded_head)
+        freed = 0 if execution.scan_layers else total(of_block)
+        kept.append((n, of_block))
+        working_sets.append(_working_set(part, block, size, freed, padded_head))
+    return kept, functools.reduce(np.maximum, working_sets)
 
 
-def _kept_of_block(arch: Architecture, size: int, execution: Execution, padded_head: int) -> Parts:
+def _kept_of_block(
+    arch: Model, block: Block, size: int, execution: Execution, padded_head: int
+) -> Parts:
     """Bytes that one block keeps for its backward pass; `size` is the compute dtype's.
 
-    Norms keep what they put out (the residual stream before the MLP is summed up again), attention
-    its queries, keys and values, the rotated queries, scores and its heads' output, the MLP what
-    its first matrices put out. Fused attention keeps two numbers of a query instead of its scores.
+    Norms keep what they put out (the residual stream before the MLP is summed up again); what
+    mixers and feed-forwards do is said in `blocks`.
     """
     rows = arch.batch_size * arch.seq_len
-    d_queries = arch.n_heads * arch.d_head
-    d_qkv = d_queries + 2 * arch.n_kv_heads * arch.d_head
-    scores = arch.n_heads * (2 if padded_head else arch.seq_len)
-    attended = d_qkv + (0 if execution.scan_layers else 2 * d_queries)
-    if padded_head:  # heads apart, in and out, and the input of the matmul after them
-        attended = head_padding(arch.d_head, padded_head) * (d_qkv + d_queries) + d_queries
-    hidden = arch.d_ff * (1 + arch.gated_mlp)
     if execution.remat == Remat.LAYER:
         return {"residual": size * rows * arch.d_model}
     if execution.remat == Remat.DOTS:
-        per_row = {"residual": 2 * arch.d_model, "attention": d_qkv, "mlp": hidden}
-        return {part: size * rows * n for part, n in per_row.items()}
-    if execution.scan_layers:
-        per_row = {
-            "residual": (3 * size + LOOP_NORMS * WIDE_BYTES) * arch.d_model,
-            "attention": size * attended + (WIDE_BYTES + size) * scores,
-            "mlp": size * LOOP_HIDDEN * arch.d_ff,
-        }
+        per_element = 2 * size
+    elif execution.scan_layers:
+        per_element = 3 * size + LOOP_NORMS * WIDE_BYTES
     else:
-        per_row = {
-            "residual": size * 3 * arch.d_model,
-            "attention": size * attended + WIDE_BYTES * scores,
-            "mlp": size * hidden,
-        }
+        per_element = 3 * size
+    per_row = {"residual": per_element * arch.d_model}
+    for kind, part in parts_of(block):
+        per_row |= kind.kept(part, arch, size, execution, padded_head)
     return {part: rows * n for part, n in per_row.items()}
 
 
-def _working_set(arch: Architecture, size: int, freed: Any, padded_head: int) -> Any:
+def _working_set(arch: Model, block: Block, size: int, freed: Any, padded_head: int) -> Any:
     """Bytes beside the state and what all blocks keep, when a step needs most.
 
     Args:
         arch: the model or models.
+        block: whose backward pass may need most.
         size: bytes of the compute dtype.
-        freed: bytes that the last block keeps, which its backward pass uses up.
+        freed: bytes that the block keeps, which its backward pass uses up.
         padded_head: the width to which a fused kernel's heads are padded, 1 where they are not;
             attention then has no scores, but gradients of all that goes into it. 0: it is plain.
     """
     rows = arch.batch_size * arch.seq_len
     at_the_loss = (WIDE_BYTES + size) * rows * arch.vocab_size
-    kept = _kept_of_block(arch, size, PLAIN, padded_head)
+    # As of a block that keeps all.
+    kept = _kept_of_block(arch, block, size, PLAIN, padded_head)
     input_bytes = size * rows * arch.d_model
+    hidden = sum(kept.get(part, 0) for part in ("mlp", "experts"))
     # The MLP's backward pass comes first and has gradients of the same sizes; with it go what it
     # kept and the norm before it.
-    in_the_mlp = total(kept) + kept["mlp"] + input_bytes
-    if padded_head:
-        d_gradients = 2 * (arch.n_heads + arch.n_kv_heads) * arch.d_head
-        gradients = size * rows * head_padding(arch.d_head, padded_head) * d_gradients
-    else:
-        gradients = SCORE_GRADIENTS * size * rows * arch.n_heads * arch.seq_len
-    in_attention = total(kept) - kept["mlp"] - input_bytes + gradients
+    in_the_mlp = total(kept) + hidden + input_bytes
+    gradients = rows * gradients_of(block, arch, size, padded_head)
+    in_the_mixer = total(kept) - hidden - input_bytes + gradients
     last_gradient = WIDE_BYTES * arch.vocab_size * arch.d_model
-    in_the_block = np.maximum(in_the_mlp, in_attention) - freed + last_gradient
+    in_the_block = np.maximum(in_the_mlp, in_the_mixer) - freed + last_gradient
     return np.maximum(at_the_loss, in_the_block)

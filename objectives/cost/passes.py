@@ -19,8 +19,11 @@ OF_A_LAYER = (*OF_KEY_HEADS, "attention_output", *MLP, "norms", "overhead")
 # needs; "dots" keeps what matmuls with weights put out.
 AGAIN = {
     Remat.NONE: (),
-    Remat.DOTS: ATTENDING,
-    Remat.LAYER: ("qkv", *ATTENDING, "attention_output", "mlp_up"),
+    Remat.DOTS: (*ATTENDING, "scan"),
+    Remat.LAYER: (
+        *("qkv", *ATTENDING, "attention_output", "scan_in", "scan", "scan_out"),
+        *("router", "mlp_up", "experts_up", "experts_down", "shared_up"),
+    ),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from ...space.architecture import Architecture
+from ...space.decoder import Model
 from ...space.limits import LEAST, MOST, is_size
 from .counts import total
 from .execution import PLAIN, Execution, Parts
@@ -114,7 +114,7 @@ class StepTimeModel:
 
     def step_time_by_part(
         self,
-        arch: Architecture,
+        arch: Model,
         execution: Execution = PLAIN,
         *,
         kind: str = "cpu",
@@ -140,7 +140,7 @@ class StepTimeModel:
 
     def units(
         self,
-        arch: Architecture,
+        arch: Model,
         execution: Execution = PLAIN,
         *,
         kind: str = "cpu",
@@ -163,10 +163,10 @@ class StepTimeModel:
     def _units(
         self,
         feature: str,
-        arch: Architecture,
+        arch: Model,
         execution: Execution,
         kind: str,
-        one_pass: Architecture | None = None,
+        one_pass: Model | None = None,
     ) -> Parts:
         return units_by_part(
             feature,
@@ -178,9 +178,7 @@ class StepTimeModel:
             one_pass=one_pass,
         )
 
-    def step_time_s(
-        self, arch: Architecture, execution: Execution = PLAIN, *, kind: str = "cpu"
-    ) -> Any:
+    def step_time_s(self, arch: Model, execution: Execution = PLAIN, *, kind: str = "cpu") -> Any:
         """Seconds of one chip's optimizer step; arguments as of `step_time_by_part`."""
         return total(self.step_time_by_part(arch, execution, kind=kind))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...space.architecture import Architecture
+from ...space.decoder import Model
 from .counts import layer_matmuls
 from .execution import Execution, Parts
 
@@ -12,7 +12,7 @@ from .execution import Execution, Parts
 LANES, SUBLANES = 128, 8
 
 
-def relaid_by_part(arch: Architecture, _: Execution) -> Parts:
+def relaid_by_part(arch: Model, _: Execution) -> Parts:
     """Weights of blocks that a TPU keeps in one layout and multiplies in another.
 
     Blocks' weights are one array, (layers, k, n). Of an array's two innermost axes one is padded to
@@ -26,16 +26,15 @@ def relaid_by_part(arch: Architecture, _: Execution) -> Parts:
         Programs of v5e, libtpu 0.0.42: experiments/tiles, of which one is 3.1 times as long with an
         MLP of 2,730 as with 2,816.
     """
-    rows = 1 + (arch.n_layers > 1) + 2 * (arch.n_layers > 2) + 4 * (arch.n_layers > 4)
-    relaid = {}
+    relaid: Parts = {}
     for mm in layer_matmuls(arch):
         if mm.has_weights:
+            n = mm.n_layers
+            rows = 1 + (n > 1) + 2 * (n > 2) + 4 * (n > 4)
             lanes_k, lanes_n = _up(mm.k, LANES), _up(mm.n, LANES)
-            apart = arch.n_layers * _least(
-                _up(mm.k, SUBLANES) * lanes_n, lanes_k * _up(mm.n, SUBLANES)
-            )
-            within = _up(arch.n_layers, rows) * _least(lanes_k * mm.n, lanes_n * mm.k)
-            relaid[mm.part] = 1 * (within < apart) * mm.n_params
+            apart = n * _least(_up(mm.k, SUBLANES) * lanes_n, lanes_k * _up(mm.n, SUBLANES))
+            within = _up(n, rows) * _least(lanes_k * mm.n, lanes_n * mm.k)
+            relaid[mm.part] = relaid.get(mm.part, 0) + 1 * (within < apart) * mm.n_params
     return relaid
 
 

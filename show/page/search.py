@@ -126,7 +126,7 @@ def _time(answer: Answer) -> Section:
 
 def _parts(answer: Answer) -> Section:
     best, objective = answer.best, answer.objective
-    parts = breakdown(best, objective)
+    parts = breakdown(best.arch, best.prediction, objective)
     timed = {name: part for name, part in parts.items() if part["step_time_s"]}
     step_time_s = sum(part["step_time_s"] for part in timed.values())
     shares = {

@@ -46,12 +46,12 @@ def show_warnings(warnings: list[str]) -> Lines:
         yield "[yellow]![/]" + prose(warning, "! ").removeprefix("!")
 
 
-def assumptions(objective: LossAtTime, more: str = "") -> str:
-    """Device and law, and what more there is, in a sentence."""
+def assumptions(objective: LossAtTime, more: str = "", *, named: bool = True) -> str:
+    """Device and law, if it is `named`, and what more there is, in a sentence."""
     times = f"{objective.n_chips} × " if objective.n_chips > 1 else ""
     attention = FUSED_MARK * objective.fused
-    law = objective.law.name
-    return prose(f"Device {times}{objective.device.label}{attention}; law {law}{more}.")
+    law = f"; law {objective.law.name}" if named else ""
+    return prose(f"Device {times}{objective.device.label}{attention}{law}{more}.")
 
 
 def costs(objective: LossAtTime) -> str:

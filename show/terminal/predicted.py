@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from rich.table import Table
+
+from ...search.costed import Costed
 from ...search.predict import Predicted
 from ..words import gigabytes, loss_interval
 from .parts import Lines, assumptions, costs, plain_table, prose, show_warnings
 
 
-def show_prediction(predicted: Predicted) -> Lines:
-    """One architecture's prediction: where its step goes, and what comes of it."""
-    answer, standing = predicted.as_dict(), predicted.standing
-    objective = predicted.question.objective
-    yield assumptions(objective) + "\n"
+def show_prediction(predicted: Predicted | Costed) -> Lines:
+    """One model's prediction: where its step goes, and what comes of it."""
+    answer = predicted.as_dict()
+    known = isinstance(predicted, Predicted)
+    objective = predicted.question.objective if known else predicted.objective
+    yield assumptions(objective, named=known) + "\n"
+    yield _parts(answer)
+    if objective.n_chips > 1:
+        yield "\nAll but parameters, steps and tokens is per chip."
+    yield _sums(answer)
+    yield costs(objective)
+    if not answer["feasible"]:
+        yield "[bold]cannot be trained so[/]: it does not fit, or makes no step in the budget\n"
+    elif known:
+        yield f"predicted loss [bold]{answer['predicted_loss']:.4f}[/] nats per token"
+        standing = predicted.standing
+        sure = f"How sure: {loss_interval(objective.law, standing)}." if standing else ""
+        yield prose(sure) + "\n"
+    yield from show_warnings(answer["warnings"])
+
+
+def _parts(answer: dict[str, Any]) -> Table:
     table = plain_table("part", "parameters", "memory copies", "FLOPs", "step ms", "share")
     for part, row in answer["parts"].items():
         table.add_row(
@@ -22,20 +44,16 @@ def show_prediction(predicted: Predicted) -> Lines:
             f"{row['step_time_s'] * 1e3:.2f}",
             f"{row['step_time_s'] / answer['step_time_s']:.1%}",
         )
-    yield table
-    if objective.n_chips > 1:
-        yield "\nAll but parameters, steps and tokens is per chip."
-    yield (
-        f"\n{answer['n_params']:,} parameters ({answer['n_params_non_embedding']:,} outside the "
+    return table
+
+
+def _sums(answer: dict[str, Any]) -> str:
+    n_params = answer["n_params"]
+    n_active = answer.get("n_active_params", n_params)
+    met = f"{n_active:,} met by a token, " * (n_active < n_params)
+    return (
+        f"\n{n_params:,} parameters ({met}{answer['n_params_non_embedding']:,} outside the "
         f"vocabulary), {gigabytes(answer['memory_bytes'])} GB, remat {answer['remat']}\n"
         f"{answer['step_time_s'] * 1e3:.2f} ms a step × {answer['n_steps']:,} steps = "
-        f"{answer['n_tokens']:,} tokens ({answer['tokens_per_param']:.1f} per parameter)\n"
+        f"{answer['n_tokens']:,} tokens ({answer['n_tokens'] / n_params:.1f} per parameter)\n"
     )
-    yield costs(objective)
-    if answer["feasible"]:
-        yield f"predicted loss [bold]{answer['predicted_loss']:.4f}[/] nats per token"
-        sure = f"How sure: {loss_interval(objective.law, standing)}." if standing else ""
-        yield prose(sure) + "\n"
-    else:
-        yield "[bold]cannot be trained so[/]: it does not fit, or makes no step in the budget\n"
-    yield from show_warnings(answer["warnings"])

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from anybudget.objectives.cost.counts import n_params
+from anybudget.objectives.cost.counts import n_active_params, n_params
 from anybudget.space.architecture import Architecture
+from anybudget.space.blocks import Attention, Experts, GatedDelta, LatentAttention, Mamba2, Mlp
+from anybudget.space.decoder import Decoder
 from anybudget.space.hf_config import architecture_from_hf, hf_from_architecture
 from anybudget.space.hf_count import hf_count
 
@@ -78,7 +80,7 @@ def test_qwen3_has_heads_that_do_not_fill_the_width(write):
     ("change", "message"),
     [
         ({"model_type": "lama"}, "`model_type` 'lama' is not a known decoder; did you mean llama"),
-        ({"model_type": "bert"}, "`model_type` 'bert' .* known only of dense decoders"),
+        ({"model_type": "bert"}, "`model_type` 'bert' .* but its blocks are not known"),
         ({"model_type": "llama5"}, "`model_type` 'llama5' is not a known decoder$"),
         ({"model_type": "gpt_bigcode2"}, "`model_type` 'gpt_bigcode2' is not a known decoder$"),
         ({"model_type": "llava", "text_config": {}}, "`text_config` is the config of the decoder"),
@@ -88,7 +90,7 @@ def test_qwen3_has_heads_that_do_not_fill_the_width(write):
         ({"num_local_experts": 8}, "`num_local_experts` is not of this family"),
         ({"add_cross_attention": True}, "`add_cross_attention` is not of this family"),
         ({"attention_bias": "yes"}, "`attention_bias` must be true or false, but got 'yes'"),
-        ({"sliding_window": 512, "model_type": "mistral"}, "`sliding_window` must be at least"),
+        ({"sliding_window": 512}, "`sliding_window` is not of this family"),
         ({"layer_types": ["linear_attention"] * 32}, "'linear_attention' are not counted"),
         ({"model_type": None}, "`model_type` None is not a known decoder"),
         ({"model_type": ["llama"]}, r"`model_type` \['llama'\] is not a known decoder"),
@@ -152,6 +154,47 @@ def test_a_name_that_transformers_takes_for_a_familys_own_is_taken(write):
     assert architecture_from_hf(write(renamed)) == architecture_from_hf(write(GPT2))
     with pytest.raises(ValueError, match="`hidden_size` is `n_embd` here, but got 512 and 768"):
         architecture_from_hf(write(GPT2 | {"hidden_size": 512}))
+
+
+# A family's default: Mixtral-8x7B, DeepSeek-V3, GPT-OSS-120B, Qwen3-Next-80B-A3B, a Mamba-2 of 7B.
+BLOCKS = {
+    "mixtral": {(Attention, Experts): 32},
+    "deepseek_v3": {(LatentAttention, Mlp): 3, (LatentAttention, Experts): 58},
+    "gpt_oss": {(Attention, Experts): 36},
+    "qwen3_next": {(GatedDelta, Experts): 36, (Attention, Experts): 12},
+    "mamba2": {(Mamba2, type(None)): 64},
+}
+
+
+@pytest.mark.parametrize(("family", "blocks"), BLOCKS.items(), ids=BLOCKS)
+def test_blocks_of_a_family(write, family, blocks):
+    path = write({"model_type": family})
+    decoder, _ = architecture_from_hf(path, seq_len=4096)
+    count = hf_count({"model_type": family})
+    assert isinstance(decoder, Decoder)
+    found = {}
+    for block in decoder.pattern:
+        kinds = type(block.mixer), type(block.feed_forward)
+        found[kinds] = found.get(kinds, 0) + 1
+    assert found == blocks
+    # All but biases and gains of norms within heads.
+    assert count.n_params * (1 - 5e-4) <= n_params(decoder) <= count.n_params
+    assert n_active_params(decoder) == pytest.approx(count.n_active, rel=2e-3)
+    exact = family in ("mixtral", "deepseek_v3", "mamba2")
+    assert (n_params(decoder) == count.n_params) == exact
+
+
+def test_a_window_shorter_than_the_sequence_makes_a_pattern(write):
+    path = write({"model_type": "gemma3_text", "sliding_window": 512})
+    short, _ = architecture_from_hf(path, seq_len=512)
+    assert isinstance(short, Architecture)
+    long, _ = architecture_from_hf(path, seq_len=1024)
+    windows = [block.mixer.window for block in long.pattern[:6]]
+    assert windows == [512] * 5 + [None]
+    assert n_params(long) == n_params(short)
+    unsaid = write({"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 512})
+    with pytest.raises(ValueError, match="`layer_types` must say which layers have the window"):
+        architecture_from_hf(unsaid, seq_len=1024)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,76 @@
+"""The gated delta rule: linear attention, multiplied out by chunks.
+
+Not counted: gates, decays, the convolution, and the inverse of a chunk's triangular matrix.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....space.blocks import DELTA_CHUNK, GatedDelta
+from ..execution import Execution, Parts, Remat
+from .attention import WIDE_BYTES
+from .matmul import Matmul, weighted
+
+
+def matmuls(mixer: GatedDelta, arch: Any, execution: Execution) -> tuple[Matmul, ...]:
+    """One matmul in, one out; between them eight a chunk of each value head.
+
+    Keys by keys (the delta rule's triangular matrix) and queries by keys; that matrix's inverse
+    times keys and times values; keys and queries times the state; scores times the corrected
+    values; and keys times those, the state's change.
+    """
+    into, out = weighted(mixer, arch)
+    chunk = min(DELTA_CHUNK, arch.seq_len)
+    heads = arch.batch_size * -(-arch.seq_len // chunk) * mixer.n_value_heads
+    square = execution.fused * chunk * chunk
+    d_key, d_value = mixer.d_key, mixer.d_value
+    return (
+        into,
+        Matmul("scan", False, 2 * heads, chunk, d_key, chunk, square),
+        Matmul("scan", False, heads, chunk, chunk, d_key, square),
+        Matmul("scan", False, 2 * heads, chunk, chunk, d_value, square),
+        Matmul("scan", False, 2 * heads, chunk, d_key, d_value),
+        Matmul("scan", False, heads, d_key, chunk, d_value),
+        out,
+    )
+
+
+def other_params(mixer: GatedDelta, arch: Any) -> Parts:
+    """The convolution's weights; of each value head decay and step; a head's norm."""
+    return {
+        "convolution": mixer.d_conv * mixer.n_channels,
+        "scan": 2 * mixer.n_value_heads,
+        "norms": mixer.d_value,
+    }
+
+
+def elementwise(mixer: GatedDelta, arch: Any) -> Parts:
+    """Elements of a row: convolution, the norms of queries and keys, the gate and its norm."""
+    d_keys = 2 * mixer.n_key_heads * mixer.d_key
+    d_values = mixer.n_value_heads * mixer.d_value
+    states = d_values * mixer.d_key // min(DELTA_CHUNK, arch.seq_len)
+    return {"convolution": 2 * mixer.n_channels, "scan": 2 * d_keys + 5 * d_values + 2 * states}
+
+
+def scores(mixer: GatedDelta, arch: Any) -> tuple[Any, Any]:
+    """No softmax."""
+    return 0, 0
+
+
+def kept(mixer: GatedDelta, arch: Any, size: int, execution: Execution, padded_head: int) -> Parts:
+    """Bytes of a row: what goes into the convolution, the scan and its gate, and chunks' states."""
+    d_values = mixer.n_value_heads * mixer.d_value
+    made = mixer.n_channels + d_values + 2 * mixer.n_value_heads
+    if execution.remat == Remat.DOTS:
+        return {"scan": size * made}
+    chunk = min(DELTA_CHUNK, arch.seq_len)
+    states = WIDE_BYTES * d_values * mixer.d_key // chunk
+    within = 0 if execution.fused else 2 * WIDE_BYTES * chunk * mixer.n_value_heads
+    return {"scan": size * (made + mixer.n_channels + 2 * d_values) + states + within}
+
+
+def gradients(mixer: GatedDelta, arch: Any, size: int, padded_head: int) -> Any:
+    """Bytes of a row: gradients of all that goes into the scan."""
+    within = 0 if padded_head else 2 * size * DELTA_CHUNK * mixer.n_value_heads
+    return size * (mixer.n_channels + 2 * mixer.n_value_heads * mixer.d_value) + within

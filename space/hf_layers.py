@@ -1,0 +1,73 @@
+"""The kind of each layer of a Hugging Face config, as it says or by its family's pattern."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# Kinds of layers that differ in what a token sees, not in their weights.
+WEIGHTLESS = ("full_attention", "sliding_attention", "chunked_attention")
+
+
+def kinds(
+    family: dict[str, Any], given: Mapping[str, Any], sizes: Mapping[str, int]
+) -> Iterator[str]:
+    """Which polynomial each block has."""
+    n_layers, known, pattern = sizes["num_hidden_layers"], family["layers"], family["pattern"]
+    said = {name: given[name] for name in ("layer_types", "mlp_layer_types") if given.get(name)}
+    for named in said.values():
+        if not isinstance(named, list) or len(named) != n_layers:
+            raise ValueError(f"layer types must be {n_layers}, one a layer, but got {named!r}")
+    if "" in known:
+        for named in said.values():
+            if strange := sorted({*map(str, named)} - {*WEIGHTLESS, "sparse"}):
+                raise ValueError(f"layers of type {strange[0]!r} are not counted in this family")
+        yield from [""] * n_layers
+        return
+    usual = _usual(family, sizes)
+    if "" in pattern:  # its config does not say what sets layers apart
+        for name, named in said.items():
+            if named != usual.get(name):
+                raise ValueError(f"`{name}` must be as this family has it, but got {named!r}")
+        yield from usual[""]
+        return
+    for label in zip(*(usual | said).values(), strict=True):
+        name = "/".join(map(str, label))
+        if name not in known:
+            raise ValueError(
+                f"layers of type {name!r} are not counted in this family; `layer_types` and "
+                f"`mlp_layer_types` must say one of {sorted(known)} of each layer"
+            )
+        yield name
+
+
+def types(family: dict[str, Any], given: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
+    """What each layer is called, as far as that says what a token sees."""
+    usual = _usual(family, sizes).get("layer_types", [""] * sizes["num_hidden_layers"])
+    return given.get("layer_types") or usual
+
+
+def _usual(family: dict[str, Any], sizes: Mapping[str, int]) -> dict[str, list[str]]:
+    """What a family says of its layers where a config does not."""
+    n_layers, pattern = sizes["num_hidden_layers"], family["pattern"]
+    usual = {name: follow(rule, n_layers) for name, rule in pattern.items()}
+    if "first_k_dense_replace" in sizes:
+        dense = ["dense"] * sizes["first_k_dense_replace"]
+        usual["mlp_layer_types"] = follow({"first": dense, "again": ["sparse"]}, n_layers)
+    if "full_attention_interval" in sizes:
+        linear = ["linear_attention"] * (sizes["full_attention_interval"] - 1)
+        period = {"first": [], "again": [*linear, "full_attention"]}
+        usual["layer_types"] = follow(period, n_layers)
+    return usual
+
+
+def follow(rule: Mapping[str, list[str]], n_layers: int) -> list[str]:
+    """What a pattern says of so many layers: what comes first, and what is repeated after it.
+
+    Examples:
+        >>> follow({"first": ["dense"], "again": ["sparse"]}, 3)
+        ['dense', 'sparse', 'sparse']
+    """
+    first, again = itertools.islice(rule["first"], n_layers), itertools.cycle(rule["again"])
+    return list(itertools.islice(itertools.chain(first, again), n_layers))
