@@ -156,8 +156,12 @@ class Family:
     @property
     def aliases(self) -> dict[str, str]:
         """What the config class itself takes for a key of its own."""
-        known = self.config_class.attribute_map
-        return {alias: mine for alias, mine in sorted(known.items()) if mine in self.fields}
+        known = sorted(self.config_class.attribute_map.items())
+        taken = {alias: mine for alias, mine in known if mine in self.fields}
+        # What it is kept as, and saved, may have no field of its own.
+        return taken | {
+            kept: key for key, kept in known if key in self.fields and kept not in taken
+        }
 
     def mine(self, key: str) -> str:
         """The family's own name of a canonical key."""

@@ -88,8 +88,8 @@ def null_sizes(family: Family, keys: set[str], labels: list[str]) -> tuple[dict,
         if key not in rules:
             try:
                 flags[mine] = added(family, mine, default, labels)
-            except Exception:
-                family.hold(key)
+            except Exception:  # a config must say it
+                continue
     return rules, flags
 
 

@@ -5,7 +5,8 @@
 
 For each family a small model is built without memory, with sizes that no two products share. The
 sides of each parameter are matched with products of the config's numbers, which makes a polynomial
-of a block and one of what stands outside. Then every other number and flag of the config is changed
+of each kind of block and one of what stands outside; numbers that move a side that is no product
+are held as the family has them. Then every other number and flag of the config is changed
 alone: where the count stays, the key is harmless; where it changes by what a flag adds, that is
 noted; all else is fixed, and a config that has it otherwise is refused. Random configs judge the
 result (`judge.py`); families that fail are left out. Writes `space/hf_families.json`.
@@ -33,7 +34,7 @@ WINDOW = ("sliding_window", "use_sliding_window")
 HARMLESS = re.compile(
     r"(_token_id|_token_ids|_token_index|dropout|^output_|return_dict|use_cache|chunk_size_feed"
     r"|^problem_type|^dtype|id2label|label2id|architectures|transformers_version|^rope_|_eps$"
-    r"|epsilon|initializer|^bos_|^eos_|^pad_|is_encoder_decoder|^tie_word)"
+    r"|epsilon|initializer|time_step_(limit|min|max|floor)|^bos_|^eos_|^pad_|is_encoder_decoder|^tie_word)"
 )
 WORDS = re.compile(r"expert|moe|cross|lora|mamba|ssm|mtp|vision|audio|linear_attn")
 
