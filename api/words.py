@@ -33,6 +33,8 @@ class Chain(TypedDict, total=False):
     remat: str
     attention: str
     sharding: str
+    tensor_parallel: int | None
+    pipeline_parallel: int
     micro_batch_size: int | None
     data_limit_tokens: float | None
     critical_batch: bool | None

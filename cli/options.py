@@ -66,6 +66,10 @@ class Chain:
     """plain: scores are written to memory; fused: one kernel; auto: fused on accelerators."""
     sharding: str = "auto"
     """What several chips hold: data, each the whole state; full, each its share; or auto."""
+    tensor_parallel: Positive | None = None
+    """Chips among which each layer is split; default: on several GPU hosts the fastest."""
+    pipeline_parallel: Positive = 1
+    """Stages, each of which has a part of the layers."""
     micro_batch_size: Positive | None = None
     """Sequences that a chip takes in one pass; default: what makes the fastest step that fits."""
     data_limit_tokens: float | None = None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,10 @@ from .step_cost import step_memory_bytes, step_time_s
 Family = Sequence[Execution]
 Families = Sequence[Family]
 
+# Chips among which a layer may be split within a host.
+POWERS_OF_TWO = (1, 2, 4, 8, 16)
+# Of a state shared on several hosts: each group tried is so many times the one before.
+HOSTS_AT_LEAST = 8
 # Models times ways that are dealt with at once: more arithmetic takes longer than its calls.
 AT_ONCE = 1 << 14
 
@@ -96,20 +100,74 @@ def fastest(
 
 @functools.lru_cache(maxsize=256)
 def every_way(
-    simplest: Execution,
-    shardings: tuple[Sharding, ...],
-    remats: tuple[Remat, ...],
-    n_accumulations: tuple[int, ...],
+    splits: tuple[Execution, ...], remats: tuple[Remat, ...], n_accumulations: tuple[int, ...]
 ) -> list[list[list[Execution]]]:
-    """All ways by sharding, by what runs again and by passes; all else is as in the simplest."""
+    """All ways by how chips split the work, by what runs again and by passes."""
 
-    def way(**choices: Any) -> Execution:
-        return dataclasses.replace(simplest, **choices)
+    def way(split: Execution, **choices: Any) -> Execution:
+        return dataclasses.replace(split, **choices)
 
     return [
-        [[way(sharding=s, remat=r, n_accumulation=n) for n in n_accumulations] for r in remats]
-        for s in shardings
+        [[way(split, remat=r, n_accumulation=n) for n in n_accumulations] for r in remats]
+        for split in splits
     ]
+
+
+def every_split(
+    simplest: Execution,
+    shardings: tuple[Sharding, ...],
+    tensor_parallels: Sequence[int] | None,
+    chips_per_host: int,
+) -> Iterator[Execution]:
+    """How chips may split the work, each as the simplest in all else.
+
+    On several hosts a state may be shared by the chips of one, of eight, of 64 and so on, each
+    such group with a copy of its own, and layers may be split within a host.
+
+    Args:
+        simplest: with the chips and the stages of a pipeline.
+        shardings: that are tried.
+        tensor_parallels: chips among which a layer is split, the last of which is taken for what
+            fits in no way; None: any power of two within a host, where there are several.
+        chips_per_host: that share the faster links.
+
+    Examples:
+        >>> sharing = (Sharding.DATA, Sharding.FULL)
+        >>> for way in every_split(Execution(n_chips=64), sharing, (2, 1), 8):
+        ...     print(way.tensor_parallel, str(way.sharding), way.n_shares)
+        2 data 1
+        2 full 4
+        2 full 32
+        1 data 1
+        1 full 8
+        1 full 64
+    """
+    several_hosts = simplest.n_chips > chips_per_host
+    if tensor_parallels is None:
+        most = chips_per_host if several_hosts else 1
+        tensor_parallels = [n for n in reversed(POWERS_OF_TWO) if most % n == 0]
+    for n in tensor_parallels:
+        within = dataclasses.replace(simplest, tensor_parallel=n)
+        for sharding in shardings:
+            shares = max(chips_per_host // n, 1)
+            while several_hosts and sharding == Sharding.FULL and 1 < shares < within.n_split:
+                if within.n_split % shares == 0:
+                    n_replicas = within.n_split // shares
+                    yield dataclasses.replace(within, sharding=sharding, n_replicas=n_replicas)
+                shares *= HOSTS_AT_LEAST
+            yield dataclasses.replace(within, sharding=sharding)
+
+
+def by_batch_alone(ways: Sequence[Families]) -> list[Families]:
+    """Those that split nothing but batch and state: how other blocks split is not counted.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = [group for group in ways if group[0][0].n_split == group[0][0].n_chips]
+    if not found:
+        raise ValueError("a model of such blocks is split by batch and state alone")
+    return found
 
 
 def passes_of(n_sequences: Any) -> tuple[int, ...]:

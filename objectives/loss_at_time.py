@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from typing import Any
 
@@ -17,7 +18,7 @@ from .cost.counts import n_params, n_params_non_embedding
 from .cost.execution import KINDS, Attention, Execution, Remat, Sharding
 from .cost.kernel import KERNELS
 from .device import Device
-from .fastest import every_way, fastest, passes_of
+from .fastest import by_batch_alone, every_split, every_way, fastest, passes_of
 from .law.batch_price import best_batch_tokens, best_batch_worth
 from .law.loss_law import LossLaw
 from .step_cost import Cost, certain_compute_s
@@ -74,8 +75,11 @@ class LossAtTime:
         attention: `plain`, matmuls that write their scores to memory; `fused`, one kernel that does
             not; or `auto`, fused on accelerators, as most trainers have it there. It is one of the
             two once it is made.
-        sharding: what several chips hold: `data`, each the whole state; `full`, each its share; or
-            `auto`, whichever of the two is faster and fits.
+        sharding: what several chips hold: `data`, each the whole state; `full`, each its share,
+            or that of a group of hosts' chips; or `auto`, whichever is faster and fits.
+        tensor_parallel: chips among which each layer is split; None: where several hosts' links
+            were timed, whatever within a host is fastest, and else 1.
+        pipeline_parallel: stages, each of which has a part of the layers.
         micro_batch_size: sequences that a chip takes in one pass, whose gradients are added up to a
             step; None: with `remat` and `sharding`, what makes the fastest step that fits.
 
@@ -95,6 +99,8 @@ class LossAtTime:
     attention: str = AUTO
     sharding: str = AUTO
     micro_batch_size: int | None = None
+    tensor_parallel: int | None = None
+    pipeline_parallel: int = 1
 
     def __post_init__(self) -> None:
         check_size("`time_budget_s`", self.time_budget_s, most=MOST_S)
@@ -115,7 +121,7 @@ class LossAtTime:
                 f"`attention` can be fused on a {' or '.join(KERNELS)} only, but "
                 f"{self.device.name} is a {self.device.kind}"
             )
-        for name in ("n_chips", "micro_batch_size"):
+        for name in ("n_chips", "micro_batch_size", "tensor_parallel", "pipeline_parallel"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= MOST_OF_FIELD:
                 raise ValueError(f"`{name}` must be from 1 to {MOST_OF_FIELD:,}, but got {value}")
@@ -123,6 +129,11 @@ class LossAtTime:
             check_size("`reach`", self.reach)
         if self.n_chips > 1:
             self.device.gather_s_per_byte(self.n_chips)
+        if self.simplest.n_split < self.n_chips and not self.device.step_time_model.times_links:
+            raise ValueError(
+                "`tensor_parallel` and `pipeline_parallel` are counted on GPUs with known links "
+                f"alone, not on {self.device.name}; leave them out"
+            )
 
     @property
     def fused(self) -> bool:
@@ -137,16 +148,29 @@ class LossAtTime:
             remat=Remat.NONE if self.remat == AUTO else self.remat,
             sharding=Sharding.DATA if self.sharding == AUTO else self.sharding,
             n_chips=self.n_chips,
+            tensor_parallel=self.tensor_parallel or 1,
+            pipeline_parallel=self.pipeline_parallel,
         )
+
+    @functools.cached_property
+    def splits(self) -> tuple[Execution, ...]:
+        """How the chips may split the work."""
+        if self.n_chips == 1:
+            return (self.simplest,)
+        shardings = tuple(Sharding) if self.sharding == AUTO else (self.simplest.sharding,)
+        timed = self.device.step_time_model.times_links
+        chips_per_host = self.device.host_share(self.n_chips) if timed else self.n_chips
+        pinned = (self.tensor_parallel,) if self.tensor_parallel else None
+        return tuple(every_split(self.simplest, shardings, pinned, chips_per_host))
 
     def ways(self, batch_size: Any) -> list[list[list[Execution]]]:
         """How steps of some batches may be run, as `fastest` takes it."""
-        several = self.sharding == AUTO and self.n_chips > 1
-        shardings = tuple(Sharding) if several else (self.simplest.sharding,)
         remats = tuple(Remat) if self.remat == AUTO else (self.simplest.remat,)
-        return every_way(
-            self.simplest, shardings, remats, passes_of(np.asarray(batch_size) // self.n_chips)
-        )
+        found = []
+        for n_split, splits in itertools.groupby(self.splits, lambda way: way.n_split):
+            passes = passes_of(np.asarray(batch_size) // n_split)
+            found += every_way(tuple(splits), remats, passes)
+        return found
 
     @property
     def hardware(self) -> str:
@@ -160,14 +184,16 @@ class LossAtTime:
 
     def check_batch(self, batch_size: Any) -> None:
         """Raise ValueError unless chips and micro-batches divide a batch, or each of several."""
-        if np.any(rest := np.asarray(batch_size) % self.n_chips):
+        n_split = self.simplest.n_split
+        if np.any(rest := np.asarray(batch_size) % n_split):
             wrong = np.broadcast_to(batch_size, np.shape(rest))[rest > 0].flat[0]
-            fits = -(-int(wrong) // self.n_chips) * self.n_chips
+            fits = -(-int(wrong) // n_split) * n_split
+            whose = "" if n_split == self.n_chips else " that split it"
             raise ValueError(
-                f"`batch_size` must be a multiple of the {self.n_chips} chips, but got {wrong:g}; "
-                f"take batch_size={fits}"
+                f"`batch_size` must be a multiple of the {n_split} chips{whose}, but got "
+                f"{wrong:g}; take batch_size={fits}"
             )
-        shares = np.asarray(batch_size) // self.n_chips
+        shares = np.asarray(batch_size) // n_split
         if self.micro_batch_size and np.any(rest := shares % self.micro_batch_size):
             wrong = np.broadcast_to(shares, np.shape(rest))[rest > 0].flat[0]
             raise ValueError(
@@ -178,9 +204,16 @@ class LossAtTime:
     def cost(self, arch: Model) -> Cost:
         """What one architecture or an array of them costs, in any time and under any law."""
         self.check_batch(arch.batch_size)
+        if np.any(arch.n_layers % self.pipeline_parallel):
+            raise ValueError(
+                "`pipeline_parallel` stages must divide `n_layers`, but got "
+                f"{self.pipeline_parallel} and {arch.n_layers}"
+            )
         if np.ndim(counted := n_params(arch)) == 0:
             check_count("parameters", counted)
         ways = self.ways(arch.batch_size)
+        if not isinstance(arch, Architecture):
+            ways = by_batch_alone(ways)
         found = fastest(self.device, arch, ways, self.micro_batch_size)
         return Cost(
             n_params=counted,
@@ -197,8 +230,8 @@ class LossAtTime:
         if not self.reaches(arch):
             return False
         fits = self.cost(arch).memory_bytes <= self.device.room_bytes
-        shared = dataclasses.replace(self.simplest, sharding=Sharding.FULL)
-        least_s = certain_compute_s(self.device, arch, shared)
+        shared = {dataclasses.replace(way, sharding=Sharding.FULL) for way in self.splits}
+        least_s = min(certain_compute_s(self.device, arch, way) for way in shared)
         return bool(fits and least_s <= self.time_budget_s)
 
     def predict(self, arch: Architecture, cost: Cost | None = None) -> Prediction:

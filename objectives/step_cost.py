@@ -17,6 +17,10 @@ from .cost.features import FEATURES, OverABox
 from .cost.memory import memory_bytes
 from .device import Device
 
+# Seconds of a hop of what tensor-parallel chips reduce, where they were not timed: fitted to 800
+# steps of Megatron on up to eight A100 (vTrain; experiments/published_gpu).
+TENSOR_HOP_S = 1.7e-5
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cost:
@@ -139,4 +143,8 @@ def _with_timed_links(device: Device, compute_s: Any, exchanged: Parts) -> Any:
     wire_s = exchanged["host_bytes"] / device.collective_bytes_per_s
     if device.network_bytes_per_s:
         wire_s = np.maximum(wire_s, exchanged["network_bytes"] / device.network_bytes_per_s)
+    if "tensor_bytes" not in device.step_time_model.seconds_per_unit:
+        # Tensor-parallel chips have nothing else to do meanwhile.
+        compute_s = compute_s + exchanged["tensor_bytes"] / device.collective_bytes_per_s
+        compute_s = compute_s + exchanged["tensor_hops"] * TENSOR_HOP_S
     return np.maximum(compute_s + device.step_time_model.communication_s(exchanged), wire_s)

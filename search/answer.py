@@ -169,6 +169,8 @@ class Answer(Shown):
             "reach": self.objective.reach,
             "attention": self.objective.attention,
             "sharding": self.objective.sharding,
+            "tensor_parallel": self.objective.tensor_parallel,
+            "pipeline_parallel": self.objective.pipeline_parallel,
             "micro_batch_size": self.objective.micro_batch_size,
             "cost_usd": self.question.cost_usd,
             "n_valid": self.n_valid,

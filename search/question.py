@@ -44,8 +44,9 @@ THE_DEFAULT = (
     "{} is the default, whatever this machine is: --device takes a name of `anybudget devices`, "
     "and `anybudget calibrate` measures this one"
 )
-# What of the words goes into the objective as it stands.
+# What of the words goes into the objective as it stands, and what does with the chips.
 AS_THEY_STAND = ("remat", "attention", "sharding", "micro_batch_size", "data_limit_tokens")
+SPLITS = ("tensor_parallel", "pipeline_parallel")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -208,7 +209,8 @@ class QuestionMaker:
             priced = device.kind in KERNELS if asked is None else asked
             objective = dataclasses.replace(objective, critical_batch=priced)
         with blame("chips"):
-            return dataclasses.replace(objective, n_chips=words.chips)
+            split = {name: getattr(words, name) for name in SPLITS}
+            return dataclasses.replace(objective, n_chips=words.chips, **split)
 
     def _law_of(
         self, words: Words, device: Device, blame: Blame
@@ -274,4 +276,4 @@ def of_the_device(device: Device, name: str | None) -> tuple[str, ...]:
 
 
 def _batch_sizes(objective: LossAtTime) -> tuple[int, ...]:
-    return batch_sizes(objective.n_chips * (objective.micro_batch_size or 1))
+    return batch_sizes(objective.simplest.n_split * (objective.micro_batch_size or 1))

@@ -13,8 +13,8 @@ seen none of the sources had a part in a preset; now steps that `inform` are amo
 
 - `kind` is `step` where a step or its throughput was measured, and `run` where it is a whole run's
   hours, restarts and evaluations among them.
-- FP8 and int8, and tensor or pipeline parallelism, cannot be asked of `predict`. Such rows are set
-  beside what it says of bfloat16 and of data parallelism, and are not in the scores.
+- FP8 and int8 cannot be asked of `predict`. Such rows are set beside what it says of bfloat16 and
+  are not in the scores.
 - `role` was given after the first scores were seen and before anything was mended, by source: what
   mends the devices may look at those that `inform`, and is told by those that `judge`.
 
@@ -40,7 +40,10 @@ ARCHITECTURE = [
     "d_model", "n_layers", "n_heads", "n_kv_heads", "d_ff", "gated_mlp", "vocab_size",
     "tied_embeddings", "seq_len", "batch_size",
 ]  # fmt: skip
-TOLD = ["micro_batch_size", "remat", "sharding", "attention"]
+WHOLE = ["micro_batch_size", "tensor_parallel", "pipeline_parallel"]
+TOLD = [*WHOLE, "remat", "sharding", "attention"]
+SHOWN = ["remat", "sharding", "n_replicas", "tensor_parallel", "pipeline_parallel"]
+SHOWN += ["micro_batch_size", "n_accumulation"]
 KEPT = ["role", "source", "model", "device", "n_devices", "kind", "precision"]
 BUDGET = "100d"
 
@@ -49,8 +52,9 @@ def asked(fact: dict[str, Any]) -> Predicted:
     """What `predict` says of one row's model and of how it was run, as far as that is known."""
     words = {name: fact[name] for name in ARCHITECTURE}
     words |= {name: fact[name] for name in TOLD if fact[name] is not None}
-    if words.get("micro_batch_size"):
-        words["micro_batch_size"] = int(words["micro_batch_size"])
+    for name in WHOLE:
+        if words.get(name):
+            words[name] = int(words[name])
     chips = int(fact["n_devices"])
     return anybudget.predict(BUDGET, device=fact["device"], chips=chips, extrapolate=True, **words)
 
@@ -58,8 +62,7 @@ def asked(fact: dict[str, Any]) -> Predicted:
 def score(fact: dict[str, Any]) -> dict[str, Any]:
     """Measured over predicted, the interval of that, and whether it holds."""
     row = {name: fact[name] for name in KEPT} | {"measured_s": fact["step_time_s"]}
-    split = fact["tensor_parallel"] not in (1, None) or fact["pipeline_parallel"] not in (1, None)
-    row["judged"] = fact["precision"] == "bf16" and not split
+    row["judged"] = fact["precision"] == "bf16"
     try:
         predicted = asked(fact)
     except ValueError as refusal:
@@ -72,7 +75,7 @@ def score(fact: dict[str, Any]) -> dict[str, Any]:
         "fits": bool(candidate.prediction.feasible),
         "execution": " ".join(
             f"{k}={v}" for k, v in candidate.prediction.execution.columns(candidate.arch).items()
-            if k in ("remat", "sharding", "micro_batch_size", "n_accumulation")
+            if k in SHOWN
         ),
     }  # fmt: skip
     if question.draws is not None:

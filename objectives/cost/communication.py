@@ -97,11 +97,12 @@ def sent(
     """What one chip sends in a step: bytes within its host and between hosts, and messages' hops.
 
     Each of the tensor-parallel chips computes a part of every layer, and they reduce what a block's
-    two last matmuls put out, and the gradients of what goes into its first; each stage of a
-    pipeline has a part of the layers and hands its output on. The chips left over split the batch:
-    fully sharded they gather the weights twice a pass and scatter their gradient, else they reduce
-    it once a step. A host takes what it lacks of a gathered array once, over the links of all its
-    chips. Stages are on other hosts where there are several.
+    two last matmuls put out, and the gradients of what goes into its first, for which all wait;
+    each stage of a pipeline has a part of the layers and hands its output on. The chips left over
+    split the batch: those that share the state gather the weights twice a pass and scatter their
+    gradient, and its copies reduce it once a step. A host takes what it lacks of a gathered array
+    once, over the links of all its chips. Stages are on other hosts where there are several, and
+    so are the copies of a shared state.
 
     Args:
         arch: the model or models, with the batch of all chips together.
@@ -110,7 +111,8 @@ def sent(
         chips_per_host: that share faster links.
 
     Returns:
-        `host_bytes`, `network_bytes` and `hops`, the coefficients of `step_time.LINKS`.
+        `host_bytes`, `network_bytes` and `hops`, and `tensor_bytes` and `tensor_hops` of what
+        tensor-parallel chips reduce: the coefficients of `step_time.LINKS`.
 
     References:
         Rajbhandari et al. 2020, ZeRO, arXiv:1910.02054, section 7; Shoeybi et al. 2019,
@@ -119,10 +121,15 @@ def sent(
     """
     tensor, pipeline = execution.tensor_parallel, execution.pipeline_parallel
     n_split, n_passes = execution.n_split, execution.n_passes
-    in_host = np.minimum(n_split, np.maximum(chips_per_host / tensor, 1))
-    n_hosts = n_split / in_host
+    sharded, n_shares, n_copies = execution.fully_sharded, execution.n_shares, execution.n_copies
+    # Those that exchange a whole state: its shares, or else its copies.
+    n_peers = np.where(sharded, n_shares, n_split)
+    in_host = np.minimum(n_peers, np.maximum(chips_per_host / tensor, 1))
+    n_hosts = n_peers / in_host
     state = bytes_per_element * n_params(arch) / (tensor * pipeline)
-    exchanges = np.where(execution.fully_sharded, 3 * n_passes, 2)
+    exchanges = np.where(sharded, 3 * n_passes, 2)
+    # Copies of a shared state reduce each chip's share.
+    reduced = np.where(sharded, 2 * (n_copies - 1) / n_copies / n_shares, 0)
     n_layers = arch.n_layers / pipeline
     micro_batch = execution.micro_batch_size(arch)
     activations = bytes_per_element * micro_batch * arch.seq_len * arch.d_model
@@ -132,11 +139,13 @@ def sent(
     stages_apart = execution.n_chips > chips_per_host
     return {
         "host_bytes": exchanges * state * (in_host - 1) / in_host
-        + reductions * activations * 2 * (tensor - 1) / tensor
         + handed_on * activations * (1 - stages_apart),
+        "tensor_bytes": reductions * activations * 2 * (tensor - 1) / tensor,
         "network_bytes": exchanges * state * (n_hosts - 1) / n_hosts / in_host
+        + reduced * state
         + handed_on * activations * stages_apart,
-        "hops": exchanges * n_layers * (n_split - 1) + reductions * 2 * (tensor - 1) + handed_on,
+        "hops": n_layers * (exchanges * (n_peers - 1) + sharded * 2 * (n_copies - 1)) + handed_on,
+        "tensor_hops": reductions * 2 * (tensor - 1),
     }
 
 

@@ -84,20 +84,24 @@ class Execution:
         remat: see `Remat`.
         n_accumulation: passes over which a step adds up its gradient, one micro-batch in each.
         sharding: see `Sharding`.
+        n_replicas: of a fully sharded state; each has a part of the chips that split the batch, and
+            they reduce its gradient once a step (hybrid sharding).
         n_chips: that train one model.
         tensor_parallel: chips among which each layer is split, neighbours on a host.
         pipeline_parallel: stages, each of which has a part of the layers.
         scan_layers: whether the layers are a loop, which compiles faster and runs slower.
 
     Raises:
-        ValueError: there is no such choice, a count is not a positive whole number, or
-            `tensor_parallel` times `pipeline_parallel` does not divide the chips.
+        ValueError: there is no such choice, a count is not a positive whole number,
+            `tensor_parallel` times `pipeline_parallel` does not divide the chips, or `n_replicas`
+            not those that split the batch.
     """
 
     attention: Any = Attention.PLAIN
     remat: Any = Remat.NONE
     n_accumulation: Count = 1
     sharding: Any = Sharding.DATA
+    n_replicas: Count = 1
     n_chips: Count = 1
     tensor_parallel: Count = 1
     pipeline_parallel: Count = 1
@@ -117,6 +121,11 @@ class Execution:
             raise ValueError(
                 "`tensor_parallel` * `pipeline_parallel` must divide `n_chips`, but got "
                 f"{self.tensor_parallel}, {self.pipeline_parallel} and {self.n_chips}"
+            )
+        if np.any(self.n_split % self.n_replicas):
+            raise ValueError(
+                f"`n_replicas` must divide the {self.n_split} chips that split the batch, but got "
+                f"{self.n_replicas}"
             )
 
     @classmethod
@@ -142,7 +151,17 @@ class Execution:
     @property
     def n_shares(self) -> Count:
         """Chips among which weights, gradients and moments are split."""
-        return 1 + (self.n_split - 1) * self.fully_sharded
+        return 1 + (self.n_split // self.n_replicas - 1) * self.fully_sharded
+
+    @property
+    def n_copies(self) -> Count:
+        """Of the whole state among all chips, which reduce its gradient."""
+        return self.n_split // self.n_shares
+
+    @property
+    def n_in_flight(self) -> Count:
+        """Passes whose activations the first stage of a pipeline keeps at a time."""
+        return np.minimum(self.n_accumulation, self.pipeline_parallel)
 
     @property
     def n_passes(self) -> Count:
@@ -177,9 +196,10 @@ class Execution:
             changes["n_layers"] = arch.n_layers // self.pipeline_parallel
         if np.any(n != 1):
             changes |= {
-                "n_heads": arch.n_heads // n,
-                "n_kv_heads": np.maximum(arch.n_kv_heads // n, 1),
-                "d_ff": arch.d_ff // n,
+                # Some chip has the most heads where they do not come out even.
+                "n_heads": -(-arch.n_heads // n),
+                "n_kv_heads": np.maximum(arch.n_kv_heads / n, 1),
+                "d_ff": arch.d_ff / n,
                 "vocab_size": -(-arch.vocab_size // n),
             }
         return altered(arch, **changes) if changes else arch
@@ -198,7 +218,7 @@ class Execution:
 
 
 KINDS: dict[str, type[Choice]] = {"attention": Attention, "remat": Remat, "sharding": Sharding}
-COUNTS = ("n_accumulation", "n_chips", "tensor_parallel", "pipeline_parallel")
+COUNTS = ("n_accumulation", "n_replicas", "n_chips", "tensor_parallel", "pipeline_parallel")
 FIELDS = tuple(field.name for field in dataclasses.fields(Execution))
 # What formulas branch on.
 BRANCHES = (*KINDS, "scan_layers")

@@ -213,8 +213,9 @@ ROOFLINE = "roofline_flops"
 # it a kernel runs at the rate of other matmuls.
 ATTENTION = "attention"
 # Likewise, where several chips were timed: seconds per byte sent to chips of the same host and of
-# others, and per hop of a message, as `communication.sent` counts them.
-LINKS = ("host_bytes", "network_bytes", "hops")
+# others, and per hop of a message, as `communication.sent` counts them; and the same of what
+# tensor-parallel chips reduce.
+LINKS = ("host_bytes", "network_bytes", "hops", "tensor_bytes", "tensor_hops")
 
 _PER_LAYER, _GROWING = OverABox.PER_LAYER, OverABox.GROWING
 FEATURES: dict[str, Feature] = {

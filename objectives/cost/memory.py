@@ -73,9 +73,14 @@ def memory_by_part(
         kept, working_set = _activations(part, one, bytes_per_element, kind)
         return {
             **{name: size / one.n_shares * n_params(part) for name, size in per_param.items()},
-            **summed((name, n * size) for n, of_block in kept for name, size in of_block.items()),
+            **summed(
+                (name, one.n_in_flight * n * size)
+                for n, of_block in kept
+                for name, size in of_block.items()
+            ),
             "working_set": working_set,
-            "holes": sum(n * _holes(total(of_block), holes) for n, of_block in kept)
+            "holes": one.n_in_flight
+            * sum(n * _holes(total(of_block), holes) for n, of_block in kept)
             + _holes(working_set, holes),
         }
 
@@ -100,7 +105,8 @@ def memory_bytes(
         blocks = [(n, total(of_block)) for n, of_block in kept]
         return {
             "parameters": per_param * n_params(part),
-            "activations": sum(n * (block + _holes(block, holes)) for n, block in blocks),
+            "activations": one.n_in_flight
+            * sum(n * (block + _holes(block, holes)) for n, block in blocks),
             "working_set": working_set + _holes(working_set, holes),
         }
 
@@ -139,8 +145,11 @@ def _activations(
     for n, block in kinds_of(part):
         of_block = _kept_of_block(part, block, size, execution, padded_head)
         freed = 0 if execution.scan_layers else total(of_block)
-        kept.append((n, of_block))
         working_sets.append(_working_set(part, block, size, freed, padded_head))
+        if np.any(execution.tensor_parallel != 1):
+            # What tensor-parallel chips have alike they keep a part of each (sequence parallel).
+            of_block["residual"] = of_block["residual"] / execution.tensor_parallel
+        kept.append((n, of_block))
     return kept, functools.reduce(np.maximum, working_sets)
 
 

@@ -33,6 +33,8 @@ DEFAULTS: dict[str, Any] = {
     "remat": "auto",
     "attention": "auto",
     "sharding": "auto",
+    "tensor_parallel": None,
+    "pipeline_parallel": 1,
     "micro_batch_size": None,
     "data_limit_tokens": math.inf,
     "critical_batch": None,
@@ -57,8 +59,10 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         ("critical_batch", "extrapolate"),
         ("true or false", lambda value: isinstance(value, bool)),
     ),
-    "micro_batch_size": ("a whole number >= 1", lambda value: type(value) is int and value >= 1),
-    "chips": ("a whole number >= 1", lambda value: type(value) is int and value >= 1),
+    **dict.fromkeys(
+        ("tensor_parallel", "pipeline_parallel", "micro_batch_size", "chips"),
+        ("a whole number >= 1", lambda value: type(value) is int and value >= 1),
+    ),
     "seed": (
         f"a whole number from 0 to {MOST_SEED}",
         lambda value: type(value) is int and 0 <= value <= MOST_SEED,

@@ -185,7 +185,7 @@ def _by_space(questions: list[Question]) -> Iterator[list[Question]]:
 def _machine(question: Question) -> str:
     """What makes a frontier, beside the space."""
     objective = question.objective
-    pins = objective.remat, objective.sharding, objective.micro_batch_size
+    pins = objective.remat, objective.micro_batch_size, objective.splits
     return repr((objective.device, objective.simplest, *pins))
 
 

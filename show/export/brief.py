@@ -114,7 +114,12 @@ class Brief:
         if n_chips == 1:
             return f"{file} is for one device; for n, divide {name} by n, or what accumulates"
         kind = self.execution.sharding.phrase
-        return f"{file} is for {n_chips} devices, {kind}; {name} is of each"
+        note = f"{file} is for {n_chips} devices, {kind}; {name} is of each"
+        if self.execution.n_replicas > 1:
+            note += f"; {self.execution.n_shares} devices share a state (hybrid sharding)"
+        if (n := self.execution.tensor_parallel) > 1:
+            note += f"; {n} tensor parallel: for a trainer without, --tensor-parallel 1"
+        return note
 
     @property
     def tokenizer_note(self) -> str:

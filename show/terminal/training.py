@@ -57,6 +57,8 @@ def _rows(
         f"{arch.batch_size:,} × {arch.seq_len:,} = {arch.tokens_per_step:,} tokens, "
         f"{' × '.join(passes)}",
     )
+    if split := list(_split(execution)):
+        yield "chips", ", ".join(split)
     limit = objective.data_limit_tokens or predicted.n_tokens
     unique = f", {short_count(limit)} of them unique" if limit < predicted.n_tokens else ""
     yield (
@@ -87,6 +89,15 @@ def _rows(
     command = "confirm {}" if device.kind == "cpu" else "export {} --to TRAINER"
     first = "" if folder else "find … --out DIR, then "
     yield "next", f"{first}anybudget {command.format(folder or 'DIR')}"
+
+
+def _split(execution: Execution) -> Iterator[str]:
+    """How chips split a step beyond its batch and its state."""
+    if execution.n_replicas > 1:
+        yield f"each group of {execution.n_split // execution.n_replicas} shares a state of its own"
+    for name in ("tensor", "pipeline"):
+        if (n := getattr(execution, f"{name}_parallel")) > 1:
+            yield f"{n} {name} parallel"
 
 
 def _choices(execution: Execution) -> Iterator[str]:

@@ -16,10 +16,10 @@ from anybudget.space.architecture import COUNT_FIELDS, Architecture
 
 LAW = load_law("besiroglu-2024")
 DEVICES = ("tpu-v5e", "tpu-v4", "h100-sxm", "a100-40gb")
-CLUSTERS = list(itertools.product(DEVICES, (1, 2, 8, 16, 64)))
+CLUSTERS = [*itertools.product(DEVICES, (1, 2, 8, 16, 64)), ("a100-80gb", 512)]
 
 
-def some_architectures(n, seed=0):
+def some_architectures(n, seed=0, many=False):
     """Unlike models as one, each field an array; some need far more than a chip's memory."""
     rng = np.random.default_rng(seed)
     n_heads, d_head = rng.choice([4, 8, 16, 32, 64], n), rng.choice([32, 64, 128], n)
@@ -34,7 +34,7 @@ def some_architectures(n, seed=0):
         vocab_size=rng.choice([1000, 32_000, 128_000], n),
         tied_embeddings=rng.random(n) < 0.5,
         seq_len=rng.choice([512, 1024, 4096], n),
-        batch_size=rng.choice([64, 192, 256], n),
+        batch_size=rng.choice([512, 1536, 2048] if many else [64, 192, 256], n),
     )
 
 
@@ -49,11 +49,12 @@ def objective_of(device, n_chips, **pins):
 
 @pytest.mark.parametrize(("name", "n_chips"), CLUSTERS)
 def test_the_chosen_way_is_the_fastest_of_all_that_fit(name, n_chips):
-    objective, arch = objective_of(load_device(name), n_chips), some_architectures(1000)
+    objective = objective_of(load_device(name), n_chips)
+    arch = some_architectures(1000, many=n_chips > 64)
     cost = objective.cost(arch)
     fastest_s, fits = np.full(1000, np.inf), np.full(1000, False)
     for way in all_ways(objective, arch.batch_size):
-        splits, n_parts = way.divides(arch.batch_size), n_chips * way.n_accumulation
+        splits, n_parts = way.divides(arch.batch_size), way.n_split * way.n_accumulation
         each = dataclasses.replace(arch, batch_size=np.where(splits, arch.batch_size, n_parts))
         needed = step_memory_bytes(objective.device, each, way)
         fit = splits & (needed <= objective.device.room_bytes)
@@ -70,7 +71,8 @@ def test_the_chosen_way_is_the_fastest_of_all_that_fit(name, n_chips):
 
 @pytest.mark.parametrize(("name", "n_chips"), CLUSTERS)
 def test_a_smaller_model_never_takes_longer_than_a_larger(name, n_chips):
-    objective, small = objective_of(load_device(name), n_chips), some_architectures(1000, seed=1)
+    objective = objective_of(load_device(name), n_chips)
+    small = some_architectures(1000, seed=1, many=n_chips > 64)
     rng = np.random.default_rng(2)
     factor = {field: rng.choice([1, 1, 2, 3], 1000) for field in COUNT_FIELDS}
     grown = {
@@ -84,6 +86,18 @@ def test_a_smaller_model_never_takes_longer_than_a_larger(name, n_chips):
     assert np.all(fit[fits])
     assert fits.sum() > 20
     assert np.all(costs[0].step_time_s[fits] <= costs[1].step_time_s[fits] * (1 + 1e-12))
+
+
+def test_many_hosts_share_the_state_in_groups_and_split_layers_where_that_is_faster():
+    objective = objective_of(load_device("a100-80gb"), 512)
+    costs = objective.cost(some_architectures(1000, many=True))
+    how = costs.execution
+    assert {1, 8, 64} <= set(np.unique(how.n_replicas * np.ones(1000)))
+    assert {1, 8} <= set(np.unique(how.tensor_parallel * np.ones(1000)))
+    alone = objective_of(load_device("a100-80gb"), 512, tensor_parallel=1)
+    slower = alone.cost(some_architectures(1000, many=True))
+    fits = slower.memory_bytes <= objective.device.room_bytes
+    assert np.all(costs.step_time_s[fits] <= slower.step_time_s[fits] * (1 + 1e-12))
 
 
 def test_one_model_is_given_what_it_is_given_among_others():

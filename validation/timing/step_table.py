@@ -49,6 +49,7 @@ class TimedStep(Row):
         n_accumulation: passes whose gradients are added up to a step.
         n_chips: that train the model together.
         sharding: `data`, each device has the whole state; or `full`, they share it.
+        n_replicas: copies of a shared state (hybrid sharding).
         remat: what the backward pass runs a second time: `none`, `dots` (all but what matmuls with
             weights put out) or `layer` (whole blocks).
         attention: `fused`, one kernel that never writes its scores, as flash attention; or `plain`.
@@ -77,6 +78,7 @@ class TimedStep(Row):
     sharding: Literal["data", "full"] = "data"
     remat: Literal["none", "dots", "layer"] = "none"
     attention: Literal["plain", "fused"]
+    n_replicas: PositiveInt = 1
     tensor_parallel: PositiveInt = 1
     pipeline_parallel: PositiveInt = 1
     precision: str
@@ -117,6 +119,7 @@ class TimedStep(Row):
             remat=self.remat,
             n_accumulation=self.n_accumulation,
             sharding=self.sharding,
+            n_replicas=self.n_replicas,
             n_chips=self.n_chips,
             tensor_parallel=self.tensor_parallel,
             pipeline_parallel=self.pipeline_parallel,

@@ -91,6 +91,9 @@ def test_chips_wait_for_what_is_reduced_and_compute_beside_what_is_gathered(
     assert found == pytest.approx(expected)
 
 
+NO_TENSOR = {"tensor_bytes": 0, "tensor_hops": 0}
+
+
 def count(chips_per_host=8, **how):
     """What one chip sends of a small model, two bytes an element, two sequences a pass."""
     execution = Execution(**how)
@@ -108,7 +111,7 @@ def test_the_gradient_is_reduced_once_a_step_and_shared_weights_travel_every_pas
     arch, once = count(n_chips=8, n_accumulation=5)
     state = 2 * n_params(arch)
     assert once == pytest.approx(
-        {"host_bytes": 2 * state * 7 / 8, "network_bytes": 0, "hops": 2 * 4 * 7}
+        {"host_bytes": 2 * state * 7 / 8, "network_bytes": 0, "hops": 2 * 4 * 7} | NO_TENSOR
     )
     _, every = count(n_chips=8, n_accumulation=5, sharding="full")
     assert every == pytest.approx({name: 5 * 3 / 2 * units for name, units in once.items()})
@@ -129,18 +132,32 @@ def test_tensor_parallel_chips_reduce_activations_in_every_layer(remat, reductio
     activations = 2 * 2 * 32 * 64
     assert counted == pytest.approx(
         {
-            "host_bytes": reductions * 4 * 3 * activations * 2 * 3 / 4,
+            "host_bytes": 0,
             "network_bytes": 0,
-            "hops": reductions * 4 * 3 * 2 * 3,
+            "hops": 0,
+            "tensor_bytes": reductions * 4 * 3 * activations * 2 * 3 / 4,
+            "tensor_hops": reductions * 4 * 3 * 2 * 3,
         }
     )
+
+
+def test_copies_of_a_shared_state_reduce_each_chip_s_share_once_a_step():
+    how = {"n_accumulation": 5, "sharding": "full"}
+    arch, alone = count(n_chips=8, **how)
+    _, hybrid = count(n_chips=32, n_replicas=4, **how)
+    share = 2 * n_params(arch) / 8
+    assert hybrid["host_bytes"] == pytest.approx(alone["host_bytes"])
+    assert hybrid["network_bytes"] == pytest.approx(2 * share * 3 / 4)
+    assert hybrid["hops"] == pytest.approx(alone["hops"] + 2 * 4 * 3)
+    _, whole = count(n_chips=32, **how)
+    assert count(n_chips=32, n_replicas=1, **how)[1] == whole
 
 
 def test_stages_hand_on_activations_and_their_gradient():
     activations = 2 * 2 * 32 * 64
     _, near = count(n_chips=2, pipeline_parallel=2, n_accumulation=2)
     assert near == pytest.approx(
-        {"host_bytes": 2 * 3 * activations, "network_bytes": 0, "hops": 2 * 3}
+        {"host_bytes": 2 * 3 * activations, "network_bytes": 0, "hops": 2 * 3} | NO_TENSOR
     )
     _, far = count(n_chips=2, pipeline_parallel=2, n_accumulation=2, chips_per_host=1)
     assert (far["host_bytes"], far["network_bytes"]) == (0, near["host_bytes"])
