@@ -141,7 +141,7 @@ MISTAKES = [
     ((*PREDICT, "--n-kv-heads", "3"), "`n_kv_heads` must divide `n_heads`, but got n_heads=4"),
     ((*PREDICT, "--config", "config.json"), "--config already says `d_model`; leave one of them"),
     (("predict", "1h", "--config", "cut.json"), "cut.json is not valid JSON"),
-    (("predict", "1h", "--config", "bert.json"), "known only of dense decoders"),
+    (("predict", "1h", "--config", "bert.json"), "its blocks are not known, nor what they cost"),
     (("predict", "1h", "--config", "short.json"), "`hidden_size` must be a whole number >= 1, but"),
     (("predict", "1h", "--config", "none.json"), "cannot read none.json: No such file"),
 ]  # fmt: skip
