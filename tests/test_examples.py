@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from anybudget import PUBLIC, api
+from anybudget.space.architecture import Architecture
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("space", "objectives", "api")
@@ -23,9 +24,11 @@ AT_LEAST = 30
 def examples(module):
     """The examples of a module that are not those of another that it imports.
 
-    Those of the public functions may call each other.
+    Those of the public functions may call each other, and all may make an architecture.
     """
-    public = {name: getattr(api, name) for name in api.__all__} if ".api" in module.__name__ else {}
+    public = {"Architecture": Architecture}
+    if ".api" in module.__name__:
+        public |= {name: getattr(api, name) for name in api.__all__}
     finder = doctest.DocTestFinder(exclude_empty=True)
     found = finder.find(module, module.__name__, extraglobs=public)
     return [test for test in found if test.examples]

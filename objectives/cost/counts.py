@@ -73,7 +73,6 @@ def n_params(arch: Model) -> Count:
         One block of width 4: 4 * 12 for query, key and value, 4 * 4 for their output, 2 * 4 * 16 in
         the MLP, three norms of 4, and an embedding of 10 tokens: 48 + 16 + 128 + 12 + 40.
 
-        >>> from anybudget.space.architecture import Architecture
         >>> shape = {"d_model": 4, "n_layers": 1, "vocab_size": 10}
         >>> n_params(Architecture.from_shape(**shape))
         244
@@ -95,7 +94,6 @@ def n_params_non_embedding(arch: Model) -> Count:
     Examples:
         The 244 of `n_params` without the embedding's 40.
 
-        >>> from anybudget.space.architecture import Architecture
         >>> n_params_non_embedding(Architecture.from_shape(d_model=4, n_layers=1, vocab_size=10))
         204
     """
@@ -110,7 +108,6 @@ def flops_by_part(arch: Model, execution: Execution = PLAIN) -> Parts:
         Two sequences of three tokens, width 4, one head: each matmul 2mkn and its backward pass
         twice that. The MLP goes up with 2 * 6 * 4 * 16, scores are 2 * 3 * 4 * 3 for each sequence.
 
-        >>> from anybudget.space.architecture import Architecture
         >>> shape = {"d_model": 4, "n_layers": 1, "vocab_size": 10, "seq_len": 3, "batch_size": 2}
         >>> flops = flops_by_part(Architecture.from_shape(**shape))
         >>> flops["mlp_up"]

@@ -194,10 +194,14 @@ def _speed_up_sqlite(storage: optuna.storages.RDBStorage) -> None:
     A crash of the machine, though not of a process, may cost the last commits.
     References: https://www.sqlite.org/wal.html#performance_considerations
     """
+    import sqlite3
+
     from sqlalchemy import event
 
     def set_pragmas(connection, record) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
+        # While another process writes, SQLite refuses at once: a later connection asks again.
+        with contextlib.suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
 
     event.listen(storage.engine, "connect", set_pragmas)

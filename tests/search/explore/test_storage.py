@@ -1,11 +1,14 @@
 """Where a study is kept: files, databases and proxies, and what is none of them."""
 
+import contextlib
+import sqlite3
+
 import optuna
 import pytest
 
 from anybudget.experiments.shared import postgres_server
 from anybudget.search.explore import storage as storage_module
-from anybudget.search.explore.storage import open_storage, serve
+from anybudget.search.explore.storage import close_storage, open_storage, serve
 from anybudget.search.explore.study import Exploring, explore
 from anybudget.search.question import Question
 
@@ -116,6 +119,16 @@ def test_sqlite_keeps_a_write_ahead_log(tmp_path):
     storage.engine.dispose()
     with pytest.raises(ValueError, match="it has no file to keep a study in"):
         open_storage("sqlite://")
+
+
+def test_sqlite_that_another_process_writes_to_is_opened_as_it_is(tmp_path):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    optuna.storages.RDBStorage(url).engine.dispose()
+    with contextlib.closing(sqlite3.connect(tmp_path / "study.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        storage = open_storage(url)
+        assert storage.get_all_studies() == []
+        close_storage(storage)
 
 
 @pytest.mark.parametrize("url", ["study.journal", "grpc://127.0.0.1:1"])
