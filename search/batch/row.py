@@ -18,6 +18,7 @@ from ...space.architecture import ABOUT, Architecture
 from ..answer import answer_warnings
 from ..candidate import Candidate
 from ..certify.frontier import Shapes
+from ..find import MAX_RANKED
 from ..question import Question
 from ..ranking import N_FINALISTS, order
 from ..valley import valley
@@ -113,14 +114,13 @@ class KeptRow(AnswerRow):
         return [(int(width), int(depth), float(loss)) for width, depth, loss in parts]
 
 
-def row_of(question: Question, shapes: Shapes | None, *, is_all: bool = False) -> KeptRow:
+def row_of(question: Question, shapes: Shapes | None) -> KeptRow:
     """The row of a question.
 
     Args:
         question: what was asked.
-        shapes: the best architecture of each of the best shapes, best first; None where nothing
-            is feasible.
-        is_all: whether these are all shapes that are feasible.
+        shapes: the best architecture of each of the `MAX_RANKED` best shapes, best first; None
+            where nothing is feasible.
     """
     shared: dict[str, Any] = {
         "fingerprint": question.fingerprint,
@@ -143,7 +143,7 @@ def row_of(question: Question, shapes: Shapes | None, *, is_all: bool = False) -
         **_sureness(question, *shapes, places),
         memory_share=best.prediction.memory_bytes / objective.device.memory_bytes,
         cost_usd=objective.device.cost_usd(objective.n_chips, objective.time_budget_s),
-        valley=valley(known, () if is_all else question.space.n_layers) or None,
+        valley=valley(known, () if n_shapes < MAX_RANKED else question.space.n_layers) or None,
         warnings="; ".join(warnings) or None,
         shapes=" ".join(f"{one.shape[0]}x{one.shape[1]}={one.loss:.4f}" for one in known),
     )

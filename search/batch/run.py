@@ -165,9 +165,7 @@ def search_all(questions: list[Question], on_progress: Report) -> Iterator[KeptR
             on_progress("enumeration", size, total)
         for question in shared:
             frontier = frontiers.get(_machine(question))
-            shapes = _best_shapes(question, frontier)
-            n_shapes = np.size(shapes[1].predicted_loss) if shapes else 0
-            yield row_of(question, shapes, is_all=n_shapes < MAX_RANKED)
+            yield row_of(question, _best_shapes(question, frontier))
 
 
 def _by_space(questions: list[Question]) -> Iterator[list[Question]]:
