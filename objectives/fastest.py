@@ -166,7 +166,7 @@ def by_batch_alone(ways: Sequence[Families]) -> list[Families]:
     """
     found = [group for group in ways if group[0][0].n_split == group[0][0].n_chips]
     if not found:
-        raise ValueError("a model of such blocks is split by batch and state alone")
+        raise ValueError("`tensor_parallel` and `pipeline_parallel` are for dense models only")
     return found
 
 

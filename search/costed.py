@@ -115,10 +115,6 @@ def costed(arch: Decoder, objective: LossAtTime, more: tuple[str, ...] = ()) -> 
         objective: whose law has no say.
         more: what else is to be known.
     """
-    if (objective.tensor_parallel or 1) > 1 or (objective.pipeline_parallel or 1) > 1:
-        raise ValueError("`tensor_parallel` and `pipeline_parallel` are for dense models only")
-    if objective.device.step_time_model.times_links:
-        objective = dataclasses.replace(objective, tensor_parallel=1)
     cost = objective.cost(arch)
     found = Costed(arch=arch, objective=objective, cost=cost, warnings=[])
     what = ", ".join(_unlike_dense(arch))
