@@ -116,11 +116,7 @@ class Architecture:
         for name in BOOL_FIELDS:
             if np.asarray(getattr(self, name)).dtype != np.bool_:
                 raise ValueError(f"`{name}` must be true or false, but got {getattr(self, name)!r}")
-        if np.any(self.n_heads % self.n_kv_heads):
-            raise ValueError(
-                "`n_kv_heads` must divide `n_heads`, "
-                f"but got n_heads={self.n_heads}, n_kv_heads={self.n_kv_heads}"
-            )
+        check_key_heads(self.n_heads, self.n_kv_heads)
 
     @classmethod
     def from_shape(cls, *, d_model: int, n_layers: int, **fields: Any) -> Architecture:
@@ -205,6 +201,15 @@ DEFAULTS: dict[str, Any] = {
 }
 # What files that lack a field mean.
 ADDED = {name: DEFAULTS[name] for name in FIELDS if ABOUT[name].added}
+
+
+def check_key_heads(n_heads: Count, n_kv_heads: Count) -> None:
+    """Raise ValueError unless each key head has as many heads as any, of one model or of many."""
+    if np.any(n_heads % n_kv_heads):
+        raise ValueError(
+            "`n_kv_heads` must divide `n_heads`, "
+            f"but got n_heads={n_heads}, n_kv_heads={n_kv_heads}"
+        )
 
 
 def altered(arch: Architecture, **fields: Any) -> Architecture:

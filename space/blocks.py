@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from .architecture import Count
+from .architecture import Count, check_key_heads
 
 # Tokens of a chunk, within which a scan is matmuls: of Mamba-2's kernels and of the gated delta
 # rule's (Dao and Gu 2024, arXiv:2405.21060; Yang et al. 2024, arXiv:2412.06464).
@@ -62,11 +62,7 @@ class Attention:
 
     def check(self) -> None:
         """Raise ValueError where this is no attention."""
-        if self.n_heads % self.n_kv_heads:
-            raise ValueError(
-                "`n_kv_heads` must divide `n_heads`, "
-                f"but got n_heads={self.n_heads}, n_kv_heads={self.n_kv_heads}"
-            )
+        check_key_heads(self.n_heads, self.n_kv_heads)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
