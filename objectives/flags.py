@@ -8,12 +8,11 @@ from collections.abc import Iterator
 
 from ..space.architecture import Architecture
 from ..space.limits import check_count
-from .cost.counts import flops_per_step
 from .cost.kernel import KERNELS
 from .cost.tiles import LANES
 from .law.copying import UNDECIDED
 from .loss_at_time import REACH, LossAtTime, Prediction
-from .step_cost import Cost
+from .step_cost import Cost, flop_utilisation
 
 # The schedule takes a large share of fewer.
 FEW_STEPS = 1000
@@ -67,12 +66,11 @@ def of_memory(objective: LossAtTime, prediction: Cost) -> Iterator[str]:
 
 def _of_speed(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> Iterator[str]:
     device = objective.device
-    flops_per_s = flops_per_step(arch) / prediction.step_time_s / objective.n_chips
-    if flops_per_s > device.peak_flops_per_s:
+    if (share := flop_utilisation(device, arch, prediction)) > 1:
         yield (
-            f"faster than can be: steps at {flops_per_s / device.peak_flops_per_s:.0%} of the peak "
-            f"of {device.name}, so its peak or its step times are wrong, as where something else "
-            "ran while it was calibrated: calibrate it again"
+            f"faster than can be: steps at {share:.0%} of the peak of {device.name}, so its peak "
+            "or its step times are wrong, as where something else ran while it was calibrated: "
+            "calibrate it again"
         )
 
 

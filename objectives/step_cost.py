@@ -11,7 +11,7 @@ import numpy as np
 
 from ..space.decoder import Model
 from .cost import communication
-from .cost.counts import total
+from .cost.counts import flops_per_step, total
 from .cost.execution import FIELDS, Execution, Parts
 from .cost.features import FEATURES, OverABox
 from .cost.memory import memory_bytes
@@ -87,6 +87,12 @@ def step_memory_bytes(device: Device, arch: Model, execution: Execution) -> Any:
 def compute_s(device: Device, arch: Model, execution: Execution) -> Any:
     """Seconds of what each chip computes in a step; arguments as of `step_time_s`."""
     return device.step_time_model.step_time_s(arch, execution, kind=device.kind)
+
+
+def flop_utilisation(device: Device, arch: Model, cost: Cost) -> float:
+    """The share of its chips' peak that a model's step reaches, what runs again left out (MFU)."""
+    flops_per_s = flops_per_step(arch) / cost.step_time_s / cost.execution.n_chips
+    return flops_per_s / device.peak_flops_per_s
 
 
 def certain_compute_s(device: Device, arch: Model, execution: Execution) -> Any:

@@ -9,9 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ...objectives.budget import format_budget
-from ...objectives.cost.counts import flops_per_step
 from ...objectives.cost.execution import Execution, Remat
 from ...objectives.loss_at_time import LossAtTime
+from ...objectives.step_cost import flop_utilisation
 from ...search.candidate import Candidate
 from ..export.brief import Brief
 from ..words import short_count
@@ -77,12 +77,11 @@ def _rows(
     )
     seconds = predicted.n_steps * predicted.step_time_s
     n_chips, device = execution.n_chips, objective.device
-    flops_per_s = flops_per_step(arch) / predicted.step_time_s / n_chips
     cost = device.cost_usd(n_chips, seconds)
     yield (
         "time",
         f"{format_budget(_whole(seconds))} at "
-        f"{flops_per_s / device.peak_flops_per_s:.0%} of the peak, "
+        f"{flop_utilisation(device, arch, predicted):.0%} of the peak, "
         + ", ".join(_choices(execution))
         + (f", ${cost:,.2f}" if cost is not None else ""),
     )
@@ -94,7 +93,7 @@ def _rows(
 def _split(execution: Execution) -> Iterator[str]:
     """How chips split a step beyond its batch and its state."""
     if execution.n_replicas > 1:
-        yield f"each group of {execution.n_split // execution.n_replicas} shares a state of its own"
+        yield f"each group of {execution.n_shares} shares a state of its own"
     for name in ("tensor", "pipeline"):
         if (n := getattr(execution, f"{name}_parallel")) > 1:
             yield f"{n} {name} parallel"
