@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     from ..objectives.law.loss_law import LossLaw
     from ..presets.anchored import Moved
     from ..validation.timing.calibrate import Calibration
-
-# What only a law of the runs' own is asked.
-OF_ITS_OWN = ("method", "form", "kappa", "copying", "n_convention", "huber_delta", "draws")
 
 
 def calibrate(
@@ -169,27 +165,23 @@ def fit(
     runs, out, columns = Path(runs), _law_file(out), dict(columns or {})
     name = (out or runs).stem
     if prior is None:
-        made = _fitted(runs, fitting, on_progress, name=name, columns=columns)
-    else:
-        made = _moved(runs, _movable(prior, fitting), name=name, columns=columns, seed=seed)
-    return _saved(out, made)
+        return _saved(out, _fitted(runs, fitting, on_progress, name=name, columns=columns))
+    _check_heeded(fitting)
+    return _saved(out, _moved(runs, prior, name=name, columns=columns, seed=seed))
 
 
-def _movable(prior: str, fitting: Fitting) -> str:
-    """The prior, where nothing is asked that a law that is moved does not heed.
-
-    Raises:
-        ValueError: something differs from its default.
-    """
-    usual = inspect.signature(fit).parameters
-    given = dataclasses.asdict(fitting) | {"draws": fitting.n_draws}
-    asked = [name for name in OF_ITS_OWN if given[name] != usual[name].default]
+def _check_heeded(fitting: Fitting) -> None:
+    """Raise ValueError where something is asked, the seed aside, that a moved law does not heed."""
+    asked = [
+        field.name.replace("n_draws", "draws").replace("_", "-")
+        for field in dataclasses.fields(fitting)
+        if field.name != "seed" and getattr(fitting, field.name) != field.default
+    ]
     if asked:
-        words = ", ".join(f"--{name.replace('_', '-')}" for name in asked)
+        words = ", ".join(f"--{name}" for name in asked)
         raise ValueError(
             f"--prior moves a law that has its form, its N and its draws already; leave out {words}"
         )
-    return prior
 
 
 def _fitted(
