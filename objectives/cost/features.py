@@ -70,12 +70,12 @@ def activations_by_part(arch: Model, execution: Execution) -> Parts:
 
     And what else is no matmul: convolutions, states, routing, dispatch.
     """
-    rows = elementwise_passes(execution) * arch.n_layers * arch.batch_size * arch.seq_len
+    rows = elementwise_passes(execution) * arch.batch_size * arch.seq_len
     return summed(
         [
-            ("norms", 6 * rows * arch.d_model),
+            ("norms", 6 * arch.n_layers * rows * arch.d_model),
             *(
-                (name, elementwise_passes(execution) * n * _rows(arch) * each)
+                (name, n * rows * each)
                 for n, block in kinds_of(arch)
                 for kind, part in parts_of(block)
                 for name, each in kind.elementwise(part, arch).items()
@@ -104,10 +104,6 @@ def _scores(arch: Model, execution: Execution, n_cached: int) -> Parts:
         for n, block in kinds_of(arch)
         for heads, each in [scores_of(block, arch)]
     )
-
-
-def _rows(arch: Model) -> Any:
-    return arch.batch_size * arch.seq_len
 
 
 def attention_by_part(arch: Model, execution: Execution, *, kind: str) -> Parts:

@@ -99,8 +99,8 @@ def memory_bytes(
     part = execution.part(arch)
 
     def parts(one: Execution) -> Parts:
-        summed = SUM_BYTES * (one.n_accumulation > 1)
-        per_param = (sum(BYTES_PER_PARAM.values()) + bytes_per_element + summed) / one.n_shares
+        added_up = SUM_BYTES * (one.n_accumulation > 1)
+        per_param = (sum(BYTES_PER_PARAM.values()) + bytes_per_element + added_up) / one.n_shares
         kept, working_set = _activations(part, one, bytes_per_element, kind)
         blocks = [(n, total(of_block)) for n, of_block in kept]
         return {
