@@ -40,7 +40,7 @@ ARCHITECTURE = [
     "d_model", "n_layers", "n_heads", "n_kv_heads", "d_ff", "gated_mlp", "vocab_size",
     "tied_embeddings", "seq_len", "batch_size",
 ]  # fmt: skip
-WHOLE = ["micro_batch_size", "tensor_parallel", "pipeline_parallel"]
+WHOLE = ["d_head", "micro_batch_size", "tensor_parallel", "pipeline_parallel"]
 TOLD = [*WHOLE, "remat", "sharding", "attention"]
 SHOWN = ["remat", "sharding", "n_replicas", "tensor_parallel", "pipeline_parallel"]
 SHOWN += ["micro_batch_size", "n_accumulation"]
