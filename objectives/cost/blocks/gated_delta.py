@@ -72,5 +72,5 @@ def kept(mixer: GatedDelta, arch: Any, size: int, execution: Execution, padded_h
 
 def gradients(mixer: GatedDelta, arch: Any, size: int, padded_head: int) -> Any:
     """Bytes of a row: gradients of all that goes into the scan."""
-    within = 0 if padded_head else 2 * size * DELTA_CHUNK * mixer.n_value_heads
+    within = 0 if padded_head else 2 * size * min(DELTA_CHUNK, arch.seq_len) * mixer.n_value_heads
     return size * (mixer.n_channels + 2 * mixer.n_value_heads * mixer.d_value) + within

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from anybudget.objectives.cost import counts, features, memory
+from anybudget.objectives.cost.blocks import gradients_of
 from anybudget.objectives.cost.blocks.attention import seen_keys
 from anybudget.objectives.cost.execution import Execution
 from anybudget.space.architecture import Architecture
@@ -92,6 +93,17 @@ def test_a_scan_costs_as_much_a_token_at_any_length(name):
     long = dataclasses.replace(short, seq_len=8192, batch_size=1)
     for of in (counts.flops_per_step, counts.memcpys_per_step):
         assert of(short, FUSED) == of(long, FUSED)
+
+
+@pytest.mark.parametrize("name", ["mamba2", "delta"])
+def test_the_memory_of_a_sequence_shorter_than_a_chunk_falls_with_its_length(name):
+    """Of all that a plain scan holds within a chunk, at no more than so many tokens of each row."""
+    mixer = MIXERS[name]
+    model = decoder(Block(mixer=mixer, feed_forward=None), seq_len=64)
+    each = [gradients_of(model.pattern[0], dataclasses.replace(model, seq_len=n), 2, 0)
+            for n in (16, 32, 48)]  # fmt: skip
+    n_heads = mixer.n_heads if name == "mamba2" else mixer.n_value_heads
+    assert np.diff(each).tolist() == [2 * 2 * 16 * n_heads] * 2
 
 
 @pytest.mark.parametrize(

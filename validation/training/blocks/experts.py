@@ -1,0 +1,71 @@
+"""Experts: each row goes to a few, all rows of one together, and none is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ....space.blocks import Experts
+from .attention import Params, Shapes
+
+# Rows sorted by expert (m, k), a matrix each (e, k, n), and rows of each (e,) -> (m, n).
+Grouped = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+def param_shapes(experts: Experts, d_model: int) -> Shapes:
+    """The router, each expert's matrices, and those of what every token meets."""
+    up = (experts.n_experts, d_model, experts.d_expert)
+    down = (experts.n_experts, experts.d_expert, d_model)
+    shapes: Shapes = {"router": (d_model, experts.n_experts), "experts_up": up}
+    shapes |= {"experts_down": down} | ({"experts_gate": up} if experts.gated else {})
+    if experts.d_shared:
+        shared = (d_model, experts.d_shared)
+        shapes |= {"shared_up": shared, "shared_down": shared[::-1]}
+        shapes |= {"shared_gate": shared} if experts.gated else {}
+    return shapes
+
+
+def by_ragged_dot(x_mk: jax.Array, w_ekn: jax.Array, sizes_e: jax.Array) -> jax.Array:
+    """Of any number of rows of each expert."""
+    return jax.lax.ragged_dot(x_mk, w_ekn, sizes_e)
+
+
+def balanced(x_mk: jax.Array, w_ekn: jax.Array, _: jax.Array) -> jax.Array:
+    """Where each expert has as many rows as any, which a router is trained for."""
+    x_erk = x_mk.reshape(w_ekn.shape[0], -1, x_mk.shape[1])
+    return jnp.einsum("erk,ekn->ern", x_erk, w_ekn).reshape(x_mk.shape[0], -1)
+
+
+def apply(
+    experts: Experts, params: Params, x_btd: jax.Array, grouped: Grouped = by_ragged_dot
+) -> jax.Array:
+    """A token's experts are those of highest score, weighed by their share of the scores of these.
+
+    References:
+        Shazeer et al. 2017, arXiv:1701.06538; Gale et al. 2022, arXiv:2211.15841: none is dropped.
+    """
+    x_nd = x_btd.reshape(-1, x_btd.shape[-1])
+    scores_nk, chosen_nk = jax.lax.top_k(x_nd @ params["router"], experts.n_per_token)
+    share_nk = jax.nn.softmax(scores_nk, axis=-1)
+    order_m = jnp.argsort(chosen_nk.reshape(-1), stable=True)
+    row_m = order_m // experts.n_per_token
+    sizes_e = jnp.bincount(chosen_nk.reshape(-1), length=experts.n_experts)
+    in_md = x_nd[row_m]
+    hidden_mf = grouped(in_md, params["experts_up"], sizes_e)
+    if experts.gated:
+        hidden_mf *= jax.nn.silu(grouped(in_md, params["experts_gate"], sizes_e))
+    else:
+        hidden_mf = jax.nn.gelu(hidden_mf)
+    out_md = grouped(hidden_mf, params["experts_down"], sizes_e)
+    weighed_md = share_nk.reshape(-1)[order_m, None] * out_md
+    out_nd = jnp.zeros_like(x_nd).at[row_m].add(weighed_md)
+    if experts.d_shared:
+        shared_nf = x_nd @ params["shared_up"]
+        if experts.gated:
+            shared_nf *= jax.nn.silu(x_nd @ params["shared_gate"])
+        else:
+            shared_nf = jax.nn.gelu(shared_nf)
+        out_nd += shared_nf @ params["shared_down"]
+    return out_nd.reshape(x_btd.shape)
