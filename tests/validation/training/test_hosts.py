@@ -96,7 +96,6 @@ def answers(tmp_path_factory):
         address = f"127.0.0.1:{free.getsockname()[1]}"
     variables = {
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
         "JAX_COORDINATOR_ADDRESS": address,
         "JAX_COORDINATOR_BIND_ADDRESS": address,
         "JAX_NUM_PROCESSES": "2",

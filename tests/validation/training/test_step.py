@@ -50,7 +50,7 @@ def three_steps(**options):
 
 def test_devices_and_passes_equal_one():
     # The number of a CPU's devices is fixed once jax has started, hence another process.
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
     variables = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     run = [sys.executable, "-W", "error", __file__]
     printed = subprocess.run(run, env=os.environ | variables, capture_output=True, text=True)
