@@ -99,12 +99,18 @@ class KeptStudy:
     def granted(self, n_trials: int) -> list[Architecture]:
         """What of the claim is this process's, once it has looked.
 
+        What a dead process had claimed comes first, and what nobody takes over now has its place
+        kept: a process may die between another's proposal and its look.
+
         Args:
             n_trials: how many trials the study is to have.
         """
         others = self.done | self.taken
         free = [arch for arch in self.mine if Candidate.key_of(arch) not in others]
-        return free[: max(n_trials - len(others), 0)]
+        old = [arch for arch in free if Candidate.key_of(arch) in self.claims.abandoned]
+        fresh = [arch for arch in free if arch not in old]
+        n_old, n_fresh = n_trials - len(others), n_trials - len(others | self.claims.abandoned)
+        return [*old[: max(n_old, 0)], *fresh[: max(n_fresh, 0)]]
 
     def write(self, candidate: Candidate) -> None:
         """Add a finished trial."""

@@ -136,6 +136,16 @@ def test_processes_share_a_new_study_and_a_killed_ones_batch_is_redone(url):
     assert len(set(by_doomed) | set(evaluated)) == 100
 
 
+HERE = claims_module._machine()
+
+
+def gone_pid():
+    """The number of a process that has ended."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    return gone.pid
+
+
 def claim_of_another(url, small_space, objective, archs, **changes):
     """Leave a claim as a process elsewhere would."""
     study = KeptStudy(url, "anybudget", Question(space=small_space, objective=objective))
@@ -170,9 +180,7 @@ def test_a_stale_claim_is_taken_over(small_space, objective, journal, candidates
 def test_the_claim_of_a_dead_process_here_is_taken_over_at_once(
     small_space, objective, journal, candidates
 ):
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    here = {"pid": gone.pid, "machine": claims_module._machine()}
+    here = {"pid": gone_pid(), "machine": HERE}
     claim_of_another(journal, small_space, objective, candidates[:5], **here)
     explored = explore(
         Question(space=small_space, objective=objective),
@@ -181,14 +189,27 @@ def test_the_claim_of_a_dead_process_here_is_taken_over_at_once(
     assert (explored.n_trials, explored.n_retried) == (5, 5)
 
 
+def test_the_place_of_a_dead_ones_batch_is_kept(small_space, objective, journal, candidates):
+    """Though it died after this process had proposed a batch, and before it looked."""
+    claim_of_another(journal, small_space, objective, candidates[:5], pid=gone_pid(), machine=HERE)
+    with KeptStudy(journal, "anybudget", Question(space=small_space, objective=objective)) as kept:
+        archs = [candidate.arch for candidate in candidates]
+        kept.claim(archs[5:25])
+        kept.look()
+        assert kept.granted(20) == archs[5:20]
+        assert kept.granted(5) == []
+        kept.claim(archs[3:25])
+        kept.look()
+        assert kept.granted(20) == archs[3:20]
+        assert kept.granted(1) == archs[3:4]
+
+
 @pytest.mark.parametrize("late", [None, 3], ids=["in time", "late in the middle"])
 def test_what_is_taken_over_is_evaluated_once(
     small_space, objective, journal, candidates, monkeypatch, late
 ):
     """Though our seed proposes it too, and though it is left over and claimed again."""
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    here = {"pid": gone.pid, "machine": claims_module._machine()}
+    here = {"pid": gone_pid(), "machine": HERE}
     claim_of_another(journal, small_space, objective, candidates[::3], **here)
     looks = iter(range(10**9))
     is_old = property(lambda claims: next(looks) == late)
