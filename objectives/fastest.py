@@ -33,7 +33,7 @@ POWERS_OF_TWO = (1, 2, 4, 8, 16)
 # Of a state shared on several hosts: each group tried is so many times the one before.
 HOSTS_AT_LEAST = 8
 # Models times ways that are dealt with at once: more arithmetic takes longer than its calls.
-AT_ONCE = 1 << 14
+AT_ONCE = 1 << 17
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

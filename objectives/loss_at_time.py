@@ -221,18 +221,18 @@ class LossAtTime:
             **vars(found),
         )
 
-    def admits(self, arch: Architecture) -> bool:
-        """Whether one architecture fits in some way, and makes a step were there no communication.
+    def admits(self, arch: Architecture) -> Any:
+        """Whether a model fits in some way, and makes a step were there no communication.
 
         What is larger in every count is feasible only if this is: parameters, memory and compute
         grow with every count.
         """
-        if not self.reaches(arch):
-            return False
         fits = self.cost(arch).memory_bytes <= self.device.room_bytes
         shared = {dataclasses.replace(way, sharding=Sharding.FULL) for way in self.splits}
-        least_s = min(certain_compute_s(self.device, arch, way) for way in shared)
-        return bool(fits and least_s <= self.time_budget_s)
+        each_s = [certain_compute_s(self.device, arch, way) for way in shared]
+        return (
+            self.reaches(arch) & fits & (functools.reduce(np.minimum, each_s) <= self.time_budget_s)
+        )
 
     def predict(self, arch: Architecture, cost: Cost | None = None) -> Prediction:
         """Predict for one architecture or an array of them; `cost` is theirs, where it is known."""

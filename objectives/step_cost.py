@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -65,13 +66,22 @@ def take(values: T, at: np.ndarray) -> T:
         values: whose fields are each an array of one length, or of a single value.
         at: places; what is taken has its shape.
     """
-    taken = copy.copy(values)
+    return _each_array(values, lambda array: array[at] if np.size(array) > 1 else array)
+
+
+def layer(stack: T, at: int) -> T:
+    """One of several along the first axis of an open mesh of costs or executions."""
+    return _each_array(stack, lambda array: array[at if len(array) > 1 else 0])
+
+
+def _each_array(values: T, changed: Callable[[np.ndarray], Any]) -> T:
+    other = copy.copy(values)
     for name, value in vars(values).items():
         if isinstance(value, Execution):
-            vars(taken)[name] = take(value, at)
-        elif np.size(value) > 1:
-            vars(taken)[name] = value[at]
-    return taken
+            vars(other)[name] = _each_array(value, changed)
+        elif np.ndim(value):
+            vars(other)[name] = changed(value)
+    return other
 
 
 # A search's models share a few executions, which take longer to check than all else of a model.

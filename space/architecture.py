@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -217,8 +216,8 @@ def altered(arch: Architecture, **fields: Any) -> Architecture:
 
     `dataclasses.replace` checks them, which takes longer than all arithmetic on a few models.
     """
-    other = copy.copy(arch)
-    vars(other).update(fields)
+    other = object.__new__(type(arch))  # a tenth of what copy.copy takes
+    vars(other).update(vars(arch), **fields)
     return other
 
 

@@ -78,6 +78,16 @@ def flat(meshes: Sequence[Architecture]) -> Architecture:
     return Architecture(**{name: joined(name) for name in FIELDS})
 
 
+def stacked(meshes: Sequence[Architecture]) -> Architecture:
+    """Meshes of one shape as one, in the order of its first axis."""
+    n_axes = len(shape_of(meshes[0]))
+
+    def joined(name: str) -> np.ndarray:
+        return np.stack([np.array(getattr(mesh, name), ndmin=n_axes) for mesh in meshes])
+
+    return Architecture(**{name: joined(name) for name in FIELDS})
+
+
 def shape_of(mesh: Any) -> tuple[int, ...]:
     """Of all that is said of a mesh, once broadcast; a decoder of any blocks is one model."""
     return np.broadcast_shapes(*(np.shape(vars(mesh).get(name, 1)) for name in FIELDS))

@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from ...objectives.loss_at_time import LossAtTime, Prediction
-from ...objectives.step_cost import take
+from ...objectives.step_cost import layer, take
 from ...space.architecture import Architecture
-from ...space.mesh import flat, least, shape_of, size_of
+from ...space.mesh import MESH_SIZE, flat, least, shape_of, side_by_side, size_of, stacked
 from ...space.search_space import SearchSpace
 from ..candidate import Candidate
 
 # Spaces of up to this many architectures are enumerated, which also counts the valid and tells the
 # best of every shape; from about there, bounds take less time for the three hundred best shapes.
 MAX_SCANNED = 1_000_000
-# Models that are predicted in one go, whatever mesh they are from.
+# Models that are predicted in one go, whatever the shapes of their meshes.
 FEW = 1 << 9
 
 
@@ -80,34 +80,54 @@ def evaluate(
     meshes: Iterable[Architecture], objective: LossAtTime
 ) -> Iterator[tuple[Architecture, Prediction | None, int]]:
     """Each mesh with its predictions (None where nothing in it fits) and its size."""
-    few: list[Architecture] = []
+    some: list[Architecture] = []
+    n_some = 0
     for mesh in meshes:
         size = size_of(mesh)
-        if sum(map(size_of, few)) + size > FEW:
-            yield from _together(few, objective)
-            few = []
-        if size > FEW:
-            yield mesh, objective.predict(mesh) if objective.admits(least(mesh)) else None, size
-        else:
-            few.append(mesh)
-    yield from _together(few, objective)
+        if n_some + size > MESH_SIZE:
+            yield from _together(some, objective)
+            some, n_some = [], 0
+        some.append(mesh)
+        n_some += size
+    yield from _together(some, objective)
 
 
 def _together(
     meshes: list[Architecture], objective: LossAtTime
 ) -> Iterator[tuple[Architecture, Prediction | None, int]]:
-    """As `evaluate`, of small meshes in one go, whose calls take longer than their arithmetic."""
-    reached = [objective.reaches(least(mesh)) for mesh in meshes]
-    predicted, end = None, 0
-    if any(reached):
-        predicted = objective.predict(flat(list(itertools.compress(meshes, reached))))
-    for mesh, of_mesh in zip(meshes, reached, strict=True):
-        size = size_of(mesh)
-        if predicted is None or not of_mesh:
-            yield mesh, None, size
-            continue
-        end += size
-        yield mesh, take(predicted, np.arange(end - size, end).reshape(shape_of(mesh))), size
+    """As `evaluate`, of some meshes in a few calls, which take longer than their arithmetic."""
+    if sum(map(size_of, meshes)) <= FEW:
+        predicted = _in_a_row(meshes, objective)
+    else:
+        predicted = _in_stacks(meshes, objective)
+    for i, mesh in enumerate(meshes):
+        yield mesh, predicted.get(i), size_of(mesh)
+
+
+def _in_a_row(meshes: list[Architecture], objective: LossAtTime) -> dict[int, Prediction]:
+    """Predictions of few models, of each mesh that the law reaches, by its place."""
+    reached = {i: mesh for i, mesh in enumerate(meshes) if objective.reaches(least(mesh))}
+    if not reached:
+        return {}
+    predicted = objective.predict(flat(list(reached.values())))
+    ends = itertools.accumulate(map(size_of, reached.values()))
+    return {
+        i: take(predicted, np.arange(end - size_of(mesh), end).reshape(shape_of(mesh)))
+        for (i, mesh), end in zip(reached.items(), ends, strict=True)
+    }
+
+
+def _in_stacks(meshes: list[Architecture], objective: LossAtTime) -> dict[int, Prediction]:
+    """Predictions of each mesh whose smallest model fits, by its place; of one shape in one go."""
+    admitted = objective.admits(side_by_side([least(mesh) for mesh in meshes]))
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for i in np.flatnonzero(admitted).tolist():
+        alike.setdefault(shape_of(meshes[i]), []).append(i)
+    found = {}
+    for places in alike.values():
+        predicted = objective.predict(stacked([meshes[i] for i in places]))
+        found |= {i: layer(predicted, at) for at, i in enumerate(places)}
+    return found
 
 
 def best_of(meshes: Iterable[Architecture], objective: LossAtTime) -> Candidate | None:
