@@ -1,9 +1,5 @@
-"""Many processes on one study: over every kind of storage, killed, paused, and racing."""
+"""One process among many on a study: what it claims, waits for and takes over."""
 
-import collections
-import os
-import signal
-import socket
 import subprocess
 import sys
 
@@ -13,128 +9,10 @@ import pytest
 from anybudget.search.candidate import Candidate
 from anybudget.search.explore import claims as claims_module
 from anybudget.search.explore.kept_study import KeptStudy
-from anybudget.search.explore.storage import close_storage, open_storage
+from anybudget.search.explore.storage import open_storage
 from anybudget.search.explore.study import Exploring, explore
 from anybudget.search.find import find
 from anybudget.search.question import Question
-
-# Opens the storage and searches, in one of several processes that start at once. Says which
-# architectures it evaluated.
-WORKER = """
-import sys
-from anybudget.objectives.loss_at_time import LossAtTime
-from anybudget.presets.devices import load_device
-from anybudget.presets.laws import load_law
-from anybudget.search.explore import study
-from anybudget.search.candidate import Candidate
-from anybudget.search.question import Question
-from anybudget.presets.spaces import load_space
-
-of = Candidate.of
-def reported(arch, objective):
-    print(*Candidate.key_of(arch), flush=True)
-    return of(arch, objective)
-
-url, n_trials = sys.argv[1:]
-device = load_device("tpu-v5e-datasheet")
-objective = LossAtTime(device=device, law=load_law("besiroglu-2024"), time_budget_s=3600.0)
-evaluate = study._evaluate
-def traced(*args):
-    study.Candidate.of = reported
-    try:
-        return evaluate(*args)
-    finally:
-        study.Candidate.of = of
-study._evaluate = traced
-study.explore(
-    Question(space=load_space(), objective=objective),
-    study.Exploring(n_trials=int(n_trials), sampler="random", storage=url),
-)
-"""
-
-
-def start(url, n_trials):
-    return subprocess.Popen(
-        [sys.executable, "-c", WORKER, url, str(n_trials)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process):
-    """The architectures that a process evaluated."""
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return out.splitlines()
-
-
-def kept(url):
-    storage = open_storage(url)
-    trials = optuna.load_study(study_name="anybudget", storage=storage).trials
-    close_storage(storage)
-    return trials
-
-
-def shapes(trials):
-    return [tuple(sorted(trial.params.items())) for trial in trials]
-
-
-# What a shell starts in the background ignores Ctrl-C, and hands that on; this server does not.
-LISTENING = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from anybudget.cli import main
-main()
-"""
-
-
-@pytest.fixture
-def proxy(database):
-    """The URL of a proxy in front of an empty PostgreSQL database."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    command = [sys.executable, "-c", LISTENING, "proxy", database, "--port", str(port)]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        assert server.stderr
-        assert f"at grpc://127.0.0.1:{port}" in server.stderr.readline()
-        yield f"grpc://127.0.0.1:{port}"
-        server.send_signal(signal.SIGINT)
-        _, err = server.communicate(timeout=30)
-    finally:
-        server.kill()
-        server.wait()
-    assert (server.returncode, "Traceback" in err) == (130, False)
-
-
-@pytest.fixture(params=["sqlite", "postgres", "proxy"])
-def url(request, tmp_path):
-    match request.param:
-        case "sqlite":
-            return f"sqlite:///{tmp_path / 'study.db'}"
-        case "postgres":
-            return request.getfixturevalue("database")
-    return request.getfixturevalue("proxy")
-
-
-def test_processes_share_a_new_study_and_a_killed_ones_batch_is_redone(url):
-    """All with one seed, started at once, on a storage without its tables."""
-    doomed, *others = [start(url, 100) for _ in range(3)]
-    assert doomed.stdout
-    by_doomed = [doomed.stdout.readline().strip()]
-    os.kill(doomed.pid, signal.SIGKILL)
-    by_doomed += doomed.communicate()[0].splitlines()
-    evaluated = collections.Counter(line for process in others for line in finish(process))
-    assert max(evaluated.values()) == 1
-    trials = kept(url)
-    assert {trial.state for trial in trials} == {optuna.trial.TrialState.COMPLETE}
-    assert len(trials) == len(set(shapes(trials))) == 100
-    # What it had evaluated and not yet written is evaluated again, and is one at most.
-    assert len(set(by_doomed) & set(evaluated)) <= 1
-    assert len(set(by_doomed) | set(evaluated)) == 100
-
 
 HERE = claims_module._machine()
 
@@ -206,7 +84,7 @@ def test_the_place_of_a_dead_ones_batch_is_kept(small_space, objective, journal,
 
 @pytest.mark.parametrize("late", [None, 3], ids=["in time", "late in the middle"])
 def test_what_is_taken_over_is_evaluated_once(
-    small_space, objective, journal, candidates, monkeypatch, late
+    small_space, objective, journal, candidates, kept_trials, monkeypatch, late
 ):
     """Though our seed proposes it too, and though it is left over and claimed again."""
     here = {"pid": gone_pid(), "machine": HERE}
@@ -218,8 +96,8 @@ def test_what_is_taken_over_is_evaluated_once(
         Question(space=small_space, objective=objective),
         Exploring(n_trials=30, sampler="random", storage=journal),
     )
-    trials = shapes(kept(journal))
-    assert len(trials) == len(set(trials)) == 30
+    trials = kept_trials(journal)
+    assert len(trials) == len({tuple(sorted(trial.params.items())) for trial in trials}) == 30
 
 
 def test_a_living_claim_is_left_alone(small_space, objective, journal, candidates):
@@ -273,14 +151,14 @@ def test_what_a_process_could_not_do_in_time_it_claims_again(
 
 
 def test_the_answer_is_the_studys_best_trial_and_counts_for_nothing(
-    small_space, objective, journal
+    small_space, objective, journal, kept_trials
 ):
     question = Question(space=small_space, objective=objective)
     exploring = Exploring(n_trials=5, sampler="random", storage=journal)
     first, second = find(question, exploring=exploring), find(question, exploring=exploring)
     assert first.optuna_regret == second.optuna_regret
     assert first.n_trials == second.n_trials == 5
-    trials = kept(journal)
+    trials = kept_trials(journal)
     assert len(trials) == 6
     storage = open_storage(journal)
     best = optuna.load_study(study_name="anybudget", storage=storage).best_trial
