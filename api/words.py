@@ -35,6 +35,7 @@ class Chain(TypedDict, total=False):
     sharding: str
     tensor_parallel: int | None
     pipeline_parallel: int
+    virtual_stages: int
     micro_batch_size: int | None
     data_limit_tokens: float | None
     critical_batch: bool | None

@@ -65,11 +65,14 @@ class Chain:
     attention: str = "auto"
     """plain: scores are written to memory; fused: one kernel; auto: fused on accelerators."""
     sharding: str = "auto"
-    """What several chips hold: data, each the whole state; full, each its share; or auto."""
+    """What several chips hold: data, the whole state; full, a share of it; optimizer, a share of
+    the optimizer's; or auto."""
     tensor_parallel: Positive | None = None
     """Chips among which each layer is split; default: on several GPU hosts the fastest."""
     pipeline_parallel: Positive = 1
     """Stages, each of which has a part of the layers."""
+    virtual_stages: Positive = 1
+    """Pieces of a stage, which take turns: interleaving."""
     micro_batch_size: Positive | None = None
     """Sequences that a chip takes in one pass; default: what makes the fastest step that fits."""
     data_limit_tokens: float | None = None

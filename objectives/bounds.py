@@ -67,6 +67,14 @@ def least_losses(
         for family in families:
             if not len(at := np.flatnonzero(~settled)):
                 break
+            if family[0].pipeline_parallel > 1:
+                # Fuller with more passes, which may fit where fewer do: as if in one, and full.
+                settled[at] = True
+                bounds[at] = np.minimum(
+                    bounds[at],
+                    _least_in(objective, take(first, at), take(last, at), family[0].in_passes(1)),
+                )
+                continue
             n_passes = _fewest_passes(objective, family[0], take(first, at), take(last, at))
             tried = (n_passes > 0) & (n_passes < fewest[at])
             at, n_passes = at[tried], n_passes[tried]
@@ -232,8 +240,12 @@ def _least_time_s(
         first, last, of[OverABox.PER_LAYER], seconds(widened(first), OverABox.PER_LAYER)
     ) + total(of[OverABox.PER_PARAM]) / n_params(first)
     may_fall = total(that_may_fall(of[OverABox.UNSTEADY], first, last))
+    if execution.pipeline_parallel > 1:
+        # A layer more may make no stage longer.
+        more_params = 0 * more_params
     compute = sum(map(total, of.values())) * (1 - ROUNDING) - may_fall + more_params * per_param
-    return with_communication(device, compute, first, execution) * (1 - ROUNDING)
+    least_s = with_communication(device, compute, first, execution) * (1 - ROUNDING)
+    return least_s * execution.share_full
 
 
 def that_may_fall(parts: Parts, first: Architecture, last: Architecture) -> Parts:

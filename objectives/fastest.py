@@ -4,7 +4,8 @@ Every way is tried on all models at once. In one way, memory and time only grow 
 counts, so of two models of which one is at least as large in each count, the smaller is never
 slower: it fits wherever the larger does. And a step only grows longer with more passes and with
 more that runs again, so of ways that differ in passes alone the first that fits is the fastest, and
-with more run again only fewer passes need a try.
+with more run again only fewer passes need a try. Not so in a pipeline, which is the fuller the more
+passes it has: there every way is tried.
 """
 
 from __future__ import annotations
@@ -19,19 +20,11 @@ import numpy as np
 
 from ..space.decoder import Model
 from ..space.mesh import shape_of
-from .cost.execution import FIELDS, Execution, Remat, Sharding
+from .cost.execution import FIELDS, Execution
+from .cost.ways import Families, Family
 from .device import Device
 from .step_cost import step_memory_bytes, step_time_s
 
-# Ways that differ in their passes alone, the fewest first; and those of one sharding, of which each
-# runs more again than the one before.
-Family = Sequence[Execution]
-Families = Sequence[Family]
-
-# Chips among which a layer may be split within a host.
-POWERS_OF_TWO = (1, 2, 4, 8, 16)
-# Of a state shared on several hosts: each group tried is so many times the one before.
-HOSTS_AT_LEAST = 8
 # Models times ways that are dealt with at once: more arithmetic takes longer than its calls.
 AT_ONCE = 1 << 17
 
@@ -83,11 +76,14 @@ def fastest(
         # Passes in which a model fits: with more run again, only fewer may be faster.
         fewest: Any = np.inf
         for family in of_sharding:
-            place, needed = _first_that_fits(device, arch, family, fewest, micro_batch)
+            piped = family[0].pipeline_parallel > 1
+            find = _fastest_that_fits if piped else _first_that_fits
+            place, needed = find(device, arch, family, fewest, micro_batch)
             if np.any(fits := place >= 0):
                 seconds = _seconds(device, arch, family, place)
                 best.take(fits & (seconds < best.seconds), n_before + place, seconds, needed)
-                fewest = np.where(fits, _passes(family)[place], fewest)
+                if not piped:
+                    fewest = np.where(fits, _passes(family)[place], fewest)
             n_before += len(family)
     if np.any(unfit := best.seconds == np.inf):
         _take_last(best, unfit, device, arch, families, micro_batch)
@@ -96,78 +92,6 @@ def fastest(
         step_time_s=_plain(best.seconds),
         memory_bytes=_plain(best.needed),
     )
-
-
-@functools.lru_cache(maxsize=256)
-def every_way(
-    splits: tuple[Execution, ...], remats: tuple[Remat, ...], n_accumulations: tuple[int, ...]
-) -> list[list[list[Execution]]]:
-    """All ways by how chips split the work, by what runs again and by passes."""
-
-    def way(split: Execution, **choices: Any) -> Execution:
-        return dataclasses.replace(split, **choices)
-
-    return [
-        [[way(split, remat=r, n_accumulation=n) for n in n_accumulations] for r in remats]
-        for split in splits
-    ]
-
-
-def every_split(
-    simplest: Execution,
-    shardings: tuple[Sharding, ...],
-    tensor_parallels: Sequence[int] | None,
-    chips_per_host: int,
-) -> Iterator[Execution]:
-    """How chips may split the work, each as the simplest in all else.
-
-    On several hosts a state may be shared by the chips of one, of eight, of 64 and so on, each
-    such group with a copy of its own, and layers may be split within a host.
-
-    Args:
-        simplest: with the chips and the stages of a pipeline.
-        shardings: that are tried.
-        tensor_parallels: chips among which a layer is split, the last of which is taken for what
-            fits in no way; None: any power of two within a host, where there are several.
-        chips_per_host: that share the faster links.
-
-    Examples:
-        >>> sharing = (Sharding.DATA, Sharding.FULL)
-        >>> for way in every_split(Execution(n_chips=64), sharing, (2, 1), 8):
-        ...     print(way.tensor_parallel, str(way.sharding), way.n_shares)
-        2 data 1
-        2 full 4
-        2 full 32
-        1 data 1
-        1 full 8
-        1 full 64
-    """
-    several_hosts = simplest.n_chips > chips_per_host
-    if tensor_parallels is None:
-        most = chips_per_host if several_hosts else 1
-        tensor_parallels = [n for n in reversed(POWERS_OF_TWO) if most % n == 0]
-    for n in tensor_parallels:
-        within = dataclasses.replace(simplest, tensor_parallel=n)
-        for sharding in shardings:
-            shares = max(chips_per_host // n, 1)
-            while several_hosts and sharding == Sharding.FULL and 1 < shares < within.n_split:
-                if within.n_split % shares == 0:
-                    n_replicas = within.n_split // shares
-                    yield dataclasses.replace(within, sharding=sharding, n_replicas=n_replicas)
-                shares *= HOSTS_AT_LEAST
-            yield dataclasses.replace(within, sharding=sharding)
-
-
-def by_batch_alone(ways: Sequence[Families]) -> list[Families]:
-    """Those that split nothing but batch and state: how other blocks split is not counted.
-
-    Raises:
-        ValueError: there is none.
-    """
-    found = [group for group in ways if group[0][0].n_split == group[0][0].n_chips]
-    if not found:
-        raise ValueError("`tensor_parallel` and `pipeline_parallel` are for dense models only")
-    return found
 
 
 def passes_of(n_sequences: Any) -> tuple[int, ...]:
@@ -211,14 +135,9 @@ def _first_that_fits(
 
     The place is -1 where it fits in none.
     """
-    shape = shape_of(arch)
     place: Any = np.asarray(-1)
     needed: Any = np.inf
-    at_once = max(AT_ONCE // max(math.prod(shape), 1), 1)
-    for start in range(0, len(family), at_once):
-        passes = _passes(family[start : start + at_once])
-        # An axis of ways before those of the models.
-        several = family[0].in_passes(passes[(..., *[None] * len(shape))])
+    for start, several in _some_at_a_time(arch, family):
         tried = (place < 0) & (several.n_accumulation < below)
         tried = tried & splits(arch.batch_size, several, micro_batch)
         if not np.any(tried):
@@ -229,6 +148,35 @@ def _first_that_fits(
             place = np.where(fits[at], start + at, place)
             needed = np.where(fits[at], in_each[at], needed)
     return place, needed
+
+
+def _fastest_that_fits(
+    device: Device, arch: Model, family: Family, below: Any, micro_batch: int | None
+) -> tuple[Any, Any]:
+    """Each model's fastest way of a family, by place, of all that fit, and its bytes; -1: none."""
+    place, needed, seconds = np.asarray(-1), np.inf, np.inf
+    for start, several in _some_at_a_time(arch, family):
+        fits = (several.n_accumulation < below) & splits(arch.batch_size, several, micro_batch)
+        if not np.any(fits):
+            continue
+        in_each = step_memory_bytes(device, arch, several)
+        fits = fits & (in_each <= device.room_bytes)
+        of_each = np.where(fits, step_time_s(device, arch, several), np.inf)
+        for at in range(len(fits)):
+            faster = of_each[at] < seconds
+            place = np.where(faster, start + at, place)
+            needed = np.where(faster, in_each[at], needed)
+            seconds = np.where(faster, of_each[at], seconds)
+    return place, needed
+
+
+def _some_at_a_time(arch: Model, family: Family) -> Iterator[tuple[int, Execution]]:
+    """The first place of each few ways, and these on an axis before those of the models."""
+    shape = shape_of(arch)
+    at_once = max(AT_ONCE // max(math.prod(shape), 1), 1)
+    for start in range(0, len(family), at_once):
+        passes = _passes(family[start : start + at_once])
+        yield start, family[0].in_passes(passes[(..., *[None] * len(shape))])
 
 
 def _seconds(device: Device, arch: Model, family: Family, place: Any) -> Any:

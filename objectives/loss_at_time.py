@@ -15,13 +15,14 @@ from ..space.decoder import Model
 from ..space.limits import MOST_COUNT, MOST_OF_FIELD, check_count, check_size
 from .budget import MOST_S
 from .cost.counts import n_params, n_params_non_embedding
-from .cost.execution import KINDS, Attention, Execution, Remat, Sharding
+from .cost.execution import KINDS, SPLITS, Attention, Execution, Remat, Sharding
 from .cost.kernel import KERNELS
+from .cost.ways import by_batch_alone, every_split, every_way
 from .device import Device
-from .fastest import by_batch_alone, every_split, every_way, fastest, passes_of
+from .fastest import fastest, passes_of
 from .law.batch_price import best_batch_tokens, best_batch_worth
 from .law.loss_law import LossLaw
-from .step_cost import Cost, certain_compute_s
+from .step_cost import Cost, certain_compute_s, run_columns
 
 AUTO = "auto"
 # What a machine's name ends with where attention is fused, for people.
@@ -75,11 +76,12 @@ class LossAtTime:
         attention: `plain`, matmuls that write their scores to memory; `fused`, one kernel that does
             not; or `auto`, fused on accelerators, as most trainers have it there. It is one of the
             two once it is made.
-        sharding: what several chips hold: `data`, each the whole state; `full`, each its share,
-            or that of a group of hosts' chips; or `auto`, whichever is faster and fits.
+        sharding: what several chips hold, see `Sharding`; of `full`, a group of hosts' chips may
+            share a state; or `auto`, the fastest that fits, `optimizer` in pipelines alone.
         tensor_parallel: chips among which each layer is split; None: where several hosts' links
             were timed, whatever within a host is fastest, and else 1.
         pipeline_parallel: stages, each of which has a part of the layers.
+        virtual_stages: pieces of a stage, which take turns (interleaving).
         micro_batch_size: sequences that a chip takes in one pass, whose gradients are added up to a
             step; None: with `remat` and `sharding`, what makes the fastest step that fits.
 
@@ -101,6 +103,7 @@ class LossAtTime:
     micro_batch_size: int | None = None
     tensor_parallel: int | None = None
     pipeline_parallel: int = 1
+    virtual_stages: int = 1
 
     def __post_init__(self) -> None:
         check_size("`time_budget_s`", self.time_budget_s, most=MOST_S)
@@ -121,7 +124,7 @@ class LossAtTime:
                 f"`attention` can be fused on a {' or '.join(KERNELS)} only, but "
                 f"{self.device.name} is a {self.device.kind}"
             )
-        for name in ("n_chips", "micro_batch_size", "tensor_parallel", "pipeline_parallel"):
+        for name in ("n_chips", "micro_batch_size", *SPLITS):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= MOST_OF_FIELD:
                 raise ValueError(f"`{name}` must be from 1 to {MOST_OF_FIELD:,}, but got {value}")
@@ -150,6 +153,7 @@ class LossAtTime:
             n_chips=self.n_chips,
             tensor_parallel=self.tensor_parallel or 1,
             pipeline_parallel=self.pipeline_parallel,
+            virtual_stages=self.virtual_stages,
         )
 
     @functools.cached_property
@@ -157,11 +161,11 @@ class LossAtTime:
         """How the chips may split the work."""
         if self.n_chips == 1:
             return (self.simplest,)
-        shardings = tuple(Sharding) if self.sharding == AUTO else (self.simplest.sharding,)
+        sharding = None if self.sharding == AUTO else self.simplest.sharding
         timed = self.device.step_time_model.times_links
         chips_per_host = self.device.host_share(self.n_chips) if timed else self.n_chips
         pinned = (self.tensor_parallel,) if self.tensor_parallel else None
-        return tuple(every_split(self.simplest, shardings, pinned, chips_per_host))
+        return tuple(every_split(self.simplest, sharding, pinned, chips_per_host))
 
     def ways(self, batch_size: Any) -> list[list[list[Execution]]]:
         """How steps of some batches may be run, as `fastest` takes it."""
@@ -201,14 +205,17 @@ class LossAtTime:
                 f"but got {self.micro_batch_size}"
             )
 
+    def check_stages(self, most_layers: int) -> None:
+        """Raise ValueError if no model has a layer for each piece of a pipeline."""
+        if self.pipeline_parallel * self.virtual_stages > most_layers:
+            raise ValueError(
+                "`pipeline_parallel` * `virtual_stages` must be at most `n_layers`, but got "
+                f"{self.pipeline_parallel}, {self.virtual_stages} and {most_layers}"
+            )
+
     def cost(self, arch: Model) -> Cost:
         """What one architecture or an array of them costs, in any time and under any law."""
         self.check_batch(arch.batch_size)
-        if np.any(arch.n_layers % self.pipeline_parallel):
-            raise ValueError(
-                "`pipeline_parallel` stages must divide `n_layers`, but got "
-                f"{self.pipeline_parallel} and {arch.n_layers}"
-            )
         if np.ndim(counted := n_params(arch)) == 0:
             check_count("parameters", counted)
         ways = self.ways(arch.batch_size)
@@ -229,7 +236,7 @@ class LossAtTime:
         """
         fits = self.cost(arch).memory_bytes <= self.device.room_bytes
         shared = {dataclasses.replace(way, sharding=Sharding.FULL) for way in self.splits}
-        each_s = [certain_compute_s(self.device, arch, way) for way in shared]
+        each_s = [certain_compute_s(self.device, arch, w) * w.share_full for w in shared]
         return (
             self.reaches(arch) & fits & (functools.reduce(np.minimum, each_s) <= self.time_budget_s)
         )
@@ -256,7 +263,7 @@ class LossAtTime:
 
     @property
     def most_params(self) -> float:
-        """The parameters beyond which the law is not believed, as it counts them."""
+        """The parameters beyond which the law is not believed."""
         return math.inf if self.reach is None else self.reach * self.law.n_params_range[1]
 
     def reaches(self, arch: Architecture) -> Any:
@@ -287,14 +294,3 @@ class LossAtTime:
         if most_per_step is not None:
             tokens_per_step = np.clip(best_batch_tokens(n_tokens), tokens_per_step, most_per_step)
         return best_batch_worth(n_tokens, tokens_per_step)
-
-
-def run_columns(arch: Architecture, counts: Cost | Prediction, n_steps: Any) -> dict[str, Any]:
-    """A run as the terms of a law read it."""
-    return {
-        "d_model": arch.d_model,
-        "n_layers": arch.n_layers,
-        "n_steps": n_steps,
-        "n_params": counts.n_params,
-        "n_params_non_embedding": counts.n_params_non_embedding,
-    }

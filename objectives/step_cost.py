@@ -56,6 +56,17 @@ class Cost:
         return cls(**own, execution=of_values(*values))
 
 
+def run_columns(arch: Model, cost: Cost, n_steps: Any) -> dict[str, Any]:
+    """A run as the terms of a law read it."""
+    return {
+        "d_model": arch.d_model,
+        "n_layers": arch.n_layers,
+        "n_steps": n_steps,
+        "n_params": cost.n_params,
+        "n_params_non_embedding": cost.n_params_non_embedding,
+    }
+
+
 T = TypeVar("T")
 
 

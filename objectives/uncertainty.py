@@ -18,7 +18,8 @@ from ..space.architecture import Architecture
 from .cost.execution import Execution
 from .device import Device
 from .fastest import chosen
-from .loss_at_time import LossAtTime, Prediction, run_columns
+from .loss_at_time import LossAtTime, Prediction
+from .step_cost import run_columns
 from .time_draws import (
     DATASHEET_RESIDUAL,
     datasheet_draws,

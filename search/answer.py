@@ -171,6 +171,7 @@ class Answer(Shown):
             "sharding": self.objective.sharding,
             "tensor_parallel": self.objective.tensor_parallel,
             "pipeline_parallel": self.objective.pipeline_parallel,
+            "virtual_stages": self.objective.virtual_stages,
             "micro_batch_size": self.objective.micro_batch_size,
             "cost_usd": self.question.cost_usd,
             "n_valid": self.n_valid,

@@ -118,6 +118,7 @@ class Candidate:
             "n_replicas": execution.n_replicas,
             "tensor_parallel": execution.tensor_parallel,
             "pipeline_parallel": execution.pipeline_parallel,
+            "virtual_stages": execution.virtual_stages,
             "n_accumulation": execution.n_accumulation,
             "micro_batch_size": execution.micro_batch_size(self.arch),
             "predicted_loss": self.loss,

@@ -11,7 +11,7 @@ from ..files.log import Log
 from ..objectives import forecast as formulas
 from ..objectives.curve import Curve, Event, told
 from ..objectives.forecast import Course, Interval, Schedule, Seen
-from ..objectives.loss_at_time import run_columns
+from ..objectives.step_cost import run_columns
 from .answer import Answer
 from .candidate import Candidate
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..objectives.budget import format_budget, parse_budget
+from ..objectives.cost.execution import SPLITS
 from ..objectives.cost.kernel import KERNELS
 from ..objectives.device import Device
 from ..objectives.law.loss_law import LossLaw
@@ -46,7 +47,6 @@ THE_DEFAULT = (
 )
 # What of the words goes into the objective as it stands, and what does with the chips.
 AS_THEY_STAND = ("remat", "attention", "sharding", "micro_batch_size", "data_limit_tokens")
-SPLITS = ("tensor_parallel", "pipeline_parallel")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,8 +63,8 @@ class Question:
         words: as it was put; empty where a program put it together.
 
     Raises:
-        ValueError: the objective's chips do not divide every batch of the space, or the seed is
-            none.
+        ValueError: the objective's chips do not divide every batch of the space, its pipeline is
+            longer than any model is deep, or the seed is none.
     """
 
     space: SearchSpace
@@ -78,6 +78,7 @@ class Question:
     def __post_init__(self) -> None:
         check_seed(self.seed)
         self.objective.check_batch(self.space.batch_size)
+        self.objective.check_stages(max(self.space.n_layers))
 
     def under(self, known: Known, *, time_share: float = 1.0) -> Question:
         """The same question under another law or on another device, for a share of the time."""

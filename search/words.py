@@ -18,8 +18,8 @@ class Words:
         column: `ours=theirs`, each a column of these runs under another name.
         space: a name of `space_names()` or a TOML file; None: by the device.
         settings: `field=values`, each replacing one key of the space.
-        remat, attention, sharding, tensor_parallel, pipeline_parallel, micro_batch_size,
-            data_limit_tokens: see `LossAtTime`.
+        remat, attention, sharding, tensor_parallel, pipeline_parallel, virtual_stages,
+            micro_batch_size, data_limit_tokens: see `LossAtTime`.
         critical_batch: see `LossAtTime`; then a batch that nobody gave is searched. None: on
             accelerators; on a CPU the space holds the batch that the runs of its law had.
         extrapolate: whether the answer may be beyond `REACH` times what the law's runs had.
@@ -41,6 +41,7 @@ class Words:
     sharding: str = "auto"
     tensor_parallel: int | None = None
     pipeline_parallel: int = 1
+    virtual_stages: int = 1
     micro_batch_size: int | None = None
     data_limit_tokens: float | None = None
     critical_batch: bool | None = None

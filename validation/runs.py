@@ -41,8 +41,8 @@ class ArchitectureRow(_Columns):
 EXECUTION_COLUMNS: dict[str, Any] = {
     **{name: (Literal[tuple(map(str, kind))], ...) for name, kind in KINDS.items()},
     **dict.fromkeys(("micro_batch_size", *COUNTS), (PositiveInt, ...)),
-    # It came later.
-    "n_replicas": (PositiveInt, 1),
+    # These came later.
+    **dict.fromkeys(("n_replicas", "virtual_stages"), (PositiveInt, 1)),
     "scan_layers": (bool, ...),
 }
 _Executed = pydantic.create_model("_Executed", __base__=ArchitectureRow, **EXECUTION_COLUMNS)

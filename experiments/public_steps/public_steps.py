@@ -40,10 +40,10 @@ ARCHITECTURE = [
     "d_model", "n_layers", "n_heads", "n_kv_heads", "d_ff", "gated_mlp", "vocab_size",
     "tied_embeddings", "seq_len", "batch_size",
 ]  # fmt: skip
-WHOLE = ["d_head", "micro_batch_size", "tensor_parallel", "pipeline_parallel"]
+WHOLE = ["d_head", "micro_batch_size", "tensor_parallel", "pipeline_parallel", "virtual_stages"]
 TOLD = [*WHOLE, "remat", "sharding", "attention"]
 SHOWN = ["remat", "sharding", "n_replicas", "tensor_parallel", "pipeline_parallel"]
-SHOWN += ["micro_batch_size", "n_accumulation"]
+SHOWN += ["virtual_stages", "micro_batch_size", "n_accumulation"]
 KEPT = ["role", "source", "model", "device", "n_devices", "kind", "precision"]
 BUDGET = "100d"
 

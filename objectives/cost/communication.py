@@ -98,7 +98,8 @@ def sent(
 
     Each of the tensor-parallel chips computes a part of every layer, and they reduce what a block's
     two last matmuls put out, and the gradients of what goes into its first, for which all wait;
-    each stage of a pipeline has a part of the layers and hands its output on. The chips left over
+    each stage of a pipeline has a part of the layers and hands its output on, as often as
+    it is cut into pieces. The chips left over
     split the batch: those that share the state gather the weights twice a pass and scatter their
     gradient, and its copies reduce it once a step. A host takes what it lacks of a gathered array
     once, over the links of all its chips. Stages are on other hosts where there are several, and
@@ -130,21 +131,22 @@ def sent(
     exchanges = np.where(sharded, 3 * n_passes, 2)
     # Copies of a shared state reduce each chip's share.
     reduced = np.where(sharded, 2 * (n_copies - 1) / n_copies / n_shares, 0)
-    n_layers = arch.n_layers / pipeline
+    n_layers = -(-arch.n_layers // pipeline)
     micro_batch = execution.micro_batch_size(arch)
     activations = bytes_per_element * micro_batch * arch.seq_len * arch.d_model
     again = 1 * (execution.remat != Remat.NONE)
     reductions = 2 * n_layers * n_passes * (2 + again)
-    handed_on = 2 * n_passes * (pipeline > 1)
+    # Of each piece of a stage; each of the tensor-parallel chips sends its part.
+    messages = 2 * n_passes * (pipeline > 1) * execution.virtual_stages
+    handed_on = messages * activations / tensor
     stages_apart = execution.n_chips > chips_per_host
     return {
-        "host_bytes": exchanges * state * (in_host - 1) / in_host
-        + handed_on * activations * (1 - stages_apart),
+        "host_bytes": exchanges * state * (in_host - 1) / in_host + handed_on * (1 - stages_apart),
         "tensor_bytes": reductions * activations * 2 * (tensor - 1) / tensor,
         "network_bytes": exchanges * state * (n_hosts - 1) / n_hosts / in_host
         + reduced * state
-        + handed_on * activations * stages_apart,
-        "hops": n_layers * (exchanges * (n_peers - 1) + sharded * 2 * (n_copies - 1)) + handed_on,
+        + handed_on * stages_apart,
+        "hops": n_layers * (exchanges * (n_peers - 1) + sharded * 2 * (n_copies - 1)) + messages,
         "tensor_hops": reductions * 2 * (tensor - 1),
     }
 

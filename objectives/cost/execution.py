@@ -64,15 +64,20 @@ class Remat(Choice):
 
 
 class Sharding(Choice):
-    """What chips that split the batch hold: each the whole state, or each its share of it."""
+    """What chips that split the batch hold: each the whole state, or its share of it.
+
+    `OPTIMIZER`: its share of master weights and moments, and all of weights and gradients (ZeRO-1,
+    or a distributed optimizer).
+    """
 
     DATA = 0
     FULL = 1
+    OPTIMIZER = 2
 
     @property
     def phrase(self) -> str:
         """What it is called in a sentence."""
-        return "data parallel" if self is Sharding.DATA else "fully sharded"
+        return ("data parallel", "fully sharded", "optimizer sharded")[self]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,6 +94,8 @@ class Execution:
         n_chips: that train one model.
         tensor_parallel: chips among which each layer is split, neighbours on a host.
         pipeline_parallel: stages, each of which has a part of the layers.
+        virtual_stages: pieces into which a stage's layers are cut, which take turns: the pipeline
+            fills and empties in so many times less time (interleaving).
         scan_layers: whether the layers are a loop, which compiles faster and runs slower.
 
     Raises:
@@ -105,6 +112,7 @@ class Execution:
     n_chips: Count = 1
     tensor_parallel: Count = 1
     pipeline_parallel: Count = 1
+    virtual_stages: Count = 1
     scan_layers: Any = False
 
     def __post_init__(self) -> None:
@@ -154,6 +162,11 @@ class Execution:
         return 1 + (self.n_split // self.n_replicas - 1) * self.fully_sharded
 
     @property
+    def n_optimizer_shares(self) -> Count:
+        """Chips among which master weights and moments are split, each of which updates its own."""
+        return self.n_shares * (1 + (self.n_split - 1) * (self.sharding == Sharding.OPTIMIZER))
+
+    @property
     def n_copies(self) -> Count:
         """Of the whole state among all chips, which reduce its gradient."""
         return self.n_split // self.n_shares
@@ -161,12 +174,20 @@ class Execution:
     @property
     def n_in_flight(self) -> Count:
         """Passes whose activations the first stage of a pipeline keeps at a time."""
-        return np.minimum(self.n_accumulation, self.pipeline_parallel)
+        more = -(-(self.pipeline_parallel - 1) // self.virtual_stages) * (self.virtual_stages > 1)
+        return np.minimum(self.n_accumulation, self.pipeline_parallel + more)
 
     @property
     def n_passes(self) -> Count:
         """Passes that the last stage waits for and runs: a pipeline fills before it runs full."""
-        return self.n_accumulation + self.pipeline_parallel - 1
+        waits = self.pipeline_parallel - 1
+        interleaved = np.any(self.virtual_stages > 1)
+        return self.n_accumulation + (waits / self.virtual_stages if interleaved else waits)
+
+    @property
+    def share_full(self) -> Count:
+        """The share of a step in which its pipeline is full."""
+        return self.n_accumulation / self.n_passes
 
     def in_passes(self, n_accumulation: Count) -> Self:
         """The same in other passes, which are taken to be right."""
@@ -193,7 +214,8 @@ class Execution:
         if np.any(self.n_split * self.n_accumulation != 1):
             changes["batch_size"] = self.micro_batch_size(arch)
         if np.any(self.pipeline_parallel != 1):
-            changes["n_layers"] = arch.n_layers // self.pipeline_parallel
+            # Where they do not come out even, the others wait for the longest stage.
+            changes["n_layers"] = -(-arch.n_layers // self.pipeline_parallel)
         if np.any(n != 1):
             changes |= {
                 # Some chip has the most heads where they do not come out even.
@@ -218,7 +240,9 @@ class Execution:
 
 
 KINDS: dict[str, type[Choice]] = {"attention": Attention, "remat": Remat, "sharding": Sharding}
-COUNTS = ("n_accumulation", "n_replicas", "n_chips", "tensor_parallel", "pipeline_parallel")
+# How chips split a step beyond its batch and its state.
+SPLITS = ("tensor_parallel", "pipeline_parallel", "virtual_stages")
+COUNTS = ("n_accumulation", "n_replicas", "n_chips", *SPLITS)
 FIELDS = tuple(field.name for field in dataclasses.fields(Execution))
 # What formulas branch on.
 BRANCHES = (*KINDS, "scan_layers")

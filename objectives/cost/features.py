@@ -260,7 +260,7 @@ def units_by_part(
     needed = {name: {"ridge": ridge, "kind": kind}[name] for name in about.needs}
     part: Model = one_pass or execution.part(arch)
     each = 1 if about.once_a_step else execution.n_passes
-    shares = execution.n_shares if about.shared else 1
+    shares = execution.n_optimizer_shares if about.shared else 1
 
     def parts(one: Execution) -> Parts:
         counted = about.units(part, one, **needed)

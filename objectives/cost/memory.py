@@ -72,7 +72,12 @@ def memory_by_part(
             per_param["sum"] = SUM_BYTES * (one.n_accumulation > 1)
         kept, working_set = _activations(part, one, bytes_per_element, kind)
         return {
-            **{name: size / one.n_shares * n_params(part) for name, size in per_param.items()},
+            **{
+                name: size
+                / (one.n_optimizer_shares if name in BYTES_PER_PARAM else one.n_shares)
+                * n_params(part)
+                for name, size in per_param.items()
+            },
             **summed(
                 (name, one.n_in_flight * n * size)
                 for n, of_block in kept
@@ -100,7 +105,8 @@ def memory_bytes(
 
     def parts(one: Execution) -> Parts:
         added_up = SUM_BYTES * (one.n_accumulation > 1)
-        per_param = (sum(BYTES_PER_PARAM.values()) + bytes_per_element + added_up) / one.n_shares
+        per_param = sum(BYTES_PER_PARAM.values()) / one.n_optimizer_shares
+        per_param = per_param + (bytes_per_element + added_up) / one.n_shares
         kept, working_set = _activations(part, one, bytes_per_element, kind)
         blocks = [(n, total(of_block)) for n, of_block in kept]
         return {

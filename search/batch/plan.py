@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...files.read import did_you_mean, read_text, read_toml
+from ...objectives.cost.execution import SPLITS
 from ...space.limits import MOST_SEED
 from ..question import Question, QuestionMaker
 from ..words import Words, settings_of
@@ -35,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "sharding": "auto",
     "tensor_parallel": None,
     "pipeline_parallel": 1,
+    "virtual_stages": 1,
     "micro_batch_size": None,
     "data_limit_tokens": math.inf,
     "critical_batch": None,
@@ -60,7 +62,7 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         ("true or false", lambda value: isinstance(value, bool)),
     ),
     **dict.fromkeys(
-        ("tensor_parallel", "pipeline_parallel", "micro_batch_size", "chips"),
+        (*SPLITS, "micro_batch_size", "chips"),
         ("a whole number >= 1", lambda value: type(value) is int and value >= 1),
     ),
     "seed": (

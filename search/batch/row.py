@@ -55,8 +55,9 @@ class AnswerRow(_Winner):
         n_tied: shapes that are statistically tied with it, itself included.
         n_params_low, ...: 95% range of the models that win in the draws of law and step time.
         memory_share: of the device's memory that the winner needs.
-        sharding: what its chips share, `data`, or `full` where they share the state too.
-        n_replicas, tensor_parallel, pipeline_parallel: how else they split it, see `Execution`.
+        sharding: what its chips share, `data`, or what of the state too, see `Sharding`.
+        n_replicas, tensor_parallel, pipeline_parallel, virtual_stages: how else they split it, see
+            `Execution`.
         n_accumulation, micro_batch_size: its passes, and the sequences of one on one chip.
         cost_usd: of the budget on all chips, where the device's price is known.
         valley: the depths and widths that lose little, and the depths that lose much, in words.
@@ -86,10 +87,11 @@ class AnswerRow(_Winner):
     d_model_high: int | None = None
     n_layers_low: int | None = None
     n_layers_high: int | None = None
-    sharding: Literal["data", "full"] | None = None
+    sharding: Literal["data", "full", "optimizer"] | None = None
     n_replicas: int | None = None
     tensor_parallel: int | None = None
     pipeline_parallel: int | None = None
+    virtual_stages: int | None = None
     n_accumulation: int | None = None
     micro_batch_size: int | None = None
     cost_usd: float | None = None

@@ -97,6 +97,8 @@ def _split(execution: Execution) -> Iterator[str]:
     for name in ("tensor", "pipeline"):
         if (n := getattr(execution, f"{name}_parallel")) > 1:
             yield f"{n} {name} parallel"
+    if execution.virtual_stages > 1:
+        yield f"each stage in {execution.virtual_stages} pieces"
 
 
 def _choices(execution: Execution) -> Iterator[str]:

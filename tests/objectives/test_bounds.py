@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anybudget.objectives.bounds import least_per_param, that_may_fall, widened
+from anybudget.objectives.bounds import least_losses, least_per_param, that_may_fall, widened
 from anybudget.objectives.cost.counts import n_params, total
 from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.cost.features import FEATURES, Feature, OverABox, units_by_part
+from anybudget.objectives.loss_at_time import LossAtTime
+from anybudget.presets.devices import load_device
+from anybudget.presets.laws import load_law
 from anybudget.space.architecture import Architecture
 
 # Each feature in so many boxes, in each of so many executions.
@@ -96,3 +99,30 @@ def random_boxes(rng, execution):
         Architecture(**of_family, **first, n_kv_heads=least_kv_heads),
         Architecture(**of_family, **member, n_kv_heads=n_kv_heads),
     )
+
+
+def test_no_model_of_a_box_beats_the_bound_in_a_pipeline():
+    rng = np.random.default_rng(0)
+    for stages, pieces in ((4, 1), (3, 2), (7, 1)):
+        objective = LossAtTime(
+            device=load_device("a100-80gb"), law=load_law("besiroglu-2024"), time_budget_s=1e6,
+            n_chips=8 * stages, tensor_parallel=8, pipeline_parallel=stages, virtual_stages=pieces,
+        )  # fmt: skip
+        heads = rng.choice([8, 16], 200)
+        first = Architecture(
+            d_model=64 * heads, n_layers=rng.integers(7, 20, 200), n_heads=heads, n_kv_heads=heads,
+            d_head=np.full(200, 64), d_ff=64 * heads * 2, gated_mlp=rng.random(200) < 0.5,
+            vocab_size=np.full(200, 32_000), tied_embeddings=np.full(200, True),
+            seq_len=np.full(200, 1024), batch_size=rng.choice([48, 96], 200),
+        )  # fmt: skip
+        member = arch_like(
+            first,
+            n_layers=first.n_layers + rng.integers(0, 9, 200),
+            d_ff=first.d_ff * rng.integers(1, 3, 200),
+            batch_size=first.batch_size * rng.integers(1, 3, 200),
+        )
+        predicted = objective.predict(member)
+        bounds = least_losses(objective, first, member, np.array([48, 96, 192]))
+        feasible = predicted.feasible
+        assert feasible.sum() > 50
+        assert np.all(bounds[feasible] <= predicted.predicted_loss[feasible])

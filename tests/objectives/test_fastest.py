@@ -134,7 +134,9 @@ def test_parts_can_be_pinned():
     assert (execution.n_accumulation, execution.fused) == (8, False)
     with pytest.raises(ValueError, match="must divide the 16 sequences of a chip, but got 3"):
         dataclasses.replace(objective, micro_batch_size=3).cost(arch)
-    with pytest.raises(ValueError, match="`sharding` must be data, full or auto, but got 'some'"):
+    with pytest.raises(
+        ValueError, match="`sharding` must be data, full, optimizer or auto, but got 'some'"
+    ):
         dataclasses.replace(objective, sharding="some")
     with pytest.raises(ValueError, match=r"`micro_batch_size` must be from 1 to .*, but got 0"):
         dataclasses.replace(objective, micro_batch_size=0)
@@ -159,3 +161,35 @@ def test_attention_is_fused_on_accelerators_unless_asked_otherwise():
 def test_passes_divide_the_sequences():
     assert passes_of(12) == (1, 2, 3, 4, 6, 12)
     assert passes_of(np.array([4, 6])) == (1, 2, 3, 4, 6)
+
+
+PIPELINES = [("a100-80gb", 64, 4, 1), ("h100-sxm", 512, 7, 3), ("a100-40gb", 8, 8, 2)]
+
+
+@pytest.mark.parametrize(("name", "n_chips", "stages", "pieces"), PIPELINES)
+def test_in_a_pipeline_more_passes_may_be_faster_and_stages_need_not_come_out_even(
+    name, n_chips, stages, pieces
+):
+    chips = n_chips // stages * stages
+    pins = {"pipeline_parallel": stages, "virtual_stages": pieces, "tensor_parallel": 1}
+    if chips % 8:
+        chips = 8 * stages
+    objective = objective_of(load_device(name), chips, **pins)
+    arch = some_architectures(200, seed=3, many=True)
+    arch = dataclasses.replace(arch, batch_size=arch.batch_size * (chips // stages))
+    cost = objective.cost(arch)
+    fastest_s, fits = np.full(200, np.inf), np.full(200, False)
+    for way in all_ways(objective, arch.batch_size):
+        splits, n_parts = way.divides(arch.batch_size), way.n_split * way.n_accumulation
+        each = dataclasses.replace(arch, batch_size=np.where(splits, arch.batch_size, n_parts))
+        fit = splits & (
+            step_memory_bytes(objective.device, each, way) <= objective.device.room_bytes
+        )
+        seconds = step_time_s(objective.device, each, way)
+        fastest_s = np.where(fit, np.minimum(fastest_s, seconds), fastest_s)
+        fits |= fit
+    assert fits.sum() > 20
+    np.testing.assert_array_equal(fits, cost.memory_bytes <= objective.device.room_bytes)
+    np.testing.assert_allclose(cost.step_time_s[fits], fastest_s[fits], rtol=1e-12)
+    assert np.any(cost.execution.n_accumulation > 1)
+    assert np.any(arch.n_layers % stages)

@@ -63,7 +63,7 @@ def test_fully_sharded_chips_update_a_part_each(chips):
     large = dataclasses.replace(ARCH, n_layers=64)
     all_s, part_s = (time_of_step(device, large, way) for way in (FOUR, FULL))
     assert part_s < 0.3 * all_s
-    both = dataclasses.replace(FOUR, sharding=np.array(Sharding))
+    both = dataclasses.replace(FOUR, sharding=np.array([Sharding.DATA, Sharding.FULL]))
     both_s = time_of_step(device, large, both)
     assert both_s.tolist() == [all_s, part_s]
     # Whether it makes a step is asked of its fastest way.

@@ -168,6 +168,7 @@ def test_the_frame_has_every_quantity_on_the_way(small_space, objective):
         "n_replicas",
         "tensor_parallel",
         "pipeline_parallel",
+        "virtual_stages",
         "n_accumulation",
         "micro_batch_size",
         "predicted_loss",

@@ -33,7 +33,7 @@ SAME_TIME = 0.02
 # What is told of a table: how far each of these was varied.
 VARIED = (
     "d_model", "n_layers", "d_head", "seq_len", "micro_batch_size", "n_accumulation", "n_chips",
-    "sharding", "remat", "attention", "tensor_parallel", "pipeline_parallel",
+    "sharding", "remat", "attention", "tensor_parallel", "pipeline_parallel", "virtual_stages",
 )  # fmt: skip
 
 
@@ -48,13 +48,15 @@ class TimedStep(Row):
         micro_batch_size: sequences that one device takes in one pass; either may be left out.
         n_accumulation: passes whose gradients are added up to a step.
         n_chips: that train the model together.
-        sharding: `data`, each device has the whole state; or `full`, they share it.
+        sharding: `data`, each device has the whole state; `optimizer`, they share master weights
+            and moments; or `full`, they share all.
         n_replicas: copies of a shared state (hybrid sharding).
         remat: what the backward pass runs a second time: `none`, `dots` (all but what matmuls with
             weights put out) or `layer` (whole blocks).
         attention: `fused`, one kernel that never writes its scores, as flash attention; or `plain`.
         tensor_parallel: devices among which each layer is split.
         pipeline_parallel: stages of layers.
+        virtual_stages: pieces of a stage, which take turns (interleaving).
         precision: of the matmuls, `bfloat16` or `float32`.
         step_time_s: seconds of the step.
         tokens_per_s: of all devices together; one of the two must be there.
@@ -75,12 +77,13 @@ class TimedStep(Row):
     micro_batch_size: PositiveInt | None = None
     n_accumulation: PositiveInt = 1
     n_chips: PositiveInt = 1
-    sharding: Literal["data", "full"] = "data"
+    sharding: Literal["data", "optimizer", "full"] = "data"
     remat: Literal["none", "dots", "layer"] = "none"
     attention: Literal["plain", "fused"]
     n_replicas: PositiveInt = 1
     tensor_parallel: PositiveInt = 1
     pipeline_parallel: PositiveInt = 1
+    virtual_stages: PositiveInt = 1
     precision: str
     step_time_s: PositiveFloat | None = None
     tokens_per_s: PositiveFloat | None = None
@@ -96,7 +99,6 @@ class TimedStep(Row):
         n_split = self.execution.n_split
         for name in ("n_heads", "d_ff"):
             _divides("tensor_parallel", self.tensor_parallel, name, getattr(self, name))
-        _divides("pipeline_parallel", self.pipeline_parallel, "n_layers", self.n_layers)
         micro, passes = self.micro_batch_size, n_split * self.n_accumulation
         if micro is None and self.batch_size is None:
             raise ValueError("must have `batch_size` or `micro_batch_size`")
@@ -123,6 +125,7 @@ class TimedStep(Row):
             n_chips=self.n_chips,
             tensor_parallel=self.tensor_parallel,
             pipeline_parallel=self.pipeline_parallel,
+            virtual_stages=self.virtual_stages,
         )
 
     @property

@@ -161,6 +161,9 @@ def test_stages_hand_on_activations_and_their_gradient():
     )
     _, far = count(n_chips=2, pipeline_parallel=2, n_accumulation=2, chips_per_host=1)
     assert (far["host_bytes"], far["network_bytes"]) == (0, near["host_bytes"])
+    # Cut in three, each stage sends three times as often, and waits for a third of a pass.
+    _, pieces = count(n_chips=2, pipeline_parallel=2, virtual_stages=3, n_accumulation=2)
+    assert pieces["host_bytes"] == pytest.approx(2 * 3 * (2 + 1 / 3) * activations)
 
 
 def test_what_is_sent_of_many_at_once():
@@ -171,7 +174,7 @@ def test_what_is_sent_of_many_at_once():
         functools.partial(collective_bytes, arch, bytes_per_element=2),
     ):
         together = counted(Execution(n_chips=n_chips, sharding=shardings))
-        for i, j in np.ndindex(2, 3):
+        for i, j in np.ndindex(3, 3):
             alone = counted(Execution(n_chips=int(n_chips[j]), sharding=Sharding(i)))
             for name, units in alone.items():
-                assert np.broadcast_to(together[name], (2, 3))[i, j] == pytest.approx(units)
+                assert np.broadcast_to(together[name], (3, 3))[i, j] == pytest.approx(units)

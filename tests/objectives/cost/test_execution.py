@@ -63,3 +63,21 @@ def test_what_one_chip_computes_in_one_pass():
 def test_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         Execution(**fields)
+
+
+def test_a_longest_stage_has_the_layers_that_do_not_come_out_even():
+    arch = Architecture.from_shape(d_model=64, n_layers=126, batch_size=64)
+    stages = Execution(n_chips=8, pipeline_parallel=8, n_accumulation=64)
+    assert stages.part(arch).n_layers == 16
+    assert (stages.n_passes, stages.n_in_flight) == (71, 8)
+    pieces = dataclasses.replace(stages, virtual_stages=7)
+    # Seven pieces fill in a seventh of the time, and one pass more is on its way.
+    assert (pieces.n_passes, pieces.n_in_flight) == (65, 9)
+    assert pieces.share_full == pytest.approx(64 / 65)
+
+
+def test_the_optimizer_s_state_alone_may_be_shared():
+    shared = Execution(n_chips=16, tensor_parallel=2, sharding="optimizer")
+    assert (shared.n_shares, shared.n_optimizer_shares, shared.n_copies) == (1, 8, 8)
+    full = Execution(n_chips=16, tensor_parallel=2, sharding="full", n_replicas=2)
+    assert (full.n_shares, full.n_optimizer_shares, full.n_copies) == (4, 4, 2)

@@ -1,0 +1,93 @@
+"""The ways of running a step that there are: how chips split it, what runs again, its passes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .execution import Execution, Remat, Sharding
+
+# Ways that differ in their passes alone, the fewest first; and those of one sharding, of which each
+# runs more again than the one before.
+Family = Sequence[Execution]
+Families = Sequence[Family]
+
+# Chips among which a layer may be split within a host.
+POWERS_OF_TWO = (1, 2, 4, 8, 16)
+# Of a state shared on several hosts: each group tried is so many times the one before.
+HOSTS_AT_LEAST = 8
+
+
+@functools.lru_cache(maxsize=256)
+def every_way(
+    splits: tuple[Execution, ...], remats: tuple[Remat, ...], n_accumulations: tuple[int, ...]
+) -> list[list[list[Execution]]]:
+    """All ways by how chips split the work, by what runs again and by passes."""
+
+    def way(split: Execution, **choices: Any) -> Execution:
+        return dataclasses.replace(split, **choices)
+
+    return [
+        [[way(split, remat=r, n_accumulation=n) for n in n_accumulations] for r in remats]
+        for split in splits
+    ]
+
+
+def every_split(
+    simplest: Execution,
+    sharding: Sharding | None,
+    tensor_parallels: Sequence[int] | None,
+    chips_per_host: int,
+) -> Iterator[Execution]:
+    """How chips may split the work, each as the simplest in all else.
+
+    On several hosts a state may be shared by the chips of one, of eight, of 64 and so on, each
+    such group with a copy of its own, and layers may be split within a host.
+
+    Args:
+        simplest: with the chips and the stages of a pipeline.
+        sharding: None: any, in pipelines `OPTIMIZER` too, as their trainers have it.
+        tensor_parallels: chips among which a layer is split, the last of which is taken for what
+            fits in no way; None: any power of two within a host, where there are several.
+        chips_per_host: that share the faster links.
+
+    Examples:
+        >>> for way in every_split(Execution(n_chips=64), None, (2, 1), 8):
+        ...     print(way.tensor_parallel, str(way.sharding), way.n_shares)
+        2 data 1
+        2 full 4
+        2 full 32
+        1 data 1
+        1 full 8
+        1 full 64
+    """
+    piped = simplest.pipeline_parallel > 1
+    usual = (Sharding.DATA, *[Sharding.OPTIMIZER] * piped, Sharding.FULL)
+    several_hosts = simplest.n_chips > chips_per_host
+    if tensor_parallels is None:
+        most = chips_per_host if several_hosts else 1
+        tensor_parallels = [n for n in reversed(POWERS_OF_TWO) if most % n == 0]
+    for n in tensor_parallels:
+        within = dataclasses.replace(simplest, tensor_parallel=n)
+        for one in usual if sharding is None else (sharding,):
+            shares = max(chips_per_host // n, 1)
+            while several_hosts and one == Sharding.FULL and 1 < shares < within.n_split:
+                if within.n_split % shares == 0:
+                    n_replicas = within.n_split // shares
+                    yield dataclasses.replace(within, sharding=one, n_replicas=n_replicas)
+                shares *= HOSTS_AT_LEAST
+            yield dataclasses.replace(within, sharding=one)
+
+
+def by_batch_alone(ways: Sequence[Families]) -> list[Families]:
+    """Those that split nothing but batch and state: how other blocks split is not counted.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = [group for group in ways if group[0][0].n_split == group[0][0].n_chips]
+    if not found:
+        raise ValueError("`tensor_parallel` and `pipeline_parallel` are for dense models only")
+    return found
