@@ -20,6 +20,10 @@ seen none of the sources had a part in a preset; now steps that `inform` are amo
 
 scores.csv has measured over predicted for every row, and whether the interval of 95% holds it;
 summary.csv the error by device and by source. Error is exp of the mean |log ratio|, less one.
+spread.csv has the root mean square of the sources' mean logarithms, on two GPUs and on TPUs, and
+how many rows an interval of 95% made of the others' holds, each source left out: that of the GPUs
+is `SOFTWARE_SPREAD` of objectives/uncertainty.py. ZeRO-3's steps of 2021 are set aside there: they
+shared a state over all chips, which cannot be told, for groups are faster.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ import pandas as pd
 
 import anybudget
 from anybudget.objectives.time_draws import draw_step_times
+from anybudget.objectives.uncertainty import NORMAL_95
 from anybudget.search.predict import Predicted
 
 HERE = Path(__file__).parent
@@ -46,6 +51,10 @@ SHOWN = ["remat", "sharding", "n_replicas", "tensor_parallel", "pipeline_paralle
 SHOWN += ["virtual_stages", "micro_batch_size", "n_accumulation"]
 KEPT = ["role", "source", "model", "device", "n_devices", "kind", "precision"]
 BUDGET = "100d"
+ASIDE = ("ZeRO-3 2021",)
+HARDWARE = {"A100 and H100": "a100|h100", "TPU": "tpu"}
+# Of a source's rows about their mean: the scatter of shapes left out that presets have.
+SHAPES_SCATTER = 0.05
 
 
 def asked(fact: dict[str, Any]) -> Predicted:
@@ -114,6 +123,27 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def spread(scores: pd.DataFrame) -> pd.DataFrame:
+    """How far a source is from the prediction on all its rows alike, and whether that foretells."""
+    rows = []
+    judged = scores[scores.judged & ~scores.source.isin(ASIDE) & (scores.role != "relate")]
+    for hardware, devices in HARDWARE.items():
+        own = judged[judged.device.str.contains(devices)].assign(off=lambda one: np.log(one.ratio))
+        levels = own.groupby("source").off.mean()
+        others = {name: np.sqrt((levels.drop(name) ** 2).mean()) for name in levels.index}
+        width = NORMAL_95 * np.hypot(own.source.map(others), SHAPES_SCATTER)
+        rows.append(
+            {
+                "hardware": hardware,
+                "n_sources": len(levels),
+                "mean": levels.mean(),
+                "rms": np.sqrt((levels**2).mean()),
+                "rows_held": (own.off.abs() <= width).mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def main() -> None:
     """Predict every row, print and write."""
     parser = argparse.ArgumentParser()
@@ -124,10 +154,13 @@ def main() -> None:
     scores = pd.DataFrame(score(fact) for fact in facts.to_dict("records"))
     told = summary(scores)
     scores.to_csv(out / "scores.csv", index=False, float_format="%.4g")
+    levels = spread(scores)
+    levels.to_csv(out / "spread.csv", index=False, float_format="%.3f")
     told.to_csv(out / "summary.csv", index=False, float_format="%.3f")
     with pd.option_context("display.width", 200):
         print(scores.drop(columns=["execution"]).round(3).to_string(index=False))
         print(told.round(2).to_string(index=False))
+        print(levels.round(3).to_string(index=False))
 
 
 if __name__ == "__main__":
