@@ -17,8 +17,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from . import disk
 from .disk import FAILING, refusing
 from .mask import names_a_study
@@ -165,6 +163,12 @@ def check_room(path: Path, n_bytes: int) -> None:
         disk.reserve(place, n_bytes)
 
 
+def _is_dead(pid: int) -> bool:
+    import psutil  # a hundredth of a second, which a question without files need not wait
+
+    return not psutil.pid_exists(pid)
+
+
 @contextlib.contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A hidden name in the same folder, of which nothing is left at the end."""
@@ -173,7 +177,7 @@ def _beside(path: Path) -> Iterator[Path]:
     for other in path.parent.glob(f"{glob.escape(start)}*.partial"):
         pid = other.name.removeprefix(start).removesuffix(".partial")
         # Of a writer that was killed, perhaps in another container under our own number.
-        if other == place or (pid.isdecimal() and not psutil.pid_exists(int(pid))):
+        if other == place or (pid.isdecimal() and _is_dead(int(pid))):
             with contextlib.suppress(OSError):
                 disk.remove(other)
     try:

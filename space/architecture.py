@@ -104,6 +104,8 @@ class Architecture:
     def __post_init__(self) -> None:
         for name in COUNT_FIELDS:
             value = getattr(self, name)
+            if type(value) is int and 1 <= value <= MOST_OF_FIELD:
+                continue  # as most are; NumPy takes ten times as long to say so
             if isinstance(value, str | bool) or not np.all(
                 (np.asarray(value) >= 1) & (np.asarray(value) % 1 == 0)
             ):
@@ -113,8 +115,9 @@ class Architecture:
                     f"`{name}` must be at most {MOST_OF_FIELD:,}, but got {np.max(value):,}"
                 )
         for name in BOOL_FIELDS:
-            if np.asarray(getattr(self, name)).dtype != np.bool_:
-                raise ValueError(f"`{name}` must be true or false, but got {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not isinstance(value, bool) and np.asarray(value).dtype != np.bool_:
+                raise ValueError(f"`{name}` must be true or false, but got {value!r}")
         check_key_heads(self.n_heads, self.n_kv_heads)
 
     @classmethod

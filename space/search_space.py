@@ -137,7 +137,7 @@ class SearchSpace:
         axes = {d_model: self._axes(d_model) for d_model in self.d_model}
         return {d_model: lists for d_model, lists in axes.items() if all(lists.values())}
 
-    @property
+    @functools.cached_property
     def n_architectures(self) -> int:
         """Number of valid architectures."""
         return sum(math.prod(map(len, axes.values())) for axes in self.widths.values())

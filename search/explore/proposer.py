@@ -154,7 +154,8 @@ class Proposer:
         return key in self.seen or key in self.pending or key in self.taken
 
     def _n_known(self) -> int:
-        return len({*self.seen, *self.pending, *self.taken})
+        ours = self.seen.keys() | self.pending.keys() if self.taken else ()
+        return len(self.seen) + len(self.pending) + sum(key not in ours for key in self.taken)
 
     def _tell(self, trial: Trial, candidate: Candidate) -> None:
         if isinstance(trial.study.sampler, CONSTRAINED):

@@ -7,7 +7,8 @@ import warnings
 import optuna
 
 SAMPLERS = ("auto", "tpe", "cma", "nsga2", "qmc", "random")
-
+# Those that learn from every trial; the others from a generation of fifty, or from none.
+LEARNING = ("tpe", "cma")
 
 # Those that use constraints set on a trial; the others see a penalty in its value only.
 CONSTRAINED = (optuna.samplers.TPESampler, optuna.samplers.NSGAIISampler)

@@ -7,19 +7,24 @@ import dataclasses
 import random
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import optuna
 
 from ...space.architecture import Architecture
 from ..candidate import Candidate
 from ..question import Question
-from .kept_study import KeptStudy
 from .proposer import Proposer
-from .storage import storage_failures
+from .samplers import LEARNING
+
+if TYPE_CHECKING:
+    from .kept_study import KeptStudy
 
 # Architectures evaluated at once, which takes little longer than one, and claimed at once, so that
 # these are the most that wait for a process that died.
 BATCH = 16
+# As many where nobody else searches and the sampler learns from whole generations, if at all.
+GENERATION = 50
 # Longest time between two looks at what others do, while they do all that is left.
 WAIT_S = 0.2
 
@@ -90,16 +95,14 @@ def explore(
     n_retried = 0
     with quiet_optuna():
         if exploring.storage is None:
+            at_once = BATCH if exploring.sampler in LEARNING else GENERATION
             while n_missing := n_trials - len(proposer.seen):
-                proposed = proposer.propose(min(BATCH, n_missing))
+                proposed = proposer.propose(min(at_once, n_missing))
                 for candidate in Candidate.of_several(proposed, objective):
                     proposer.learn(candidate)
                 on_progress(len(proposed))
         else:
-            with (
-                storage_failures(exploring.storage),
-                KeptStudy(exploring.storage, exploring.study_name, question) as kept,
-            ):
+            with _kept(question, exploring, exploring.storage) as kept:
                 _search_with_others(proposer, kept, n_trials, on_progress)
                 n_retried = kept.n_retried
     return _sum_up(proposer, n_retried)
@@ -114,15 +117,21 @@ def keep_answer(question: Question, exploring: Exploring, answer: Candidate) -> 
     if exploring.storage is None:
         return None
     try:
-        with (
-            quiet_optuna(),
-            storage_failures(exploring.storage),
-            KeptStudy(exploring.storage, exploring.study_name, question) as kept,
-        ):
+        with quiet_optuna(), _kept(question, exploring, exploring.storage) as kept:
             kept.write_answer(answer)
     except ValueError as error:
         return f"the study lacks this answer: {error}"
     return None
+
+
+@contextlib.contextmanager
+def _kept(question: Question, exploring: Exploring, storage: str) -> Iterator[KeptStudy]:
+    """The kept study, open; most questions keep none, and need no storage's libraries."""
+    from .kept_study import KeptStudy
+    from .storage import storage_failures
+
+    with storage_failures(storage), KeptStudy(storage, exploring.study_name, question) as kept:
+        yield kept
 
 
 def _search_with_others(

@@ -27,7 +27,7 @@ def test_progress_adds_up_to_the_trials(small_space, objective):
         on_progress=counts.append,
     )
     assert sum(counts) == explored.n_trials == 150
-    assert max(counts) <= study.BATCH
+    assert max(counts) <= study.GENERATION
 
 
 def test_repeats_count_for_nothing(small_space, objective, monkeypatch):
