@@ -120,7 +120,9 @@ class Execution:
             if np.ndim(value := getattr(self, name)) == 0:
                 object.__setattr__(self, name, kind.of(value))
         for name in COUNTS:
-            value = np.asarray(getattr(self, name))
+            if type(value := getattr(self, name)) is int and value >= 1:
+                continue
+            value = np.asarray(value)
             if value.dtype.kind not in "iuf" or not np.all((value >= 1) & (value % 1 == 0)):
                 raise ValueError(
                     f"`{name}` must be a whole number >= 1, but got {getattr(self, name)!r}"
