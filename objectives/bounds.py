@@ -27,7 +27,8 @@ from .cost.counts import n_params, n_params_by_part, n_params_non_embedding, tot
 from .cost.execution import Execution, Parts
 from .cost.features import FEATURES, OverABox
 from .cost.passes import MLP, OF_A_LAYER, OF_KEY_HEADS
-from .fastest import splits
+from .cost.ways import splits
+from .fastest import CUT_OFF_BYTES
 from .law.least_loss import least_loss
 from .law.loss_law import LossLaw
 from .law.terms import TERMS
@@ -41,8 +42,6 @@ N_PIECES = 8
 N_STEP_RANGES = 6
 # What sums and powers may lose to rounding, many times over.
 ROUNDING = 1e-9
-# Memory is counted in whole bytes, cut off in two places, so that it may fall by one as it grows.
-CUT_OFF_BYTES = 8
 # Batches of up to so many sequences a chip are bounded by the passes that divide them.
 MOST_SEQUENCES = 4096
 
@@ -250,7 +249,7 @@ def _least_time_s(
 
 def that_may_fall(parts: Parts, first: Architecture, last: Architecture) -> Parts:
     """What other models of a box may not have of an unsteady quantity of its first one."""
-    widens = dict.fromkeys(MLP, first.d_ff < last.d_ff)
+    widens: Parts = dict.fromkeys(MLP, first.d_ff < last.d_ff)
     widens |= dict.fromkeys(OF_KEY_HEADS, first.n_kv_heads < last.n_kv_heads)
     return {part: parts[part] * widens[part] for part in parts.keys() & widens}
 

@@ -1,32 +1,36 @@
 """Which execution a model is given: the fastest of those in which it fits.
 
-Every way is tried on all models at once. In one way, memory and time only grow with a model's
-counts, so of two models of which one is at least as large in each count, the smaller is never
-slower: it fits wherever the larger does. And a step only grows longer with more passes and with
-more that runs again, so of ways that differ in passes alone the first that fits is the fastest, and
-with more run again only fewer passes need a try. Not so in a pipeline, which is the fuller the more
-passes it has: there every way is tried.
+Every way is tried on all models at once that it may be the fastest of. In one way, memory and time
+only grow with a model's counts, so of two models of which one is at least as large in each count,
+the smaller is never slower: it fits wherever the larger does. And a step only grows longer with
+more passes and with more that runs again, so of ways that differ in passes alone the first that
+fits is the fastest, and with more run again only fewer passes need a try. Not so in a pipeline,
+which is the fuller the more passes it has: there every way is tried.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..space.architecture import altered
 from ..space.decoder import Model
-from ..space.mesh import shape_of
-from .cost.execution import FIELDS, Execution
-from .cost.ways import Families, Family
+from ..space.mesh import covering, part_at, shape_of
+from .cost.execution import Execution
+from .cost.ways import Families, Family, chosen, one_by_one, passes_in, splits, that_split
 from .device import Device
 from .step_cost import step_memory_bytes, step_time_s
 
 # Models times ways that are dealt with at once: more arithmetic takes longer than its calls.
 AT_ONCE = 1 << 17
+# Likewise, from which on it pays to look first for which of them a sharding may be the fastest.
+MANY = 1 << 14
+# Memory is counted in whole bytes, cut off in two places, so that it may fall by one as it grows.
+CUT_OFF_BYTES = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,18 +48,18 @@ class Chosen:
     memory_bytes: Any
 
 
-@dataclasses.dataclass
 class _Best:
     """Of each model the fastest way so far, by its place among all, its seconds and its bytes."""
 
-    place: Any = 0
-    seconds: Any = np.inf
-    needed: Any = np.inf
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.place = np.full(shape, -1)
+        self.seconds, self.needed = np.full(shape, np.inf), np.full(shape, np.inf)
 
-    def take(self, where: Any, place: Any, seconds: Any, needed: Any) -> None:
-        self.place = np.where(where, place, self.place)
-        self.seconds = np.where(where, seconds, self.seconds)
-        self.needed = np.where(where, needed, self.needed)
+    def take(self, where: Any, place: Any, seconds: Any, needed: Any, index: Any = ...) -> None:
+        """A way that is better for some models, of all or of those at an index."""
+        self.place[index] = np.where(where, place, self.place[index])
+        self.seconds[index] = np.where(where, seconds, self.seconds[index])
+        self.needed[index] = np.where(where, needed, self.needed[index])
 
 
 def fastest(
@@ -69,63 +73,74 @@ def fastest(
         ways: by sharding, by what runs again, and by passes.
         micro_batch: sequences of one pass on one chip, where not any number will do.
     """
-    best = _Best()
-    families = [family for of_sharding in ways for family in of_sharding]
-    n_before = 0
-    for of_sharding in ways:
-        # Passes in which a model fits: with more run again, only fewer may be faster.
-        fewest: Any = np.inf
-        for family in of_sharding:
-            piped = family[0].pipeline_parallel > 1
-            find = _fastest_that_fits if piped else _first_that_fits
-            place, needed = find(device, arch, family, fewest, micro_batch)
-            if np.any(fits := place >= 0):
-                seconds = _seconds(device, arch, family, place)
-                best.take(fits & (seconds < best.seconds), n_before + place, seconds, needed)
-                if not piped:
-                    fewest = np.where(fits, _passes(family)[place], fewest)
-            n_before += len(family)
-    if np.any(unfit := best.seconds == np.inf):
-        _take_last(best, unfit, device, arch, families, micro_batch)
+    best = _of_each_batch(device, arch, ways, micro_batch)
     return Chosen(
-        execution=chosen([way for family in families for way in family], best.place),
+        execution=chosen(one_by_one(ways), best.place),
         step_time_s=_plain(best.seconds),
         memory_bytes=_plain(best.needed),
     )
 
 
-def passes_of(n_sequences: Any) -> tuple[int, ...]:
-    """Numbers of passes into which some number of sequences, or one of several, can be cut.
-
-    >>> passes_of(12)
-    (1, 2, 3, 4, 6, 12)
-    """
-    return _passes_of(tuple(np.unique(n_sequences).astype(int).tolist()))
-
-
-@functools.lru_cache(maxsize=64)
-def _passes_of(each: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted({k for n in each for k in range(1, n + 1) if n % k == 0}))
-
-
-def splits(batch_size: Any, way: Execution, micro_batch: int | None = None) -> Any:
-    """Whether a way cuts a batch into whole sequences, and into micro-batches as asked."""
-    if micro_batch is None:
-        return way.divides(batch_size)
-    return batch_size == micro_batch * way.n_split * way.n_accumulation
+def _of_each_batch(
+    device: Device, arch: Model, ways: Sequence[Families], micro_batch: int | None
+) -> _Best:
+    """The best ways; in a large mesh of each batch by itself, which few of all passes split."""
+    shape, batch_sizes = shape_of(arch), np.unique(arch.batch_size)
+    few = len(batch_sizes) == 1 or math.prod(shape) * len(one_by_one(ways)) <= AT_ONCE
+    masks = [np.asarray(arch.batch_size == batch_size) for batch_size in batch_sizes]
+    indices = [covering(mask) for mask in masks]
+    if few or not all(mask[at].all() for mask, at in zip(masks, indices, strict=True)):
+        return _of_all(device, arch, ways, micro_batch)
+    best = _Best(shape)
+    for batch_size, at in zip(batch_sizes, indices, strict=True):
+        split, places = that_split(batch_size, ways, micro_batch)
+        one = _of_all(device, part_at(arch, at), split, micro_batch)
+        best.take(True, places[one.place], one.seconds, one.needed, at)
+    return best
 
 
-def chosen(ways: Sequence[Execution], places: Any) -> Execution:
-    """The ways at some places as one execution; what all of these share stays one value."""
-    if np.ndim(places) == 0:
-        return ways[int(places)]
-    used = np.unique(places).tolist()
-    fields = {}
-    for name in FIELDS:
-        values = np.array([getattr(way, name) for way in ways])
-        alike = np.all(values[used] == values[used[0]])
-        fields[name] = getattr(ways[used[0]], name) if alike else values[places]
-    return Execution(**fields)
+def _of_all(
+    device: Device, arch: Model, ways: Sequence[Families], micro_batch: int | None
+) -> _Best:
+    """The best ways of all models."""
+    best, n_before = _Best(shape_of(arch)), 0
+    for of_sharding in ways:
+        may_win = _may_win(device, arch, of_sharding, best.seconds, micro_batch)
+        at = covering(may_win)
+        part = part_at(arch, at)
+        # Passes in which a model fits: with more run again, only fewer may be faster.
+        fewest: Any = np.where(may_win[at], np.inf, 0)
+        for family in of_sharding:
+            piped = family[0].pipeline_parallel > 1
+            find = _fastest_that_fits if piped else _first_that_fits
+            place, needed = find(device, part, family, fewest, micro_batch)
+            if np.any(fits := place >= 0):
+                seconds = _seconds(device, part, family, place)
+                best.take(seconds < best.seconds[at], n_before + place, seconds, needed, at)
+                if not piped:
+                    fewest = np.where(fits, passes_in(family)[place], fewest)
+            n_before += len(family)
+    if np.any(unfit := best.place < 0):
+        _take_last(best, unfit, device, arch, ways, micro_batch)
+    return best
+
+
+def _may_win(
+    device: Device, arch: Model, of_sharding: Families, seconds: Any, micro_batch: int | None
+) -> np.ndarray:
+    """Whether a model may fit in some way of one sharding and then be faster than it is so far."""
+    may = np.full(seconds.shape, True)
+    first, last = of_sharding[0][0].in_passes(1), of_sharding[-1][0].in_passes(1)
+    few = may.ndim < 2 or may.size * sum(map(len, of_sharding)) <= MANY
+    if few or first.pipeline_parallel > 1:
+        return may
+    # One pass of the smallest micro-batch needs no more than any way.
+    smallest = altered(arch, batch_size=last.n_split * (micro_batch or 1))
+    may &= step_memory_bytes(device, smallest, last) <= device.room_bytes + CUT_OFF_BYTES
+    known = seconds[at := covering(may)] < np.inf
+    if np.any(may) and np.any(known):
+        may[at] &= ~known | (step_time_s(device, part_at(arch, at), first) < seconds[at])
+    return may
 
 
 def _first_that_fits(
@@ -135,18 +150,24 @@ def _first_that_fits(
 
     The place is -1 where it fits in none.
     """
-    place: Any = np.asarray(-1)
-    needed: Any = np.inf
-    for start, several in _some_at_a_time(arch, family):
-        tried = (place < 0) & (several.n_accumulation < below)
-        tried = tried & splits(arch.batch_size, several, micro_batch)
-        if not np.any(tried):
-            continue
-        in_each = step_memory_bytes(device, arch, several)
-        fits = tried & (in_each <= device.room_bytes)
-        for at in reversed(range(len(fits))):
-            place = np.where(fits[at], start + at, place)
-            needed = np.where(fits[at], in_each[at], needed)
+    left = np.array(below > family[0].n_accumulation)
+    place, needed, start = np.full(left.shape, -1), np.full(left.shape, np.inf), 0
+    while start < len(family) and np.any(left):
+        at = covering(left)
+        some = part_at(arch, at)
+        passes = passes_in(family[start : start + max(AT_ONCE // left[at].size, 1)])
+        # An axis of ways before those of the models.
+        several = family[0].in_passes(passes[(..., *[None] * left.ndim)])
+        tried = left[at] & (several.n_accumulation < below[at])
+        tried = tried & splits(some.batch_size, several, micro_batch)
+        if np.any(tried):
+            in_each = step_memory_bytes(device, some, several)
+            fits = tried & (in_each <= device.room_bytes)
+            for one in reversed(np.flatnonzero(fits.reshape(len(fits), -1).any(axis=1)).tolist()):
+                np.copyto(place[at], start + one, where=fits[one])
+                np.copyto(needed[at], in_each[one], where=fits[one])
+            left[at] &= place[at] < 0
+        start += len(passes)
     return place, needed
 
 
@@ -175,25 +196,24 @@ def _some_at_a_time(arch: Model, family: Family) -> Iterator[tuple[int, Executio
     shape = shape_of(arch)
     at_once = max(AT_ONCE // max(math.prod(shape), 1), 1)
     for start in range(0, len(family), at_once):
-        passes = _passes(family[start : start + at_once])
+        passes = passes_in(family[start : start + at_once])
         yield start, family[0].in_passes(passes[(..., *[None] * len(shape))])
 
 
 def _seconds(device: Device, arch: Model, family: Family, place: Any) -> Any:
-    """Of a step of each model in its way of a family; where it has none, in any."""
+    """Of a step of each model in its way of a family; infinite where it has none."""
+    seconds = np.full(place.shape, np.inf)
     used = np.unique(place[place >= 0]).tolist()
-    if len(used) > 1 and place.size <= AT_ONCE:
-        passes = np.where(place >= 0, _passes(family)[place], family[used[-1]].n_accumulation)
-        return step_time_s(device, arch, family[0].in_passes(passes))
-    seconds: Any = np.inf
-    for at in used:
-        # An open mesh's arrays stay small where all is run in one way.
-        seconds = np.where(place == at, step_time_s(device, arch, family[at]), seconds)
+    # An open mesh's arrays stay small where all is run in one way.
+    for together in [used] if place.size <= AT_ONCE else [[one] for one in used]:
+        where = (place >= together[0]) & (place <= together[-1])
+        at = covering(where)
+        way = family[together[-1]]
+        if len(together) > 1:
+            passes = np.where(where, passes_in(family)[place], way.n_accumulation)[at]
+            way = way.in_passes(passes)
+        np.copyto(seconds[at], step_time_s(device, part_at(arch, at), way), where=where[at])
     return seconds
-
-
-def _passes(family: Family) -> np.ndarray:
-    return np.array([way.n_accumulation for way in family])
 
 
 def _take_last(
@@ -201,21 +221,24 @@ def _take_last(
     unfit: Any,
     device: Device,
     arch: Model,
-    families: Families,
+    ways: Sequence[Families],
     micro_batch: int | None,
 ) -> None:
     """The smallest micro-batch of the last family for models that fit in no way."""
-    *others, last = families
+    last = ways[-1][-1]
+    at = covering(unfit)
+    arch = part_at(arch, at)
     n_passes = np.asarray(arch.batch_size) // (last[0].n_split * (micro_batch or 1))
     place = np.searchsorted([way.n_accumulation for way in last], n_passes)
     way = dataclasses.replace(
         last[0], n_accumulation=n_passes if np.ndim(n_passes) else n_passes.item()
     )
     best.take(
-        unfit,
-        sum(map(len, others)) + place,
+        unfit[at],
+        len(one_by_one(ways)) - len(last) + place,
         step_time_s(device, arch, way),
         step_memory_bytes(device, arch, way),
+        at,
     )
 
 

@@ -17,9 +17,9 @@ from .budget import MOST_S
 from .cost.counts import n_params, n_params_non_embedding
 from .cost.execution import KINDS, SPLITS, Attention, Execution, Remat, Sharding
 from .cost.kernel import KERNELS
-from .cost.ways import by_batch_alone, every_split, every_way
+from .cost.ways import by_batch_alone, every_split, every_way, passes_of
 from .device import Device
-from .fastest import fastest, passes_of
+from .fastest import fastest
 from .law.batch_price import best_batch_tokens, best_batch_worth
 from .law.loss_law import LossLaw
 from .step_cost import Cost, certain_compute_s, run_columns

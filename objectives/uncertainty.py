@@ -16,8 +16,8 @@ import numpy as np
 
 from ..space.architecture import Architecture
 from .cost.execution import Execution
+from .cost.ways import chosen
 from .device import Device
-from .fastest import chosen
 from .loss_at_time import LossAtTime, Prediction
 from .step_cost import run_columns
 from .time_draws import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from .limits import MOST_OF_FIELD
 
 # One model's field is a Python number, a space's field an array that broadcasts against the others.
 Count = Any
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -214,7 +215,7 @@ def check_key_heads(n_heads: Count, n_kv_heads: Count) -> None:
         )
 
 
-def altered(arch: Architecture, **fields: Any) -> Architecture:
+def altered(arch: T, **fields: Any) -> T:
     """Some models with other values of some fields, which are taken to be right.
 
     `dataclasses.replace` checks them, which takes longer than all arithmetic on a few models.

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .architecture import ABOUT, BOOL_FIELDS, FIELDS, Architecture
 
 Axes = dict[str, list]
+T = TypeVar("T")
+# An ellipsis and a range along each axis, so that what it takes of an array is a view of it.
+Index = tuple[Any, ...]
+ALL = (...,)
 # One entry of a list is all three, for rules tie them together.
 ATTENTION = ("n_heads", "n_kv_heads", "d_head")
 # Models in a part, about: arrays of many more leave a core's caches.
@@ -96,6 +101,38 @@ def shape_of(mesh: Any) -> tuple[int, ...]:
 def size_of(mesh: Architecture) -> int:
     """Number of models in a mesh."""
     return math.prod(shape_of(mesh))
+
+
+def covering(wanted: np.ndarray) -> Index:
+    """The least range along each axis of a mesh, whose product holds all wanted models.
+
+    It is the whole of a flat array, whose models are in any order, and of an axis that is open.
+
+    >>> covering(np.array([[False, True, True], [False, False, False], [False, True, False]]))
+    (Ellipsis, slice(0, 3, None), slice(1, 3, None))
+    """
+    if wanted.ndim < 2:
+        return ALL
+    ranges = []
+    for size in wanted.shape:
+        along = np.flatnonzero(wanted.reshape(size, -1).any(axis=1))
+        first, end = (along[0].item(), along[-1].item() + 1) if len(along) else (0, 0)
+        ranges.append(slice(None) if size == end == 1 else slice(first, end))
+        wanted = np.logical_or.reduce(wanted)
+    return ..., *ranges
+
+
+def part_at(mesh: T, index: Index) -> T:
+    """The models in a range along each axis of a mesh, as one that is as open."""
+    if index == ALL:
+        return mesh
+    part = copy.copy(mesh)
+    for name, value in vars(mesh).items():
+        if isinstance(value, np.ndarray):
+            own = index[len(index) - value.ndim :]
+            ranges = (at if n > 1 else slice(None) for at, n in zip(own, value.shape, strict=True))
+            vars(part)[name] = value[..., *ranges]
+    return part
 
 
 def dtype_of(name: str) -> type:

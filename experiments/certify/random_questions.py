@@ -10,8 +10,8 @@ import numpy as np
 from ...objectives.cost.features import ATTENTION, LINKS
 from ...objectives.cost.kernel import KERNELS
 from ...objectives.cost.step_time import MODELS, StepTimeModel
+from ...objectives.cost.ways import passes_of
 from ...objectives.device import Device
-from ...objectives.fastest import passes_of
 from ...objectives.law.copying import Copying
 from ...objectives.law.loss_law import LossLaw
 from ...objectives.law.terms import TERMS

@@ -7,7 +7,9 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .execution import Execution, Remat, Sharding
+import numpy as np
+
+from .execution import FIELDS, Execution, Remat, Sharding
 
 # Ways that differ in their passes alone, the fewest first; and those of one sharding, of which each
 # runs more again than the one before.
@@ -91,3 +93,57 @@ def by_batch_alone(ways: Sequence[Families]) -> list[Families]:
     if not found:
         raise ValueError("`tensor_parallel` and `pipeline_parallel` are for dense models only")
     return found
+
+
+def passes_of(n_sequences: Any) -> tuple[int, ...]:
+    """Numbers of passes into which some number of sequences, or one of several, can be cut.
+
+    >>> passes_of(12)
+    (1, 2, 3, 4, 6, 12)
+    """
+    return _passes_of(tuple(np.unique(n_sequences).astype(int).tolist()))
+
+
+@functools.lru_cache(maxsize=64)
+def _passes_of(each: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted({k for n in each for k in range(1, n + 1) if n % k == 0}))
+
+
+def splits(batch_size: Any, way: Execution, micro_batch: int | None = None) -> Any:
+    """Whether a way cuts a batch into whole sequences, and into micro-batches as asked."""
+    if micro_batch is None:
+        return way.divides(batch_size)
+    return batch_size == micro_batch * way.n_split * way.n_accumulation
+
+
+def chosen(ways: Sequence[Execution], places: Any) -> Execution:
+    """The ways at some places as one execution; what all of these share stays one value."""
+    if np.ndim(places) == 0:
+        return ways[int(places)]
+    used = np.unique(places).tolist()
+    fields = {}
+    for name in FIELDS:
+        values = np.array([getattr(way, name) for way in ways])
+        alike = np.all(values[used] == values[used[0]])
+        fields[name] = getattr(ways[used[0]], name) if alike else values[places]
+    return Execution(**fields)
+
+
+def that_split(
+    batch_size: Any, ways: Sequence[Families], micro_batch: int | None
+) -> tuple[Sequence[Families], np.ndarray]:
+    """The ways that cut one batch as asked, and their places among all."""
+    split = [bool(splits(batch_size, way, micro_batch)) for way in one_by_one(ways)]
+    left = iter(split)
+    kept = [[[way for way in family if next(left)] for family in group] for group in ways]
+    return kept, np.flatnonzero(split)
+
+
+def one_by_one(ways: Sequence[Families]) -> list[Execution]:
+    """All ways in their order."""
+    return [way for families in ways for family in families for way in family]
+
+
+def passes_in(family: Family) -> np.ndarray:
+    """How many passes each way of a family takes."""
+    return np.array([way.n_accumulation for way in family])

@@ -6,13 +6,15 @@ import itertools
 import numpy as np
 import pytest
 
+from anybudget.objectives import fastest
 from anybudget.objectives.cost.execution import Remat, Sharding
-from anybudget.objectives.fastest import passes_of
+from anybudget.objectives.cost.ways import passes_of
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.step_cost import step_memory_bytes, step_time_s
 from anybudget.presets.devices import load_device
 from anybudget.presets.laws import load_law
 from anybudget.space.architecture import COUNT_FIELDS, Architecture
+from anybudget.space.mesh import flat, open_mesh
 
 LAW = load_law("besiroglu-2024")
 DEVICES = ("tpu-v5e", "tpu-v4", "h100-sxm", "a100-40gb")
@@ -110,6 +112,33 @@ def test_one_model_is_given_what_it_is_given_among_others():
         assert alone.memory_bytes == pytest.approx(together.memory_bytes[at], rel=1e-12)
         for name, value in alone.execution.as_dict().items():
             assert np.broadcast_to(getattr(together.execution, name), 40)[at] == value
+
+
+@pytest.mark.parametrize(("name", "n_chips"), [("tpu-v5e", 1), ("h100-sxm", 8), ("a100-80gb", 64)])
+def test_a_large_mesh_is_given_what_its_models_are_given_as_a_flat_array(
+    name, n_chips, monkeypatch
+):
+    lists = {
+        "n_layers": [2, 8, 40, 2000],
+        "attention": [(8, 8, 64), (64, 8, 64), (64, 64, 128)],
+        "d_ff": [1024, 8192, 80_000],
+        "batch_size": [64, 128, 192, 320, 1024],
+        "seq_len": [512, 4096],
+        "vocab_size": [50_304],
+        "gated_mlp": [True],
+        "tied_embeddings": [False],
+    }
+    mesh = open_mesh(4096, lists)
+    monkeypatch.setattr(fastest, "AT_ONCE", 1 << 8)
+    monkeypatch.setattr(fastest, "MANY", 1 << 6)
+    objective = objective_of(load_device(name), n_chips)
+    costs = objective.cost(mesh), objective.cost(flat([mesh]))
+    fits = costs[0].memory_bytes <= objective.device.room_bytes
+    assert 0 < fits.sum() < fits.size
+    in_mesh, alone = (cost.columns() for cost in costs)
+    for column, values in in_mesh.items():
+        values = np.broadcast_to(values, fits.shape).ravel()
+        np.testing.assert_array_equal(values, np.broadcast_to(alone[column], values.shape))
 
 
 def test_accumulation_makes_room_for_what_no_single_pass_fits():
