@@ -31,6 +31,7 @@ def explore(
     law: Iterable[str] = (),
     budget: Iterable[str] = BUDGETS,
     chips: Iterable[int] = (1,),
+    price: Iterable[float] = (),
     seed: int = 0,
     out: Path | str = "explore",
     command: str = "anybudget.explore",
@@ -47,6 +48,7 @@ def explore(
         law: names or TOML files; none: by device, and with the four devices one more.
         budget: training times.
         chips: numbers of devices that split every batch.
+        price: US dollars for an hour of each device, in their order; none: their files'.
         seed: of all randomness.
         out: folder for the page and the batch; what an earlier one found there is kept.
         command: what made it, for the records.
@@ -57,7 +59,8 @@ def explore(
         The batch, with `report.html` among its files.
 
     Raises:
-        ValueError: a word makes no sense, or the folder cannot be written.
+        ValueError: a word makes no sense, there are not as many prices as devices, or the folder
+            cannot be written.
 
     >>> explore(device=["h100-sxm"], budget=["3h", "1d"])  # doctest: +SKIP
     <Batch: 2 searches in explore>
@@ -65,21 +68,35 @@ def explore(
     need("explore", "report", "plotly")
     from ..files.write import write_whole
 
+    text = _plan(list(device), list(law), list(price), budget=list(budget), chips=list(chips))
     plan = writable(out) / "plan.toml"
-    write_whole(plan, _plan(list(device), list(law), budget=list(budget), chips=list(chips)))
+    write_whole(plan, text)
     done = batch(
         plan, seed=seed, out=out, command=command, on_progress=on_progress, on_warning=on_warning
     )
     return dataclasses.replace(done, files=[*done.files, report(out).name])
 
 
-def _plan(device: list[str], law: list[str], **shared: list[str] | list[int]) -> str:
+def _plan(
+    device: list[str], law: list[str], price: list[float], **shared: list[str] | list[int]
+) -> str:
     """The plan of an exploration."""
     from ..files.places import calibrated_device_path
 
-    machines = {"device": list(map(_place, device)) or DEVICES}
+    if price and len(price) != len(device):
+        raise ValueError(
+            "`price` must be given once for each `device`, in their order, but got "
+            f"{len(price)} for {len(device)}"
+        )
+    machines = list(map(_place, device))
     laws = {"law": list(map(_place, law))} if law else {}
-    searches: list[dict] = [machines | (laws if device or law else {"law": LAWS})]
+    searches: list[dict] = [
+        {"device": machines or DEVICES} | (laws if device or law else {"law": LAWS})
+    ]
+    if price:
+        searches = [
+            {"device": one, "price": its} | laws for one, its in zip(machines, price, strict=True)
+        ]
     if not device and calibrated_device_path().exists():
         searches.append(laws)
     lines = ["# Written by anybudget explore, anew each time: copy it to change it.", "[defaults]"]

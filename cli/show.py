@@ -33,6 +33,7 @@ def explore(
     law: Annotated[tuple[str, ...], Repeatable] = (),
     budget: Annotated[tuple[str, ...], Repeatable] = (),
     chips: Annotated[tuple[Positive, ...], Repeatable] = (),
+    price: Annotated[tuple[float, ...], Repeatable] = (),
     seed: Seed = 0,
     out: Path = Path("explore"),
     as_json: Json = False,
@@ -47,13 +48,15 @@ def explore(
         law: A name of `anybudget laws`, or a TOML file; default: by device. Repeatable.
         budget: Training time; default: eight from 1h to 14d. Repeatable.
         chips: Devices that split every batch; default: 1. Repeatable.
+        price: US dollars for an hour of a device, in the devices' order; default: their files'.
+            Repeatable.
         out: Folder for the page and the batch that it shows.
     """
     from rich.markup import escape
 
     from .. import api
 
-    lists = {"device": device, "law": law, "budget": budget, "chips": chips}
+    lists = {"device": device, "law": law, "budget": budget, "chips": chips, "price": price}
     with progress() as told:
         done = api.explore(
             **{name: values for name, values in lists.items() if values},  # type: ignore[arg-type]

@@ -155,3 +155,11 @@ def test_an_older_picture_does_not_stay_beside_a_newer_answer(tmp_path):
     assert (tmp_path / "landscape.png").exists()
     anybudget.find("2m", out=tmp_path, certify=False, **FEW)
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_each_device_of_a_page_has_its_own_price(tmp_path):
+    at = {"device": ["cpu-core"], "budget": ["2m"], "out": tmp_path}
+    [row] = anybudget.explore(price=[30.0], **at).table.to_dict("records")
+    assert row["cost_usd"] == 1.0
+    with pytest.raises(ValueError, match=r"`price` .* in their order, but got 2 for 1"):
+        anybudget.explore(price=[30.0, 1.0], **at)
