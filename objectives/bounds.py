@@ -125,7 +125,7 @@ def _fewest_passes(
     passes = -(-n_sequences // np.maximum(most, 1))
     if (largest := int(n_sequences.max())) <= MOST_SEQUENCES:
         passes = np.where(one_batch, _next_divisor(largest)[n_sequences, passes], passes)
-    return np.where(in_one, 1, passes * (most > 0))
+    return np.where(in_one, 1, passes * (most > 0)) * (n_sequences > 0)
 
 
 def _most_that_fit(excess: Callable[..., np.ndarray], end: np.ndarray) -> np.ndarray:

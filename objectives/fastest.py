@@ -229,7 +229,10 @@ def _take_last(
     at = covering(unfit)
     arch = part_at(arch, at)
     n_passes = np.asarray(arch.batch_size) // (last[0].n_split * (micro_batch or 1))
-    place = np.searchsorted([way.n_accumulation for way in last], n_passes)
+    # A batch that this way does not split is run as if in its most passes.
+    passes = _passes(last)
+    place = np.minimum(np.searchsorted(passes, n_passes), len(passes) - 1)
+    n_passes = passes[place]
     way = dataclasses.replace(
         last[0], n_accumulation=n_passes if np.ndim(n_passes) else n_passes.item()
     )

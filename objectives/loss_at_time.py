@@ -172,8 +172,9 @@ class LossAtTime:
         remats = tuple(Remat) if self.remat == AUTO else (self.simplest.remat,)
         found = []
         for n_split, splits in itertools.groupby(self.splits, lambda way: way.n_split):
-            passes = passes_of(np.asarray(batch_size) // n_split)
-            found += every_way(tuple(splits), remats, passes)
+            whole = np.asarray(batch_size)[np.asarray(batch_size) % n_split == 0]
+            if whole.size:
+                found += every_way(tuple(splits), remats, passes_of(whole // n_split))
         return found
 
     @property
@@ -188,11 +189,12 @@ class LossAtTime:
 
     def check_batch(self, batch_size: Any) -> None:
         """Raise ValueError unless chips and micro-batches divide a batch, or each of several."""
-        n_split = self.simplest.n_split
+        # That divides whatever more of them divides.
+        n_split = min(way.n_split for way in self.splits)
         if np.any(rest := np.asarray(batch_size) % n_split):
             wrong = np.broadcast_to(batch_size, np.shape(rest))[rest > 0].flat[0]
             fits = -(-int(wrong) // n_split) * n_split
-            whose = "" if n_split == self.n_chips else " that split it"
+            whose = "" if n_split == self.n_chips else " that split it at least"
             raise ValueError(
                 f"`batch_size` must be a multiple of the {n_split} chips{whose}, but got "
                 f"{wrong:g}; take batch_size={fits}"

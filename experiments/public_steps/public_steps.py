@@ -18,6 +18,9 @@ seen none of the sources had a part in a preset; now steps that `inform` are amo
 - `role` was given after the first scores were seen and before anything was mended, by source: what
   mends the devices may look at those that `inform`, and is told by those that `judge`.
 
+`--bare` tells the model, its batch, the chips and the kernel of attention alone, as a user asks who
+leaves the rest to `predict`; its errors go to bare.csv.
+
 scores.csv has measured over predicted for every row, and whether the interval of 95% holds it;
 summary.csv the error by device and by source. Error is exp of the mean |log ratio|, less one.
 spread.csv has the root mean square of the sources' mean logarithms, on two GPUs and on TPUs, and
@@ -50,6 +53,8 @@ TOLD = [*WHOLE, "remat", "sharding", "attention"]
 SHOWN = ["remat", "sharding", "n_replicas", "tensor_parallel", "pipeline_parallel"]
 SHOWN += ["virtual_stages", "micro_batch_size", "n_accumulation"]
 KEPT = ["role", "source", "model", "device", "n_devices", "kind", "precision"]
+# Of the model and of what its chips may write.
+BARE = ["d_head", "attention"]
 BUDGET = "100d"
 ASIDE = ("ZeRO-3 2021",)
 HARDWARE = {"A100 and H100": "a100|h100", "TPU": "tpu"}
@@ -57,10 +62,10 @@ HARDWARE = {"A100 and H100": "a100|h100", "TPU": "tpu"}
 SHAPES_SCATTER = 0.05
 
 
-def asked(fact: dict[str, Any]) -> Predicted:
-    """What `predict` says of one row's model and of how it was run, as far as that is known."""
+def asked(fact: dict[str, Any], told: list[str]) -> Predicted:
+    """What `predict` says of one row's model, and of how it was run as far as it is told."""
     words = {name: fact[name] for name in ARCHITECTURE}
-    words |= {name: fact[name] for name in TOLD if fact[name] is not None}
+    words |= {name: fact[name] for name in told if fact[name] is not None}
     for name in WHOLE:
         if words.get(name):
             words[name] = int(words[name])
@@ -68,12 +73,12 @@ def asked(fact: dict[str, Any]) -> Predicted:
     return anybudget.predict(BUDGET, device=fact["device"], chips=chips, extrapolate=True, **words)
 
 
-def score(fact: dict[str, Any]) -> dict[str, Any]:
+def score(fact: dict[str, Any], told: list[str]) -> dict[str, Any]:
     """Measured over predicted, the interval of that, and whether it holds."""
     row = {name: fact[name] for name in KEPT} | {"measured_s": fact["step_time_s"]}
     row["judged"] = fact["precision"] == "bf16"
     try:
-        predicted = asked(fact)
+        predicted = asked(fact, told)
     except ValueError as refusal:
         return row | {"execution": str(refusal), "judged": False}
     question, candidate = predicted.question, predicted.candidate
@@ -148,18 +153,24 @@ def main() -> None:
     """Predict every row, print and write."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the two tables")
-    out = parser.parse_args().out
+    parser.add_argument("--bare", action="store_true", help="tell the model and the chips alone")
+    given = parser.parse_args()
+    out, told = given.out, BARE if given.bare else TOLD
     facts = pd.read_csv(HERE / "facts.csv").astype(object)
     facts = facts.where(facts.notna(), None)
-    scores = pd.DataFrame(score(fact) for fact in facts.to_dict("records"))
-    told = summary(scores)
+    scores = pd.DataFrame(score(fact, told) for fact in facts.to_dict("records"))
+    errors = summary(scores)
+    if given.bare:
+        errors.to_csv(out / "bare.csv", index=False, float_format="%.3f")
+        print(errors.round(2).to_string(index=False))
+        return
     scores.to_csv(out / "scores.csv", index=False, float_format="%.4g")
     levels = spread(scores)
     levels.to_csv(out / "spread.csv", index=False, float_format="%.3f")
-    told.to_csv(out / "summary.csv", index=False, float_format="%.3f")
+    errors.to_csv(out / "summary.csv", index=False, float_format="%.3f")
     with pd.option_context("display.width", 200):
         print(scores.drop(columns=["execution"]).round(3).to_string(index=False))
-        print(told.round(2).to_string(index=False))
+        print(errors.round(2).to_string(index=False))
         print(levels.round(3).to_string(index=False))
 
 

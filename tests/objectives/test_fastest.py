@@ -222,3 +222,13 @@ def test_in_a_pipeline_more_passes_may_be_faster_and_stages_need_not_come_out_ev
     np.testing.assert_allclose(cost.step_time_s[fits], fastest_s[fits], rtol=1e-12)
     assert np.any(cost.execution.n_accumulation > 1)
     assert np.any(arch.n_layers % stages)
+
+
+def test_a_batch_smaller_than_the_chips_is_split_by_layers_too():
+    objective = objective_of(load_device("h100-sxm"), 512)
+    arch = Architecture.from_shape(d_model=8192, n_layers=40, seq_len=4096, batch_size=128)
+    cost = objective.cost(arch)
+    assert cost.memory_bytes <= objective.device.room_bytes
+    assert cost.execution.tensor_parallel >= 4
+    with pytest.raises(ValueError, match="multiple of the 64 chips that split it at least"):
+        objective.cost(dataclasses.replace(arch, batch_size=96))

@@ -180,7 +180,12 @@ def abstract_inputs(
         devices: they split the batch; real ones, or those of a described topology.
         sharding: `FULL`, they also share the state, each array split along the longest axis that
             they divide; `DATA`, each device holds all of it.
+
+    Raises:
+        ValueError: the optimizer's state alone is to be shared.
     """
+    if sharding == Sharding.OPTIMIZER:
+        raise ValueError("`sharding` must be data or full for a step of ours, but got 'optimizer'")
     mesh = Mesh(np.array(devices), ("devices",))
     whole = NamedSharding(mesh, PartitionSpec())
     split = NamedSharding(mesh, PartitionSpec("devices"))
@@ -225,8 +230,6 @@ def _check(arch: Architecture, execution: Execution) -> None:
             f"`n_chips` must be {f'all {n_here}' if together else f'from 1 to {n_here}'} and "
             f"divide the batch, but got n_chips={n_chips}, batch_size={arch.batch_size}"
         )
-    if execution.sharding == Sharding.OPTIMIZER:
-        raise ValueError("`sharding` must be data or full to train here, but got 'optimizer'")
     if execution.n_replicas != 1:
         raise ValueError(f"`n_replicas` must be 1 to train here, but got {execution.n_replicas}")
     if not execution.divides(arch.batch_size):
