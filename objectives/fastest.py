@@ -230,7 +230,7 @@ def _take_last(
     arch = part_at(arch, at)
     n_passes = np.asarray(arch.batch_size) // (last[0].n_split * (micro_batch or 1))
     # A batch that this way does not split is run as if in its most passes.
-    passes = _passes(last)
+    passes = passes_in(last)
     place = np.minimum(np.searchsorted(passes, n_passes), len(passes) - 1)
     n_passes = passes[place]
     way = dataclasses.replace(

@@ -136,7 +136,8 @@ def that_split(
     split = [bool(splits(batch_size, way, micro_batch)) for way in one_by_one(ways)]
     left = iter(split)
     kept = [[[way for way in family if next(left)] for family in group] for group in ways]
-    return kept, np.flatnonzero(split)
+    # Where chips do not split it, no family of theirs does.
+    return [group for group in kept if group[0]], np.flatnonzero(split)
 
 
 def one_by_one(ways: Sequence[Families]) -> list[Execution]:

@@ -8,7 +8,7 @@ import pytest
 
 from anybudget.objectives import fastest
 from anybudget.objectives.cost.execution import Remat, Sharding
-from anybudget.objectives.cost.ways import passes_of
+from anybudget.objectives.cost.ways import one_by_one, passes_of, that_split
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.step_cost import step_memory_bytes, step_time_s
 from anybudget.presets.devices import load_device
@@ -230,5 +230,11 @@ def test_a_batch_smaller_than_the_chips_is_split_by_layers_too():
     cost = objective.cost(arch)
     assert cost.memory_bytes <= objective.device.room_bytes
     assert cost.execution.tensor_parallel >= 4
+    both = np.array([128, 512])
+    split, places = that_split(128, objective.ways(both), None)
+    assert {way.tensor_parallel for way in one_by_one(split)} == {4, 8}
+    assert len(places) == len(one_by_one(split))
+    together = objective.cost(dataclasses.replace(arch, batch_size=both))
+    assert together.step_time_s[0] == pytest.approx(cost.step_time_s, rel=1e-12)
     with pytest.raises(ValueError, match="multiple of the 64 chips that split it at least"):
         objective.cost(dataclasses.replace(arch, batch_size=96))

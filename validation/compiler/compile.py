@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...files.write import write_whole
-from ...objectives.cost.execution import PLAIN, Execution
+from ...objectives.cost.execution import PLAIN, Execution, Sharding
 from ...search.predict import architecture_of
 from ...search.record import read_record
 from ...space.architecture import Architecture
@@ -59,6 +59,8 @@ def compile_for(
             up before memory is planned, or the compiler fails for another reason than memory.
     """
     execution = dataclasses.replace(execution, n_chips=topology.n_chips)
+    if execution.sharding == Sharding.OPTIMIZER:
+        raise ValueError("`sharding` must be data or full for a step of ours, but got 'optimizer'")
     if not execution.divides(arch.batch_size):
         raise ValueError(
             f"`batch_size` must be a multiple of the {topology.n_chips} chips of {topology.name}, "
