@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from ..space.architecture import Architecture
 from ..space.limits import check_count
+from ..space.sparse import is_sparse
 from .cost.kernel import KERNELS
 from .cost.tiles import LANES
 from .law.copying import UNDECIDED
@@ -75,14 +76,17 @@ def _of_speed(objective: LossAtTime, arch: Architecture, prediction: Prediction)
 
 
 def _of_the_law(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> Iterator[str]:
-    law = objective.law
+    law, n_params = objective.law, objective.counted_params(prediction)
+    of_each = "active " * is_sparse(arch)
+    ratio = prediction.n_tokens / n_params, law.ranges.get("tokens_per_param")
     for what, value, limits in (
-        ("parameters", objective.counted_params(prediction), law.n_params_range),
+        (f"{of_each}parameters", n_params, law.n_params_range),
         ("tokens", prediction.n_tokens, law.n_tokens_range),
+        (f"tokens per {of_each}parameter", *ratio),
         ("d_model / n_layers", arch.aspect_ratio, law.aspect_ratio_range),
     ):
         if limits and not limits[0] <= value <= limits[1]:
-            far = what != "d_model / n_layers" and value > REACH * limits[1]
+            far = " / " not in what and value > REACH * limits[1]
             yield (
                 f"{'a guess' if far else 'outside the law'}: {value:,.3g} {what}, fitted on "
                 f"{limits[0]:,.3g} to {limits[1]:,.3g}"

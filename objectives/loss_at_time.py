@@ -14,7 +14,7 @@ from ..space.architecture import Architecture
 from ..space.decoder import Model
 from ..space.limits import MOST_COUNT, MOST_OF_FIELD, check_count, check_size
 from .budget import MOST_S
-from .cost.counts import n_params, n_params_non_embedding
+from .cost.counts import n_active_params, n_params, n_params_non_embedding
 from .cost.execution import KINDS, SPLITS, Attention, Execution, Remat, Sharding
 from .cost.kernel import KERNELS
 from .cost.ways import by_batch_alone, every_split, every_way, passes_of
@@ -33,8 +33,7 @@ FUSED_MARK = ", fused attention"
 # (experiments/gemstones); of more nothing is known.
 REACH = 4.0
 
-# Tokens repeated lose their worth with this many repetitions as the scale (Muennighoff et al. 2023,
-# arXiv:2305.16264, equation 17).
+# Repetitions in which tokens lose their worth (Muennighoff et al. 2023, arXiv:2305.16264, eq. 17).
 REPETITIONS_SCALE = 15.39
 
 
@@ -46,8 +45,7 @@ class Prediction(Cost):
         n_steps: whole steps in the budget.
         n_tokens: tokens in those steps, repeated ones included.
         feasible: whether it fits in memory, makes at least one step, and is within the law's reach.
-        predicted_loss: nats per token; where not feasible, that of a single step on memory that
-            is not there, to be masked by `feasible`.
+        predicted_loss: nats per token; where not feasible, no loss, to be masked by `feasible`.
     """
 
     n_steps: Any
@@ -221,11 +219,12 @@ class LossAtTime:
         if np.ndim(counted := n_params(arch)) == 0:
             check_count("parameters", counted)
         ways = self.ways(arch.batch_size)
-        if not isinstance(arch, Architecture):
+        if not (is_dense := type(arch) is Architecture):
             ways = by_batch_alone(ways)
         found = fastest(self.device, arch, ways, self.micro_batch_size)
         return Cost(
             n_params=counted,
+            n_active_params=counted if is_dense else n_active_params(arch),
             n_params_non_embedding=n_params_non_embedding(arch),
             **vars(found),
         )
@@ -270,12 +269,12 @@ class LossAtTime:
 
     def reaches(self, arch: Architecture) -> Any:
         """Whether the law is believed for so many parameters."""
-        counted = n_params if self.law.n_column == "n_params" else n_params_non_embedding
+        counted = n_active_params if self.law.n_column == "n_params" else n_params_non_embedding
         return counted(arch) <= self.most_params
 
     def counted_params(self, counts: Cost | Prediction) -> Any:
-        """The parameters that the law's N counts."""
-        return getattr(counts, self.law.n_column)
+        """The parameters that the law's N counts; with experts, those that a token meets."""
+        return counts.n_active_params if self.law.experts else getattr(counts, self.law.n_column)
 
     def effective_tokens(
         self, n_tokens: Any, tokens_per_step: Any, most_per_step: Any | None = None

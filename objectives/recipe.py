@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..space.architecture import Architecture
-from .cost.counts import n_params
+from ..space.sparse import is_sparse
+from .cost.counts import n_active_params
 from .law.batch_price import best_batch_tokens
 
 # Highest learning rate of a matrix that reads 256 features, in a run of 10^9 tokens in batches of
@@ -36,6 +37,8 @@ RATE_SPREAD = 0.25
 # depth^-0.33 (0.11) in the same runs of Li et al., whose depths are around 8.
 PLAIN_DEPTH = 8
 PLAIN_DEPTH_EXPONENT = -0.33
+# The more experts, the lower the best rate (Ludziejewski et al. 2025, arXiv:2502.05172, eq. 8).
+EXPERTS_EXPONENT = -0.25
 # The share of a run over which AdamW averages: 1.084 (D / N)^-0.527 (Bergsma et al. 2025,
 # arXiv:2505.13738, figure 1), for a rate that falls to zero on a line.
 DECAY_SHARE = 1.084
@@ -110,7 +113,9 @@ def recipe_for(arch: Architecture, n_tokens: float) -> Recipe:
     """
     batch_tokens, best = arch.tokens_per_step, best_batch_tokens(n_tokens)
     peak = peak_learning_rate(batch_tokens, n_tokens)
-    share = DECAY_SHARE * (n_tokens / n_params(arch)) ** DECAY_SHARE_EXPONENT
+    if is_sparse(arch):
+        peak *= arch.as_dict()["n_experts"] ** EXPERTS_EXPONENT
+    share = DECAY_SHARE * (n_tokens / n_active_params(arch)) ** DECAY_SHARE_EXPONENT
     return Recipe(
         rule="horizon",
         learning_rate=peak,

@@ -29,6 +29,7 @@ class Cost:
 
     Attributes:
         n_params: all parameters.
+        n_active_params: those that one token meets, of a dense model all.
         n_params_non_embedding: those outside the vocabulary matrices.
         step_time_s: seconds of an optimizer step.
         memory_bytes: of training, on each chip.
@@ -36,6 +37,7 @@ class Cost:
     """
 
     n_params: Any
+    n_active_params: Any
     n_params_non_embedding: Any
     step_time_s: Any
     memory_bytes: Any
@@ -61,6 +63,7 @@ def run_columns(arch: Model, cost: Cost, n_steps: Any) -> dict[str, Any]:
     return {
         "d_model": arch.d_model,
         "n_layers": arch.n_layers,
+        "n_experts": getattr(arch, "n_experts", 1),
         "n_steps": n_steps,
         "n_params": cost.n_params,
         "n_params_non_embedding": cost.n_params_non_embedding,

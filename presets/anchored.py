@@ -99,6 +99,7 @@ def moved_by(
     Raises:
         ValueError: the table is none, or lacks a column that the law's terms need.
     """
+    known = known.dense
     table, before = read_runs(runs, dict(columns or {})), known.law
     few = law_runs(table, n_convention=before.n_convention, few=True)
     anchored = anchor(before, known.draws, few, seed=seed)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Of models of real size, and it knows shape.
 DEFAULT_LAW = "gemstones-2025-cooldown"
+# The one that knows experts.
+EXPERTS_LAW = "ludziejewski-2025"
 # Of the small models that a CPU trains in minutes to hours.
 CPU_LAW = "python-source"
 
@@ -39,6 +41,15 @@ class KnownLaw(Drawn):
     def of(cls, report: LawReport) -> KnownLaw:
         """A law that was fitted, with its bootstrap."""
         return cls(law=report.law, draws=report.draws.values if report.draws else None)
+
+    @property
+    def dense(self) -> KnownLaw:
+        """What it says of models without experts."""
+        if not self.law.experts:
+            return self
+        law = dataclasses.replace(self.law, experts=None)
+        draws = None if self.draws is None else self.draws[:, : len(law.numbers)]
+        return KnownLaw(law=law, draws=draws)
 
     @property
     def names(self) -> list[str]:
@@ -62,8 +73,10 @@ def law_names() -> list[str]:
     return names_in("laws")
 
 
-def default_law(device: Device) -> str:
-    """Name of the law for a device of which no law is asked: by the size of what it can train."""
+def default_law(device: Device, *, experts: bool = False) -> str:
+    """Name of the law where none is asked: by what a device can train, or that of experts."""
+    if experts:
+        return EXPERTS_LAW
     return CPU_LAW if device.kind == "cpu" else DEFAULT_LAW
 
 

@@ -11,6 +11,8 @@ from ..files.read import did_you_mean, read_toml
 from ..objectives.law.loss_law import LossLaw
 from ..space.architecture import BOOL_FIELDS, DEFAULTS, FIELDS
 from ..space.search_space import RULES, Range, SearchSpace
+from ..space.sparse import FIELD as EXPERTS
+from ..space.sparse_space import SparseSpace
 
 HERE = Path(__file__).parent / "spaces"
 DEFAULT = "default"
@@ -29,9 +31,11 @@ FREED_BY = {
 }
 # Sequences of a step, where it is searched: up to so many, or so many doublings.
 MOST_SEQUENCES, LEAST_DOUBLINGS = 8192, 6
-KEYS = (*FIELDS, *RULES, "heads_fill_width")
+KEYS = (*FIELDS, EXPERTS, *RULES, "heads_fill_width")
 # Lists longer than this are a slip of the pen, such as a step left out of a wide range.
 MAX_VALUES = 100_000
+# What people may look for, and no law can rank.
+NO_LAW_FOR = ("hybrid", "mamba", "mamba2", "ssm", "linear", "window", "windows", "mla")
 
 
 def space_names() -> list[str]:
@@ -77,7 +81,13 @@ def load_space(
     data |= {key: (value, "--set") for key, value in _set(settings).items()}
     ratio = "{}:{}".format(*(aspect_ratio or ASPECT_RATIO))
     data.setdefault("aspect_ratio", (ratio, "the law"))
-    return SearchSpace(**{key: _parse(key, *value) for key, value in data.items()})
+    kind = SparseSpace if EXPERTS in data else SearchSpace
+    return kind(**{key: _parse(key, *value) for key, value in data.items()})
+
+
+def has_experts(name_or_path: str | Path, settings: Iterable[str]) -> bool:
+    """Whether a space is one of models with experts, by what it and the settings name."""
+    return EXPERTS in _set(settings) or EXPERTS in read_toml(_path(name_or_path))
 
 
 def batch_sizes(least: int) -> tuple[int, ...]:
@@ -167,6 +177,12 @@ def _path(name_or_path: str | Path) -> Path:
     names = space_names()
     if name_or_path in names:
         return HERE / f"{name_or_path}.toml"
+    if str(name_or_path) in NO_LAW_FOR:
+        raise ValueError(
+            f"there is no space {str(name_or_path)!r}, for no law here knows the loss of such "
+            "models: `predict --config FILE` tells the time, memory and tokens of one, and "
+            "`--space moe` searches models with experts"
+        )
     path = Path(name_or_path)
     if path.suffix != ".toml":
         raise ValueError(

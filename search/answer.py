@@ -16,6 +16,7 @@ from ..presets.known import Known
 from ..presets.laws import KnownLaw
 from ..space.search_space import SearchSpace
 from .candidate import Candidate, to_rows
+from .experts import experts_warnings
 from .explore.polish import polish
 from .question import Question
 
@@ -205,7 +206,7 @@ def answer_warnings(question: Question, best: Candidate, *, certified: bool) -> 
                 f"{objective.law.name} has further terms ({', '.join(objective.law.terms)}); the "
                 f"pure law of the same runs would choose {other.shape[0]}×{other.shape[1]}"
             )
-    warnings += _guess(question, best)
+    warnings += [*_guess(question, best), *experts_warnings(question, best)]
     if not certified:
         warnings.append("not certified: the best that Optuna found, not proved to be the optimum")
     return warnings

@@ -11,11 +11,15 @@ import numpy as np
 
 from ..objectives.loss_at_time import LossAtTime, Prediction
 from ..objectives.recipe import recipe_for, settings_for
-from ..space.architecture import COUNT_FIELDS, FIELDS, Architecture, altered
+from ..space.architecture import BOOL_FIELDS, Architecture, altered
 from ..space.mesh import side_by_side
+from ..space.sparse import is_sparse, names_of
 
 # What a prediction has as whole numbers.
-WHOLE = ("n_params", "n_params_non_embedding", "n_steps", "n_tokens", "memory_bytes")
+WHOLE = (
+    *("n_params", "n_active_params", "n_params_non_embedding"),
+    *("n_steps", "n_tokens", "memory_bytes"),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,13 +60,14 @@ class Candidate:
             else np.broadcast_to(value, shape)[index].reshape(-1).tolist()
             for name, value in values.items()
         }  # fmt: skip
-        for name in (*COUNT_FIELDS, *WHOLE):
+        names = names_of(mesh)
+        for name in (*(name for name in names if name not in BOOL_FIELDS), *WHOLE):
             columns[name] = list(map(int, columns[name]))
         rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
         return [
             cls(
                 # The mesh was checked.
-                arch=altered(mesh, **{name: row.pop(name) for name in FIELDS}),
+                arch=altered(mesh, **{name: row.pop(name) for name in names}),
                 prediction=Prediction.of_columns(row),
             )
             for row in rows
@@ -76,7 +81,7 @@ class Candidate:
     @staticmethod
     def key_of(arch: Architecture) -> tuple:
         """The fields of an architecture, to look it up by."""
-        return tuple(getattr(arch, name) for name in FIELDS)
+        return tuple(getattr(arch, name) for name in names_of(arch))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -105,8 +110,12 @@ class Candidate:
     def as_dict(self) -> dict[str, Any]:
         """Every quantity on the way from shape to loss, by the names of tables and JSON."""
         execution = self.prediction.execution
+        active = (
+            {"n_active_params": self.prediction.n_active_params} if is_sparse(self.arch) else {}
+        )
         return self.arch.as_dict() | {
             "n_params": self.prediction.n_params,
+            **active,
             "n_params_non_embedding": self.prediction.n_params_non_embedding,
             "step_time_s": self.prediction.step_time_s,
             "n_steps": self.prediction.n_steps,

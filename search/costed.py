@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NO_LAW = (
-    "no law for this: every law here was fitted on dense decoders with full attention, and this "
-    "one has {}; it is not to be ranked by loss against those"
+    "no law for this: the laws here were fitted on dense decoders with full attention, one also on "
+    "experts as in `--space moe`, and this one has {}; it is not to be ranked by loss against those"
 )
 NOT_TIMED = (
     "{} counted, not timed: their matmuls at the device's rate of others, all experts with as many "

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..objectives.flags import check_loss
 from .certify.fronts import LEAST_SHARE, N_LIMITS, Limit, best_at_limits, unbeaten
+from .experts import refuse_sparse
 from .explore.pareto import explore_pareto
 from .question import Question
 
@@ -48,6 +49,7 @@ def front(
             too large to be certified.
     """
     objective = question.objective
+    refuse_sparse(question, "a front")
     if against not in COST:
         raise ValueError(f"a front is against time, memory or money, but got {against!r}")
     if against == "money" and question.cost_usd is None:

@@ -24,18 +24,20 @@ from ..objectives.loss_at_time import REACH, LossAtTime
 from ..objectives.uncertainty import Draws
 from ..presets.devices import known_device
 from ..presets.known import Known
-from ..presets.laws import KnownLaw, default_law, known_law
+from ..presets.laws import EXPERTS_LAW, KnownLaw, default_law, known_law
 from ..presets.spaces import (
     ANY_ASPECT_RATIO,
     batch_sizes,
     default_space,
     evidence,
+    has_experts,
     load_space,
     still_held,
 )
 from ..space.architecture import Architecture
 from ..space.limits import check_seed
 from ..space.search_space import SearchSpace
+from ..space.sparse import is_sparse
 from .words import Words, columns_of
 
 if TYPE_CHECKING:
@@ -77,6 +79,11 @@ class Question:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        if is_sparse(self.space) and not self.objective.law.experts:
+            raise ValueError(
+                f"{self.objective.law.name} was fitted on dense models and knows no experts: "
+                f"--law {EXPERTS_LAW} does, where no --anchor moves it"
+            )
         self.objective.check_batch(self.space.batch_size)
         self.objective.check_stages(max(self.space.n_layers))
 
@@ -218,9 +225,7 @@ class QuestionMaker:
     ) -> tuple[KnownLaw, tuple[str, ...]]:
         """The law, and sentences on the runs that moved it."""
         with blame("law"):
-            law = self._law(
-                default_law(device) if words.law is None else self._path(words.law) or ""
-            )
+            law = self._law(self._law_name(words, device))
         if words.anchor is None:
             if words.column:
                 raise ValueError("--column names columns of your runs: give these as --anchor RUNS")
@@ -229,6 +234,12 @@ class QuestionMaker:
             runs = self._folder / words.anchor
             moved = self._moved(law, runs, words.column, words.seed)
         return moved.known, (moved.headline, *moved.warnings)
+
+    def _law_name(self, words: Words, device: Device) -> str:
+        if words.law is not None:
+            return self._path(words.law) or ""
+        space = self._path(words.space) or default_space(device.kind)
+        return default_law(device, experts=has_experts(space, words.settings))
 
     def _space_of(self, words: Words, objective: LossAtTime) -> SearchSpace:
         law = objective.law

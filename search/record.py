@@ -23,6 +23,7 @@ from ..presets.known import Known, shipped
 from ..presets.laws import KnownLaw
 from ..space.architecture import ADDED, BOOL_FIELDS, FIELDS, Architecture
 from ..space.search_space import SearchSpace
+from ..space.sparse import FIELD as EXPERTS
 from .answer import Answer, Made
 from .candidate import Candidate, to_rows
 from .certify.scan import best_of_each_shape
@@ -116,7 +117,13 @@ def read_record(path: Path, *, whole: bool = False) -> Answer:
 
 def _question(data: dict[str, Any], path: Path, *, whole: bool) -> Question:
     objective = build(LossAtTime, _part(data, LossAtTime), str(path))
-    space = build(SearchSpace, _get(data, "space", dict, str(path)), f"{path}: space")
+    fields = _get(data, "space", dict, str(path))
+    if EXPERTS in fields:
+        raise ValueError(
+            f"{path} is of models with experts, which nothing here trains or exports yet; search "
+            "dense ones"
+        )
+    space = build(SearchSpace, fields, f"{path}: space")
     known = _known(data, objective, path)
     return Question(
         space=space,

@@ -9,6 +9,7 @@ from ..files.write import write_together
 from ..machines.extras import is_there
 from ..search.answer import Answer
 from ..search.record import write_record
+from ..space.sparse import is_sparse
 from ..validation.confirm.confirmed import FILE_NAME, read_confirmed
 
 if TYPE_CHECKING:  # they train
@@ -28,7 +29,7 @@ def save(found: Answer, folder: Path, *, command: str) -> None:
         command: the command line that made it.
     """
     write_record(found, folder, command=command)
-    if found.certified and is_there("matplotlib"):
+    if found.certified and is_there("matplotlib") and not is_sparse(found.space):
         _draw_search(found, folder)
     else:  # those of an earlier answer
         write_together({folder / f"{name}.png": None for name in PICTURES})

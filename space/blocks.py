@@ -232,13 +232,13 @@ class Experts:
         Fedus et al. 2021, arXiv:2101.03961; DeepSeekMoE, arXiv:2401.06066, for shared ones.
     """
 
-    n_experts: int
+    n_experts: Count
     n_per_token: int
-    d_expert: int
-    gated: bool
+    d_expert: Count
+    gated: Count
     d_shared: int = 0
 
-    def weights(self, d_model: int) -> list[Weight]:
+    def weights(self, d_model: Count) -> list[Weight]:
         """The router, each expert's up and down, and those of what every token meets."""
         n, met, up = self.n_experts, self.n_per_token, 1 + self.gated
         routed = [

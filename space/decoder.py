@@ -10,6 +10,7 @@ from typing import Any
 from .architecture import Architecture, Count
 from .blocks import Attention, Experts, GatedDelta, LatentAttention, Mamba2, Mlp, Weight
 from .limits import MOST_OF_FIELD
+from .sparse import N_PER_TOKEN, SparseArchitecture
 
 Mixer = Attention | LatentAttention | Mamba2 | GatedDelta
 FeedForward = Mlp | Experts
@@ -106,8 +107,16 @@ def kinds_of(arch: Any) -> tuple[tuple[Count, Block], ...]:
     if isinstance(arch, Decoder):
         return arch.kinds
     mixer = Attention(n_heads=arch.n_heads, n_kv_heads=arch.n_kv_heads, d_head=arch.d_head)
-    mlp = Mlp(d_ff=arch.d_ff, gated=arch.gated_mlp)
-    return ((arch.n_layers, Block(mixer=mixer, feed_forward=mlp)),)
+    if isinstance(arch, SparseArchitecture):
+        fed: FeedForward = Experts(
+            n_experts=arch.n_experts,
+            n_per_token=N_PER_TOKEN,
+            d_expert=arch.d_ff,
+            gated=arch.gated_mlp,
+        )
+    else:
+        fed = Mlp(d_ff=arch.d_ff, gated=arch.gated_mlp)
+    return ((arch.n_layers, Block(mixer=mixer, feed_forward=fed)),)
 
 
 def last_block(arch: Any) -> Block:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .architecture import ABOUT, BOOL_FIELDS, FIELDS, Architecture
+from .sparse import FIELD, is_sparse, model_of, names_of
 
 Axes = dict[str, list]
 T = TypeVar("T")
@@ -62,10 +63,10 @@ def _halves(values: list) -> tuple[list, list]:
 
 def side_by_side(archs: Sequence[Architecture]) -> Architecture:
     """Several models as one array of them, of floats as in `open_mesh`."""
-    return Architecture(
-        **{
+    return model_of(
+        {
             name: np.array([getattr(arch, name) for arch in archs], dtype=dtype_of(name))
-            for name in FIELDS
+            for name in names_of(archs[0])
         }
     )
 
@@ -80,7 +81,7 @@ def flat(meshes: Sequence[Architecture]) -> Architecture:
             [np.broadcast_to(of, shape).ravel() for of, shape in zip(values, shapes, strict=True)]
         )
 
-    return Architecture(**{name: joined(name) for name in FIELDS})
+    return model_of({name: joined(name) for name in names_of(meshes[0])})
 
 
 def stacked(meshes: Sequence[Architecture]) -> Architecture:
@@ -90,12 +91,12 @@ def stacked(meshes: Sequence[Architecture]) -> Architecture:
     def joined(name: str) -> np.ndarray:
         return np.stack([np.array(getattr(mesh, name), ndmin=n_axes) for mesh in meshes])
 
-    return Architecture(**{name: joined(name) for name in FIELDS})
+    return model_of({name: joined(name) for name in names_of(meshes[0])})
 
 
 def shape_of(mesh: Any) -> tuple[int, ...]:
     """Of all that is said of a mesh, once broadcast; a decoder of any blocks is one model."""
-    return np.broadcast_shapes(*(np.shape(vars(mesh).get(name, 1)) for name in FIELDS))
+    return np.broadcast_shapes(*(np.shape(vars(mesh).get(name, 1)) for name in (*FIELDS, FIELD)))
 
 
 def size_of(mesh: Architecture) -> int:
@@ -154,7 +155,7 @@ def open_mesh(d_model: int, axes: Axes) -> Architecture:
             fields |= {n: c.reshape(shape) for n, c in zip(ATTENTION, columns, strict=True)}
         else:
             fields[name] = np.array(values, dtype=dtype_of(name)).reshape(shape)
-    return Architecture(**fields)
+    return model_of(fields)
 
 
 def least(mesh: Architecture) -> Architecture:
@@ -163,4 +164,5 @@ def least(mesh: Architecture) -> Architecture:
         name: (np.max if about.cheaper else np.min)(getattr(mesh, name))
         for name, about in ABOUT.items()
     }
-    return Architecture(**fields | {"n_kv_heads": 1})
+    fields |= {FIELD: np.min(mesh.as_dict()[FIELD])} if is_sparse(mesh) else {}
+    return model_of(fields | {"n_kv_heads": 1})

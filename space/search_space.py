@@ -18,6 +18,7 @@ from typing import Any
 from .architecture import BOOL_FIELDS, COUNT_FIELDS, FIELDS, Architecture
 from .limits import MOST_OF_FIELD
 from .mesh import ATTENTION, MESH_SIZE, Axes, open_mesh, split
+from .sparse import model_of
 
 Range = tuple[float, float]
 # No limit, but a number, for JSON has no infinity.
@@ -193,7 +194,7 @@ class SearchSpace:
             for name, values in self.widths[d_model].items()
         }
         attention = dict(zip(ATTENTION, chosen.pop("attention"), strict=True))
-        return Architecture(d_model=d_model, **chosen, **attention)
+        return model_of({"d_model": d_model, **chosen, **attention})
 
     def encode(self, arch: Architecture) -> dict[str, float]:
         """A position that `decode` turns into this model: the middle of its cell.

@@ -8,7 +8,9 @@ equation 1.5 of Kaplan et al. 2020 (arXiv:2001.08361), whose alpha_D is kappa.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import operator
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
@@ -17,6 +19,7 @@ from pydantic import ConfigDict
 
 from ...space.limits import MOST, MOST_OF_FIELD, check_size
 from .copying import NUMBERS, Copying, copying_factor
+from .experts import ExpertsTerm, experts_factors
 from .terms import TERMS
 
 Range = tuple[float, float]
@@ -35,7 +38,7 @@ MOST_EXPONENT, MOST_STD, MOST_NATS, LEAST_KAPPA = 10.0, 10.0, 1e3, 0.01
 # Of what else a law records the range; true and false are 1 and 0.
 RANGED = (
     "d_model", "n_layers", "d_head", "gated_mlp", "ff_ratio", "heads_per_kv_head",
-    "tied_embeddings", "seq_len", "batch_size",
+    "tied_embeddings", "seq_len", "batch_size", "tokens_per_param",
 )  # fmt: skip
 
 
@@ -68,6 +71,8 @@ class LossLaw:
         pure: for a law with further terms, E, A, B, alpha and beta of the fit without them, at the
             same kappa and copying.
         copying: by how much, and from which tokens on, the loss of some runs falls suddenly.
+        experts: how parameters and tokens are worth another thing to models with experts; None:
+            its runs had none. N then counts what a token meets, of a dense model all.
         residual_std: relative standard deviation of measured losses about the law, once a run
             copies or not.
         level_std: relative standard deviation about this law of the loss of models that are trained
@@ -99,6 +104,7 @@ class LossLaw:
     terms: dict[str, float] = dataclasses.field(default_factory=dict)
     pure: tuple[float, float, float, float, float] | None = None
     copying: Copying | None = None
+    experts: ExpertsTerm | None = None
     residual_std: float = 0.0
     level_std: float = 0.0
 
@@ -136,9 +142,10 @@ class LossLaw:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """All that was fitted, by name: of the pure law, of its terms, of copying."""
+        """All that was fitted, by name: of the pure law, its terms, copying and experts."""
         pure = {name: getattr(self, name) for name in PARAMETERS}
-        return pure | self.terms | (self.copying.numbers if self.copying else {})
+        more = [part.numbers for part in (self.copying, self.experts) if part]
+        return functools.reduce(operator.or_, more, pure | self.terms)
 
     @property
     def n_column(self) -> str:
@@ -212,7 +219,8 @@ class LossLaw:
             run: for the terms and the copying.
         """
         own = [number for _, number in zip(self.numbers, numbers, strict=True)]
-        return law_loss(own, n_params, n_tokens, run, terms=self.terms, kappa=self.kappa)
+        form: dict[str, Any] = {"terms": self.terms, "kappa": self.kappa, "experts": self.experts}
+        return law_loss(own, n_params, n_tokens, run, **form)
 
 
 def law_loss(
@@ -223,25 +231,31 @@ def law_loss(
     *,
     terms: Collection[str] = (),
     kappa: float = 1.0,
+    experts: ExpertsTerm | None = None,
 ) -> Any:
     """The formula itself, of one law or of many at once, nats per token.
 
     Args:
         numbers: E, A, B, alpha, beta, the coefficients of the terms and, for a law with copying,
-            its gain and its onset.
+            its gain and its onset, or, for one with experts, their four powers.
         n_params: as for `LossLaw.loss`, like the next two.
         n_tokens: in training.
         run: for the terms and the copying.
         terms: names from `TERMS`, one for each coefficient.
         kappa: the power in the law.
+        experts: of a law that knows them; `run` has their number, and a dense one need not.
     """
     E, A, B, alpha, beta, *rest = numbers  # noqa: N806
-    coefficients, copying = rest[: len(terms)], rest[len(terms) :]
+    coefficients, more = rest[: len(terms)], rest[len(terms) :]
     further: dict[str, Any] = {}
     for name, coefficient in zip(terms, coefficients, strict=True):
         term = TERMS[name]
         further[term.place] = further.get(term.place, 0) + coefficient * term.value(run or {})
     size, tokens = A / n_params**alpha, B / n_tokens**beta
+    copying, powers = (more[:-4], more[-4:]) if experts else (more, ())
+    if experts and run and "n_experts" in run:
+        factors = experts_factors(experts, tuple(powers), run["n_experts"], n_params, n_tokens)
+        size, tokens = size * factors[0], tokens * factors[1]
     with np.errstate(over="ignore"):
         if "size" in further:
             size = size * np.exp(further["size"])

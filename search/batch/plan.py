@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from ...files.read import did_you_mean, read_text, read_toml
 from ...objectives.cost.execution import SPLITS
 from ...space.limits import MOST_SEED
+from ..experts import refuse_sparse
 from ..question import Question, QuestionMaker
 from ..words import Words, settings_of
 
@@ -140,6 +141,7 @@ def _question(make: QuestionMaker, name: str, options: Table) -> Question:
     values["budget"] = str(values["budget"])
     question = make(Words(**values, settings=settings, name=name), blame=blame)
     with blame("set" if settings else "space"):
+        refuse_sparse(question, "a plan")
         if (n_architectures := question.space.n_architectures) > MAX_ARCHITECTURES:
             raise ValueError(
                 f"a space must have at most {MAX_ARCHITECTURES:,} architectures to be enumerated, "

@@ -77,6 +77,7 @@ class Frontier:
         starts = np.flatnonzero(place % SEGMENT == 0)
         bounds = {
             "n_params": np.maximum.reduceat(cost.n_params, starts),
+            "n_active_params": np.maximum.reduceat(cost.n_active_params, starts),
             "n_params_non_embedding": np.maximum.reduceat(cost.n_params_non_embedding, starts),
             "step_time_s": np.minimum.reduceat(cost.step_time_s, starts),
         }

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ...space.architecture import BOOL_FIELDS, FIELDS, Architecture
 from ...space.search_space import SearchSpace
 from ..candidate import Candidate
+from ..experts import refuse_sparse
 from ..question import Question
 from .claims import Claims, Key
 from .proposer import excess
@@ -43,6 +44,7 @@ class KeptStudy:
     """
 
     def __init__(self, storage: str, study_name: str, question: Question) -> None:
+        refuse_sparse(question, "a kept study")
         self.url, self.name, self.fingerprint = storage, study_name, question.optimum_fingerprint
         self.space, self.objective = question.space, question.objective
         self.distributions = native_distributions(self.space)

@@ -14,6 +14,8 @@ from ...search.question import Question
 from ...search.ranking import AS_GOOD
 from ...search.valley import valley
 from ...space.architecture import marks, marks_mean
+from ...space.sparse import FIELD as EXPERTS
+from ...space.sparse import N_PER_TOKEN, is_sparse
 from ..words import (
     REMAT_MARKS,
     gigabytes,
@@ -47,12 +49,16 @@ def _answer(found: Answer) -> Lines:
     arch, predicted = best.arch, best.prediction
     far = ", as a guess," * is_guess(found)
     shape, loss = f"d_model {arch.d_model} × {arch.n_layers} layers", f"{best.loss:.4f}"
+    met, active = predicted.n_active_params, ""
+    if is_sparse(arch):
+        shape += f", {arch.as_dict()[EXPERTS]} experts, {N_PER_TOKEN} a token"
+        active = f", {short_count(met)} of them active"
     text = prose(
         f"In {format_budget(objective.time_budget_s)} train{far} {shape}, {arch.n_heads} heads of "
         f"{arch.d_head}, {' '.join([f'd_ff {arch.d_ff}', *arch.words])}: "
-        f"{short_count(predicted.n_params)} parameters, {short_count(predicted.n_tokens)} tokens, "
-        f"{predicted.n_tokens / predicted.n_params:.1f} of them per parameter, predicted loss "
-        f"{loss}."
+        f"{short_count(predicted.n_params)} parameters{active}, {short_count(predicted.n_tokens)} "
+        f"tokens, {predicted.n_tokens / met:.1f} of them per {'active ' * bool(active)}parameter, "
+        f"predicted loss {loss}."
     )
     # Where a line ends within one, it stays plain.
     for told in (shape, loss):
@@ -91,8 +97,8 @@ def _table(rows: list[dict[str, Any]], *, certified: bool) -> Table:
             f"{row['d_model']}×{row['n_layers']}",
             f"{row['n_heads']}×{row['d_head']}",
             str(row["n_kv_heads"]),
-            f"{row['d_ff']}{marks(row)}",
-            short_count(row["n_params"]),
+            f"{f'{row[EXPERTS]}×' if EXPERTS in row else ''}{row['d_ff']}{marks(row)}",
+            short_count(row.get("n_active_params", row["n_params"])),
             milliseconds(row["step_time_s"]),
             short_count(row["n_tokens"]),
             gigabytes(row["memory_bytes"])
@@ -139,9 +145,10 @@ def _how_sure(found: Answer) -> Lines:
 
 
 def _marks(rows: list[dict[str, Any]]) -> str:
+    experts = "n×d_ff: n experts; params: active" if EXPERTS in rows[0] else ""
     full = "s: fully sharded" if any(row["sharding"] == "full" for row in rows) else ""
     remats = remat_means({row["remat"] for row in rows})
-    meanings = "; ".join(filter(None, [*marks_mean(rows), *remats, full]))
+    meanings = "; ".join(filter(None, [experts, *marks_mean(rows), *remats, full]))
     return f"[dim]{meanings}[/]\n" if meanings else ""
 
 

@@ -41,6 +41,8 @@ def show_laws(laws: list[LossLaw], *, sources: bool) -> Lines:
     yield table
     copying = [f"{law.name}: {law.copying.sentence}" for law in laws if law.copying]
     yield from map(escape, ["\nCopying", *copying] if copying else [])
+    experts = [f"{law.name}: {law.experts.sentence}" for law in laws if law.experts]
+    yield from map(escape, ["\nExperts", *experts] if experts else [])
     yield from _sources(laws) if sources else ()
 
 

@@ -13,6 +13,7 @@ from ...objectives.cost.execution import Execution, Remat
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.step_cost import flop_utilisation
 from ...search.candidate import Candidate
+from ...space.sparse import is_sparse
 from ..export.brief import Brief
 from ..words import short_count
 
@@ -66,10 +67,8 @@ def _rows(
         f"{predicted.n_steps:,}, of which {brief.n_warmup_steps:,} warm up: "
         f"{short_count(predicted.n_tokens)} tokens{unique}",
     )
-    yield (
-        "rate",
-        f"{brief.learning_rate:.2g} at the peak, linear to 0 (each matrix's own: export --to hf)",
-    )
+    own = "" if is_sparse(arch) else " (each matrix's own: export --to hf)"
+    yield "rate", f"{brief.learning_rate:.2g} at the peak, linear to 0{own}"
     yield (
         "AdamW",
         f"decay {brief.weight_decay:.2g}, betas {recipe.beta1:g} and {recipe.beta2:.3g}, "
@@ -85,6 +84,8 @@ def _rows(
         + ", ".join(_choices(execution))
         + (f", ${cost:,.2f}" if cost is not None else ""),
     )
+    if is_sparse(arch):
+        return  # nothing here trains or exports experts
     command = "confirm {}" if device.kind == "cpu" else "export {} --to TRAINER"
     first = "" if folder else "find … --out DIR, then "
     yield "next", f"{first}anybudget {command.format(folder or 'DIR')}"

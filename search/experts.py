@@ -1,0 +1,47 @@
+"""What is to be known of an answer with experts: what its law saw, what was timed, the dense."""
+
+from __future__ import annotations
+
+from ..space.sparse import N_PER_TOKEN
+from ..space.sparse_space import SparseSpace
+from .candidate import Candidate
+from .certify.scan import best_of
+from .question import Question
+
+NOT_TIMED = (
+    "experts were counted, not timed: their grouped matmuls at the rate of others, each expert "
+    "with as many tokens as any, none dropped"
+)
+
+
+def experts_warnings(question: Question, best: Candidate) -> list[str]:
+    """Sentences on the winner of a space of models with experts; none of a dense space."""
+    space, objective = question.space, question.objective
+    if not isinstance(space, SparseSpace) or not objective.law.experts:
+        return []
+    low, high = objective.law.experts.n_experts_range
+    dense = best_of(space.dense.blocks(), objective)
+    told = "none without experts fits"
+    if dense:
+        width, depth = dense.shape
+        told = (
+            f"without experts the same law's best is {width}×{depth} at {dense.loss:.4f}, "
+            f"{dense.loss - best.loss:+.4f}"
+        )
+    return [
+        told,
+        f"what {objective.law.name} saw of experts is {N_PER_TOKEN} a token of a dense MLP's "
+        f"width, {low} (dense) to {high} of them; of finer, shared or more a token it says nothing",
+        NOT_TIMED,
+    ]
+
+
+def refuse_sparse(question: Question, what: str) -> None:
+    """Raise ValueError where a question is of models with experts.
+
+    Args:
+        question: any.
+        what: that knows dense models alone, for a sentence.
+    """
+    if isinstance(question.space, SparseSpace):
+        raise ValueError(f"{what} knows dense models alone; leave experts (`n_experts`) out")
