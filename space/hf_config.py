@@ -11,7 +11,7 @@ from .architecture import FIELDS, Architecture
 from .blocks import Attention, Mlp
 from .decoder import Decoder, Model
 from .hf_blocks import decoder_of, vectors
-from .hf_count import HfCount, hf_count
+from .hf_count import HfCount, hf_count, own_code
 
 
 def architecture_from_hf(path: Path, **training_shape: int) -> tuple[Model, str]:
@@ -36,7 +36,7 @@ def architecture_from_hf(path: Path, **training_shape: int) -> tuple[Model, str]
         decoder = decoder_of(count, config, training_shape)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return dense(decoder) or decoder, "; ".join(_notes(count))
+    return dense(decoder) or decoder, "; ".join(_notes(count, config))
 
 
 def dense(decoder: Decoder) -> Architecture | None:
@@ -52,8 +52,13 @@ def dense(decoder: Decoder) -> Architecture | None:
     return Architecture(**fields | heads, d_ff=mlp.d_ff, gated_mlp=mlp.gated)
 
 
-def _notes(count: HfCount) -> Iterator[str]:
+def _notes(count: HfCount, config: dict[str, Any]) -> Iterator[str]:
     """What the architecture leaves out, and what the config did."""
+    if own_code(config):
+        yield (
+            "its `auto_map` names code of the model's own, which is not read: counted is "
+            f"transformers' {own_code(config)}"
+        )
     block = vectors(count.layers[0])
     alike = all(layer == count.layers[0] for layer in count.layers)
     if not alike or (block, vectors(count.outside)) != ({"hidden_size": 2}, {"hidden_size": 1}):

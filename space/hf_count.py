@@ -23,6 +23,8 @@ Polynomial = Mapping[str, int]
 
 # Keys that name what a family without them does not have.
 FOREIGN = re.compile(r"expert|moe|cross_attention|lora_rank|mamba|ssm|linear_num|index_n_heads")
+# What some of them are where they change nothing: experts in each layer that may have them.
+NEUTRAL = {"moe_layer_freq": 1}
 # Each is counted by itself, for it may be of its own kind.
 MOST_LAYERS = 100_000
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
@@ -85,7 +87,7 @@ def hf_count(config: Mapping[str, Any]) -> HfCount:
     given = _by_usual_name(config, family)
     defaults = {own.get(key, key): value for key, value in family["defaults"].items()}
     on = [key for key in flags if _is_on(own.get(key, key), flags[key]["is"], given, defaults)]
-    _check_keys(family, given, on, own)
+    _check_keys(family, given, on, own, defaults)
     without = {own.get(key, key) for key in on} & set(defaults)
     sizes = _sizes(family, given, {k: v for k, v in defaults.items() if k not in without})
     tied = given.get(TIED, defaults[TIED])
@@ -138,9 +140,20 @@ def _digits(text: str) -> list[str]:
     return re.findall(r"\d+", text)
 
 
+def own_code(config: Mapping[str, Any]) -> str:
+    """The class of the model's own code that a config's `auto_map` names; "" where it has none."""
+    if not (mapped := config.get("auto_map")):
+        return ""
+    named = mapped.get("AutoModelForCausalLM") if isinstance(mapped, Mapping) else None
+    return str(named or mapped).rsplit(".", 1)[-1]
+
+
 def _check_class(family: dict[str, Any], config: Mapping[str, Any]) -> None:
-    if config.get("auto_map"):
-        raise ValueError("`auto_map` names code of the model's own, which is not read")
+    if (mapped := own_code(config)) not in ("", family["class"]):
+        raise ValueError(
+            f"`auto_map` names code of the model's own, {mapped}, which is not read; "
+            f"transformers has {family['class']} for this `model_type`"
+        )
     named = config.get("architectures")
     if named and named != [family["class"]]:
         raise ValueError(
@@ -178,12 +191,18 @@ def _of_kind(kinds: Mapping[str, Polynomial], kind: str) -> Polynomial:
 
 
 def _check_keys(
-    family: dict[str, Any], given: Mapping[str, Any], on: list[str], own: Mapping[str, str]
+    family: dict[str, Any],
+    given: Mapping[str, Any],
+    on: list[str],
+    own: Mapping[str, str],
+    defaults: Mapping[str, Any],
 ) -> None:
     """That nothing is otherwise than it was seen to be."""
     for key, value in family["fixed"].items():
+        said, twin = given.get(own.get(key, key), value), family["equal"].get(key)
+        twins = () if twin is None else (given.get(twin, defaults.get(twin)),)
         # Nothing, null and an empty list are one.
-        if ((said := given.get(own.get(key, key), value)) or None) != (value or None):
+        if (said or None) != (value or None) and said not in twins:
             raise ValueError(f"`{key}` must be {value!r} to be counted, but got {said!r}")
     for key, flag in family["flags"].items():
         if isinstance(flag["is"], bool) and not isinstance(given.get(key, False), bool):
@@ -195,7 +214,7 @@ def _check_keys(
     known = {*family["defaults"], *family["fixed"], *family["flags"], *family["harmless"]}
     known |= {*own, *own.values()}
     for key, value in given.items():
-        if FOREIGN.search(key) and value and key not in known:
+        if FOREIGN.search(key) and value and key not in known and value != NEUTRAL.get(key):
             raise ValueError(f"`{key}` is not of this family, so it is not known what it builds")
 
 

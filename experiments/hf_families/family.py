@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import signal
 from typing import Any
 
 from anybudget.experiments.hf_families.polynomials import EXPERTS, SIZES, TIES, count
 
+# No size of a model, and what no model has.
+NO_NUMBER, ODD = re.compile(r"token_id|num_labels"), 61
 # What a config may say of each layer.
 KINDS = ("layer_types", "mlp_layer_types")
 # Blocks of a probed model, where its family has models of so many.
@@ -158,10 +161,40 @@ class Family:
         """What the config class itself takes for a key of its own."""
         known = sorted(self.config_class.attribute_map.items())
         taken = {alias: mine for alias, mine in known if mine in self.fields}
+        taken |= {key: mine for key, mine in self.swallowed.items() if isinstance(mine, str)}
         # What it is kept as, and saved, may have no field of its own.
         return taken | {
             kept: key for key, kept in known if key in self.fields and kept not in taken
         }
+
+    @functools.cached_property
+    def swallowed(self) -> dict[str, str | int | None]:
+        """What the config class takes without listing it: another name, or a number that it reads.
+
+        By key the name that it is another of, or the number that leaves a config as it is without
+        it, None where none does.
+        """
+        mapped = self.config_class.attribute_map
+        found: dict[str, str | int | None] = {}
+        for key in sorted(usual_numbers() - {*self.fields, *mapped, *mapped.values()}):
+            if (changed := self._saved({key: ODD})) in (None, self._saved({})):
+                continue
+            same = [mine for mine in self.fields if self._saved({mine: ODD}) == changed]
+            nothing = [n for n in range(9) if self._saved({key: n}) == self._saved({})]
+            found[key] = next(iter(same + nothing), None)
+        return found
+
+    def _saved(self, given: dict[str, Any]) -> dict[str, Any] | None:
+        """The config that the class makes of this, without what was given in vain."""
+        try:
+            saved = self.config_class(**given).to_dict()
+        except Exception:
+            return None
+        return {key: value for key, value in saved.items() if key in self._saved_keys}
+
+    @functools.cached_property
+    def _saved_keys(self) -> set[str]:
+        return set(self.config_class().to_dict())
 
     def mine(self, key: str) -> str:
         """The family's own name of a canonical key."""
@@ -183,7 +216,7 @@ class Family:
             config = self.config_class(**sizes)
             with torch.device("meta"):
                 model = AutoModelForCausalLM.from_config(config)
-            self.class_name = type(model).__name__
+            self.class_name, self.config = type(model).__name__, config
             self.kinds = {name: said for name in KINDS if (said := getattr(config, name, None))}
             if "first_k_dense_replace" in self.fields and KINDS[1] not in self.kinds:
                 depth = getattr(config, self.mine("num_hidden_layers"))
@@ -192,6 +225,18 @@ class Family:
             return {name: tuple(p.shape) for name, p in model.named_parameters()}
         finally:
             signal.alarm(0)
+
+
+@functools.cache
+def usual_numbers() -> set[str]:
+    """Keys that are whole numbers in some family's config, and one that is in none's any more."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    classes = [CONFIG_MAPPING[name] for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES]
+    fields = [field for one in classes for field in dataclasses.fields(one)]
+    names = {field.name for field in fields if type(field.default) is int}
+    return {"n_embed"} | {name for name in names if not NO_NUMBER.search(name)}
 
 
 def next_prime(n: int) -> int:

@@ -23,7 +23,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from anybudget.experiments.hf_families.family import KINDS, Family
+from anybudget.experiments.hf_families.family import KINDS, ODD, Family
 from anybudget.experiments.hf_families.flags import additive, flag_of, null_sizes
 from anybudget.experiments.hf_families.polynomials import EXPERTS, TIED, Poly, count, difference
 from anybudget.experiments.hf_families.reading import fit, kinds_of, read
@@ -68,12 +68,18 @@ def probe(name: str) -> dict[str, Any]:
         "flags": flags,
         "fixed": {key: family.fields[key] for key in sorted(own) if key in family.fields},
         "harmless": {},
+        "equal": {},
     }
+    for key, n in family.swallowed.items():
+        if not isinstance(n, str) and (n is not None or not is_harmless(family, key, {ODD}, base)):
+            row["fixed"][key] = n
     row["defaults"][TIED] = bool(family.fields.get(TIED, True))
     for key, default in family.fields.items():
         if key not in keys | own and not HARMLESS.search(key):
             kind, what = role_of(family, key, default, base, labels)
             row[kind][key] = what
+            if kind == "fixed" and default is None and (other := twin_of(family, key)):
+                row["equal"][key] = other
     row["alone"] = not additive(family, flags, base, labels)
     row["null"] = nulls
     row["window"] = {key: family.fields[key] for key in WINDOW if key in family.fields}
@@ -106,18 +112,35 @@ def role_of(
         if key == family.mine("num_attention_heads"):
             tries = {at_probe // 2, at_probe * 2}
     elif default is None:
-        tries = {8}
+        saved = getattr(family.config, key, None)
+        if isinstance(saved, list) and {*map(str, saved)} <= {"0", "1"}:
+            tries = {tuple(1 - flag for flag in saved)}
+        else:
+            tries = {8}
     elif isinstance(default, str):
         tries = {"gelu"} if "act" in key else set()
     elif isinstance(default, float) or "layer_types" in key:
         tries = set()
     else:
         return "fixed", default
+    return ("harmless", None) if is_harmless(family, key, tries, base) else ("fixed", default)
+
+
+def is_harmless(family: Family, key: str, tries: set[Any], base: int) -> bool:
+    """Whether the count stays with each of these values."""
+    values = [list(value) if isinstance(value, tuple) else value for value in tries]
     try:
-        same = all(count(family.build({key: value, TIED: True})) == base for value in tries)
+        return all(count(family.build({key: value, TIED: True})) == base for value in values)
     except Exception:
-        same = False
-    return ("harmless", None) if same else ("fixed", default)
+        return False
+
+
+def twin_of(family: Family, key: str) -> str | None:
+    """The size that the family takes for a key that is not given, by its usual name."""
+    family.build({TIED: True})
+    saved = getattr(family.config, key, None)
+    twins = [other for other in family.at if family.at[other] == saved]
+    return twins[0] if len(twins) == 1 else None
 
 
 def main() -> None:

@@ -87,6 +87,8 @@ def test_qwen3_has_heads_that_do_not_fill_the_width(write):
         ({"model_type": "dbrx"}, "`model_type` 'dbrx' is not counted yet"),
         ({"architectures": ["LlamaModel"]}, r"`architectures` must be \['LlamaForCausalLM'\]"),
         ({"auto_map": {"AutoModel": "a.B"}}, "`auto_map` names code of the model's own"),
+        ({"auto_map": {"AutoModelForCausalLM": "a.B"}}, "model's own, B, which is not read"),
+        ({"auto_map": ["a.B"]}, "`auto_map` names code of the model's own"),
         ({"num_local_experts": 8}, "`num_local_experts` is not of this family"),
         ({"add_cross_attention": True}, "`add_cross_attention` is not of this family"),
         ({"attention_bias": "yes"}, "`attention_bias` must be true or false, but got 'yes'"),
