@@ -14,6 +14,7 @@ from anybudget.experiments.hf_families.polynomials import EXPERTS, SIZES, TIES, 
 NO_NUMBER, ODD = re.compile(r"token_id|num_labels"), 61
 # What a config may say of each layer.
 KINDS = ("layer_types", "mlp_layer_types")
+FIRST_DENSE = "first_k_dense_replace"
 # Blocks of a probed model, where its family has models of so many.
 N_LAYERS = 8
 # What a model may read although its config does not list it.
@@ -209,6 +210,8 @@ class Family:
         layers = self.mine("num_hidden_layers")
         if self.n_layers != self.fields.get(layers):
             sizes[layers] = self.n_layers
+        if self.fields.get(FIRST_DENSE) == 0:  # blocks of both kinds, for a config may have them
+            sizes[FIRST_DENSE] = 2
         unlisted = {key for key in changes if changes[key] is None and key in self.unlisted}
         sizes = {key: n for key, n in (sizes | changes).items() if key not in unlisted}
         signal.alarm(120)
@@ -218,9 +221,9 @@ class Family:
                 model = AutoModelForCausalLM.from_config(config)
             self.class_name, self.config = type(model).__name__, config
             self.kinds = {name: said for name in KINDS if (said := getattr(config, name, None))}
-            if "first_k_dense_replace" in self.fields and KINDS[1] not in self.kinds:
+            if FIRST_DENSE in self.fields and KINDS[1] not in self.kinds:
                 depth = getattr(config, self.mine("num_hidden_layers"))
-                dense = min(config.first_k_dense_replace, depth)
+                dense = min(getattr(config, FIRST_DENSE), depth)
                 self.kinds[KINDS[1]] = ["dense"] * dense + ["sparse"] * (depth - dense)
             return {name: tuple(p.shape) for name, p in model.named_parameters()}
         finally:

@@ -31,6 +31,9 @@ NULL_RULES: dict[str, tuple[dict[str, int], ...]] = {
     "linear_num_value_heads": ({"num_attention_heads": 1},),
 }
 
+# Sizes that are a number by default, and null where a model has no such part.
+LEFT_OUT = ("q_lora_rank",)
+
 
 def flag_of(
     family: Family, key: str, default: bool, base: int, labels: list[str]
@@ -71,14 +74,14 @@ def null_sizes(family: Family, keys: set[str], labels: list[str]) -> tuple[dict,
     flags: dict[str, Any] = {}
     for key in family.free:
         mine = family.mine(key)
-        default = family.fields.get(mine)
-        if mine not in keys or (isinstance(default, int) and default > 0):
+        null = None if key in LEFT_OUT else family.fields.get(mine)
+        if mine not in keys or (isinstance(null, int) and null > 0):
             continue
         without = {other: n for other, n in family.at.items() if other != key}
         for rule in NULL_RULES.get(key, ()):
             stand_in = value(Poly(rule), without)
             try:
-                left = count(family.build({mine: default, TIED: True}))
+                left = count(family.build({mine: null, TIED: True}))
                 said = count(family.build({mine: stand_in, TIED: True}))
             except Exception:
                 continue
@@ -87,7 +90,7 @@ def null_sizes(family: Family, keys: set[str], labels: list[str]) -> tuple[dict,
                 break
         if key not in rules:
             try:
-                flags[mine] = added(family, mine, default, labels)
+                flags[mine] = added(family, mine, null, labels)
             except Exception:  # a config must say it
                 continue
     return rules, flags

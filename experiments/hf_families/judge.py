@@ -35,6 +35,19 @@ N_RANDOM = 6
 NAMED: dict[str, tuple[str, dict[str, Any]]] = {
     "mixtral": ("Mixtral-8x7B", {}),
     "deepseek_v3": ("DeepSeek-V3", {}),
+    "deepseek_v2": (
+        "DeepSeek-V2-Lite",
+        {
+            "hidden_size": 2048, "intermediate_size": 10944, "moe_intermediate_size": 1408,
+            "num_hidden_layers": 27, "num_attention_heads": 16, "num_key_value_heads": 16,
+            "n_routed_experts": 64, "n_shared_experts": 2, "num_experts_per_tok": 6,
+            "first_k_dense_replace": 1, "q_lora_rank": None, "vocab_size": 102400,
+        },
+    ),
+    "dots1": (
+        "dots.llm1",
+        {"first_k_dense_replace": 1, "num_experts_per_tok": 6, "n_routed_experts": 128},
+    ),
     "gpt_oss": ("GPT-OSS-120B", {}),
     "qwen3_next": ("Qwen3-Next-80B-A3B", {}),
     "gemma3_text": (

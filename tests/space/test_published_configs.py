@@ -39,6 +39,17 @@ PUBLISHED = {
          "auto_map": {"AutoModelForCausalLM": "modeling_deepseek.DeepseekV3ForCausalLM"}},
         671_026_404_352,  # and 256 router biases in 58 blocks, which are no parameters
     ),
+    "DeepSeek-V2-Lite": (
+        {"model_type": "deepseek_v2", "hidden_size": 2048, "intermediate_size": 10944,
+         "moe_intermediate_size": 1408, "num_hidden_layers": 27, "first_k_dense_replace": 1,
+         "moe_layer_freq": 1, "num_attention_heads": 16, "num_key_value_heads": 16,
+         "n_routed_experts": 64, "n_shared_experts": 2, "num_experts_per_tok": 6,
+         "q_lora_rank": None, "kv_lora_rank": 512, "qk_rope_head_dim": 64,
+         "qk_nope_head_dim": 128, "v_head_dim": 128, "vocab_size": 102400,
+         "tie_word_embeddings": False,
+         "auto_map": {"AutoModelForCausalLM": "modeling_deepseek.DeepseekV2ForCausalLM"}},
+        15_706_484_224,
+    ),
 }  # fmt: skip
 
 
