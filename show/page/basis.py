@@ -15,10 +15,7 @@ from ...objectives.time_draws import (
     KERNEL_SPREAD,
     UTILISATION_SPREAD,
 )
-from ...objectives.uncertainty import (
-    COMPILER_SPREAD,
-    COVERAGE,
-)
+from ...objectives.uncertainty import COVERAGE, next_trainer_spread
 from ...search.answer import Answer
 from ...search.find import MAX_RANKED
 from ...space.architecture import FIELDS
@@ -225,8 +222,8 @@ def _intervals(objective: LossAtTime) -> str:
             f" of its datasheet, with shapes scattered by {DATASHEET_RESIDUAL:.0%}: an assumption, "
             "for the device was not measured"
         )
-    if device.basis == "compiled":
-        machine += f", and their level by {COMPILER_SPREAD:.0%}, for no chip has run the steps"
+    if spread := next_trainer_spread(device):
+        machine += f", and their level by {spread:.0%}, for other trainers than were timed"
     if objective.fused and not device.step_time_model.times_attention:
         machine += f", and the time of fused attention by {KERNEL_SPREAD:.0%}, for it was not timed"
     return (
