@@ -22,9 +22,13 @@ from .limits import MOST_OF_FIELD
 Polynomial = Mapping[str, int]
 
 # Keys that name what a family without them does not have.
-FOREIGN = re.compile(r"expert|moe|cross_attention|lora_rank|mamba|ssm|linear_num|index_n_heads")
-# What some of them are where they change nothing: experts in each layer that may have them.
+FOREIGN = re.compile(
+    r"expert|moe|cross_attention|lora_rank|mamba|ssm|linear_num|linear_attn_config|index_n_heads"
+)
+# What some of them are where they change nothing: experts in each layer that may have them, or what
+# another key says.
 NEUTRAL = {"moe_layer_freq": 1}
+SAID_TWICE = {"experts_per_token": "num_experts_per_tok"}
 # Each is counted by itself, for it may be of its own kind.
 MOST_LAYERS = 100_000
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
@@ -214,7 +218,9 @@ def _check_keys(
     known = {*family["defaults"], *family["fixed"], *family["flags"], *family["harmless"]}
     known |= {*own, *own.values()}
     for key, value in given.items():
-        if FOREIGN.search(key) and value and key not in known and value != NEUTRAL.get(key):
+        if isinstance(value, str) or key in known or not FOREIGN.search(key):
+            continue  # how tokens are routed is a word, and no matrix
+        if value and value not in (NEUTRAL.get(key), given.get(SAID_TWICE.get(key, ""))):
             raise ValueError(f"`{key}` is not of this family, so it is not known what it builds")
 
 

@@ -34,7 +34,8 @@ WINDOW = ("sliding_window", "use_sliding_window")
 HARMLESS = re.compile(
     r"(_token_id|_token_ids|_token_index|dropout|^output_|return_dict|use_cache|chunk_size_feed"
     r"|^problem_type|^dtype|id2label|label2id|architectures|transformers_version|^rope_|_eps$"
-    r"|epsilon|initializer|time_step_(limit|min|max|floor)|^bos_|^eos_|^pad_|is_encoder_decoder|^tie_word)"
+    r"|epsilon|initializer|time_step_(limit|min|max|floor)|^bos_|^eos_|^pad_|is_encoder_decoder|^tie_word"
+    r"|^attention_types$)"  # GPT-Neo's: which blocks see all
 )
 WORDS = re.compile(r"expert|moe|cross|lora|mamba|ssm|mtp|vision|audio|linear_attn")
 

@@ -28,6 +28,15 @@ PUBLISHED = {
                       "AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM"}},
         3_821_079_552,
     ),
+    "GPT-OSS-20B": (
+        {"model_type": "gpt_oss", "hidden_size": 2880, "intermediate_size": 2880,
+         "num_hidden_layers": 24, "num_attention_heads": 64, "num_key_value_heads": 8,
+         "head_dim": 64, "num_local_experts": 32, "num_experts_per_tok": 4,
+         "experts_per_token": 4, "sliding_window": 128, "vocab_size": 201088,
+         "layer_types": ["sliding_attention", "full_attention"] * 12,
+         "quantization_config": {"quant_method": "mxfp4"}},
+        20_914_757_184,
+    ),
     "DeepSeek-V3": (
         {"model_type": "deepseek_v3", "hidden_size": 7168, "intermediate_size": 18432,
          "moe_intermediate_size": 2048, "num_hidden_layers": 61, "first_k_dense_replace": 3,
@@ -70,6 +79,8 @@ def test_files_as_they_were_published(tmp_path, name):
         {"model_type": "opt", "word_embed_proj_dim": 512},
         {"model_type": "deepseek_v3", "moe_layer_freq": 2},
         {"model_type": "gemma3_text", "sliding_window_pattern": 2},
+        {"model_type": "gpt_oss", "experts_per_token": 8},
+        {"model_type": "kimi_linear", "linear_attn_config": {"full_attn_layers": [4, 8]}},
     ],
 )
 def test_what_a_family_takes_without_listing_it_is_not_passed_over(config):
