@@ -86,8 +86,11 @@ def load_space(
 
 
 def has_experts(name_or_path: str | Path, settings: Iterable[str]) -> bool:
-    """Whether a space is one of models with experts, by what it and the settings name."""
-    return EXPERTS in _set(settings) or EXPERTS in read_toml(_path(name_or_path))
+    """Whether a space is one of models with experts; of one that cannot be read, no."""
+    try:
+        return EXPERTS in _set(settings) or EXPERTS in read_toml(_path(name_or_path))
+    except ValueError:  # told where it is read to be searched
+        return False
 
 
 def batch_sizes(least: int) -> tuple[int, ...]:

@@ -95,13 +95,17 @@ def lowest(answer: Answer) -> str:
     return f"a predicted loss {answer.above_optimum:.2g} above the lowest"
 
 
-def loss_interval(law: LossLaw, standing: Standing) -> str:
-    """The interval of a loss on the law's own text, and beside it the one on another."""
+def loss_interval(law: LossLaw, standing: Standing, *, of_experts: bool = False) -> str:
+    """The interval of a loss on the law's own text, and beside it the one on another.
+
+    Runs narrow it but for models with experts, whose law no run moves yet.
+    """
     text = "its law's text" if law.corpus == "not stated" else law.corpus
     vocabulary = f" in a vocabulary of {law.vocab_size:,}" if law.vocab_size else ""
     own = f"on {text}{vocabulary} the loss is {standing.loss_low:.3f} to {standing.loss_high:.3f}"
     there = f"{standing.elsewhere_low:.2f} to {standing.elsewhere_high:.2f}"
-    other = f", trained and judged on another corpus {there}, which --anchor RUNS narrows"
+    narrowed = "" if of_experts else ", which --anchor RUNS narrows"
+    other = f", trained and judged on another corpus {there}{narrowed}"
     return f"{own} ({COVERAGE:.0%}){other if law.level_std else ''}"
 
 

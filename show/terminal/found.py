@@ -141,7 +141,10 @@ def _how_sure(found: Answer) -> Lines:
     tied = f"{n_others} other shapes tie" if n_others > 1 else "one other shape ties"
     chance = f"; {tied if n_others else 'no other shape ties'} with it" * found.certified
     chance += f" (P(best) {best.p_best:.0%})" * found.certified
-    yield prose(f"How sure: {loss_interval(law, best)}{chance}.") + "\n"
+    yield (
+        prose(f"How sure: {loss_interval(law, best, of_experts=is_sparse(found.space))}{chance}.")
+        + "\n"
+    )
 
 
 def _marks(rows: list[dict[str, Any]]) -> str:

@@ -69,3 +69,16 @@ def apply(
             shared_nf = jax.nn.gelu(shared_nf)
         out_nd += shared_nf @ params["shared_down"]
     return out_nd.reshape(x_btd.shape)
+
+
+def imbalance(experts: Experts, params: Params, x_btd: jax.Array) -> jax.Array:
+    """1 where a router gives all experts as many rows and as much of their scores, else more.
+
+    References:
+        Fedus et al. 2021, arXiv:2101.03961, equation 4; of several experts a token, each counts.
+    """
+    scores_ne = x_btd.reshape(-1, x_btd.shape[-1]) @ params["router"]
+    _, chosen_nk = jax.lax.top_k(scores_ne, experts.n_per_token)
+    rows_e = jnp.bincount(chosen_nk.reshape(-1), length=experts.n_experts) / chosen_nk.size
+    share_e = jax.nn.softmax(scores_ne, axis=-1).mean(axis=0)
+    return experts.n_experts * jnp.vdot(rows_e.astype(share_e.dtype), share_e)
