@@ -53,7 +53,7 @@ class Chain:
     """What turns a shape into a step time and a loss, named or as it differs from the default."""
 
     device: str | None = None
-    """A name of `anybudget devices`, or a TOML file."""
+    """A name of `anybudget devices`, cpu for a core of this machine's kind, or a TOML file."""
     law: str | None = None
     """A name of `anybudget laws`, or a TOML file; default: by device."""
     anchor: str | None = None
@@ -63,7 +63,7 @@ class Chain:
     remat: str = "auto"
     """Run blocks again in the backward pass: none, dots, layer, or auto."""
     attention: str = "auto"
-    """plain: scores are written to memory; fused: one kernel; auto: fused on accelerators."""
+    """plain: scores are written to memory; fused: one kernel; auto: fused."""
     sharding: str = "auto"
     """What several chips hold: data, the whole state; full, a share of it; optimizer, a share of
     the optimizer's; or auto."""

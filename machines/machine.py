@@ -57,6 +57,11 @@ def cpu_name() -> str:
     return f"{name} ({', '.join(numbers)})" if numbers else name
 
 
+def has_avx512() -> bool:
+    """Whether the processor multiplies 512 bits at a time, as far as Linux lists it."""
+    return "avx512f" in _cpu_facts().get("flags", "").split()
+
+
 def _cpu_facts() -> dict[str, str]:
     """What Linux says of the first processor."""
     if not CPUINFO.exists():

@@ -129,7 +129,8 @@ class Device:
     @property
     def times_fused_alone(self) -> bool:
         """Whether all steps that it was fitted to had fused attention, so that plain is unknown."""
-        return self.calibration.get("varied", {}).get("attention") == ["fused"]
+        of_a_table = self.calibration.get("varied", {}).get("attention")
+        return of_a_table == ["fused"] or self.calibration.get("attention") == "fused"
 
     @property
     def step_time_model(self) -> StepTimeModel:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ..space.architecture import Architecture
 from ..space.limits import check_count
 from ..space.sparse import is_sparse
-from .cost.kernel import KERNELS
+from .cost.kernel import KERNELS, as_run
 from .cost.tiles import LANES
 from .law.copying import UNDECIDED
 from .loss_at_time import REACH, LossAtTime, Prediction
@@ -122,12 +122,14 @@ def _of_luck(objective: LossAtTime, arch: Architecture, prediction: Prediction) 
 def _of_attention(
     objective: LossAtTime, arch: Architecture, prediction: Prediction
 ) -> Iterator[str]:
-    if objective.device.kind not in KERNELS:
-        return
-    if objective.fused and objective.device.step_time_model.times_attention:
+    device = objective.device
+    if objective.fused and (
+        device.step_time_model.times_attention
+        or not as_run(objective.simplest, arch, device.kind).fused
+    ):
         return
     if objective.fused:
-        padded = KERNELS[objective.device.kind].padded_head
+        padded = KERNELS[device.kind].padded_head
         refused = (
             f"; heads of {arch.d_head} are padded to {padded}s, and a trainer whose kernel refuses "
             "them takes up to twice as long"
@@ -137,9 +139,9 @@ def _of_attention(
             + refused * (arch.d_head % padded > 0)
         )
         return
-    if objective.device.times_fused_alone:
+    if device.times_fused_alone:
         yield (
-            f"plain attention was not timed on {objective.device.name}: what writing scores costs "
+            f"plain attention was not timed on {device.name}: what writing scores costs "
             "is not in its steps; `attention` fused is what they had"
         )
         return

@@ -16,7 +16,7 @@ from ..space.limits import MOST_COUNT, MOST_OF_FIELD, check_count, check_size
 from .budget import MOST_S
 from .cost.counts import n_active_params, n_params, n_params_non_embedding
 from .cost.execution import KINDS, SPLITS, Attention, Execution, Remat, Sharding
-from .cost.kernel import KERNELS
+from .cost.kernel import ACCELERATORS
 from .cost.ways import by_batch_alone, every_split, every_way, passes_of
 from .device import Device
 from .fastest import fastest
@@ -72,8 +72,8 @@ class LossAtTime:
         n_chips: devices among which every batch is split.
         reach: how many times the parameters of the law's largest run a model may have; None: any.
         attention: `plain`, matmuls that write their scores to memory; `fused`, one kernel that does
-            not; or `auto`, fused on accelerators, as most trainers have it there. It is one of the
-            two once it is made.
+            not (on a CPU, one of blocks that stay in a core's cache); or `auto`, fused, as most
+            trainers have it. It is one of the two once it is made.
         sharding: what several chips hold, see `Sharding`; of `full`, a group of hosts' chips may
             share a state; or `auto`, the fastest that fits, `optimizer` in pipelines alone.
         tensor_parallel: chips among which each layer is split; None: where several hosts' links
@@ -115,13 +115,7 @@ class LossAtTime:
                     f"`{name}` must be {', '.join(known[:-1])} or {AUTO}, but got {value!r}"
                 )
         if self.attention == AUTO:
-            usual = Attention.FUSED if self.device.kind in KERNELS else Attention.PLAIN
-            object.__setattr__(self, "attention", str(usual))
-        if self.fused and self.device.kind not in KERNELS:
-            raise ValueError(
-                f"`attention` can be fused on a {' or '.join(KERNELS)} only, but "
-                f"{self.device.name} is a {self.device.kind}"
-            )
+            object.__setattr__(self, "attention", str(Attention.FUSED))
         for name in ("n_chips", "micro_batch_size", *SPLITS):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= MOST_OF_FIELD:
@@ -183,7 +177,12 @@ class LossAtTime:
     @property
     def machine(self) -> str:
         """The hardware, and how it attends where that is not plain."""
-        return self.hardware + FUSED_MARK * self.fused
+        return self.hardware + self.mark
+
+    @property
+    def mark(self) -> str:
+        """What a machine's name ends with: that an accelerator's attention is fused."""
+        return FUSED_MARK * (self.fused and self.device.kind in ACCELERATORS)
 
     def check_batch(self, batch_size: Any) -> None:
         """Raise ValueError unless chips and micro-batches divide a batch, or each of several."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from .. import __version__
 from ..objectives.budget import format_budget, parse_budget
 from ..objectives.cost.execution import SPLITS
-from ..objectives.cost.kernel import KERNELS
+from ..objectives.cost.kernel import ACCELERATORS
 from ..objectives.device import Device
 from ..objectives.law.loss_law import LossLaw
 from ..objectives.loss_at_time import REACH, LossAtTime
@@ -214,7 +214,7 @@ class QuestionMaker:
                 objective = dataclasses.replace(objective, **{name: getattr(words, name)})
         with blame("critical_batch"):
             asked = words.critical_batch
-            priced = device.kind in KERNELS if asked is None else asked
+            priced = device.kind in ACCELERATORS if asked is None else asked
             objective = dataclasses.replace(objective, critical_batch=priced)
         with blame("chips"):
             split = {name: getattr(words, name) for name in SPLITS}

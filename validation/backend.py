@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ..machines.machine import cpu_name, has_accelerator
+import time
+from collections.abc import Callable
+
+from ..machines.machine import count_cores, cpu_name, has_accelerator
 from ..objectives.device import Device
 
 
@@ -13,6 +16,27 @@ def machine_name(kind: str) -> str:
     import jax
 
     return jax.devices()[0].device_kind
+
+
+def compute_dtype(kind: str) -> str:
+    """Of the matmuls of a step of ours: float32 on a CPU, bfloat16 elsewhere."""
+    return "float32" if kind == "cpu" else "bfloat16"
+
+
+def clock_name() -> str:
+    """`processor` where we run on one CPU core, else `wall`.
+
+    Time that other processes have the core does not count by the processor's clock. On a quiet core
+    both are equal.
+    """
+    import jax
+
+    return "processor" if jax.default_backend() == "cpu" and count_cores() == 1 else "wall"
+
+
+def step_clock() -> Callable[[], float]:
+    """Seconds of the clock of `clock_name`."""
+    return time.process_time if clock_name() == "processor" else time.perf_counter
 
 
 def check_kind(name: str, kind: str) -> None:

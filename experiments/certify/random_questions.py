@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...objectives.cost.features import ATTENTION, LINKS
-from ...objectives.cost.kernel import KERNELS
+from ...objectives.cost.kernel import ACCELERATORS
 from ...objectives.cost.step_time import MODELS, StepTimeModel
 from ...objectives.cost.ways import passes_of
 from ...objectives.device import Device
@@ -77,7 +77,7 @@ def random_space(rng: np.random.Generator, n_chips: int, times: int = 1) -> Sear
 def random_objective(rng: np.random.Generator, space: SearchSpace, n_chips: int) -> LossAtTime:
     """A device, a law, a budget and how steps are run."""
     device = random_device(rng, n_chips)
-    fused = device.kind in KERNELS and rng.random() < 0.4
+    fused = device.kind in ACCELERATORS and rng.random() < 0.4
     objective = LossAtTime(
         device=device,
         law=random_law(rng),

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,9 +42,10 @@ from torch import nn
 from torch.nn import functional
 
 from anybudget.objectives.cost import counts
+from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.recipe import Recipe
 from anybudget.space.architecture import Architecture
-from anybudget.validation.timing.step_clock import clock_name
+from anybudget.validation.backend import clock_name, step_clock
 from anybudget.validation.training.model import Backend
 from anybudget.validation.training.recipe import init_params
 from anybudget.validation.training.step import compile_training
@@ -75,6 +75,7 @@ SHAPES = {
 HAS_AMX = CPUINFO.exists() and "amx_bf16" in CPUINFO.read_text()
 DTYPES = ("float32", "bfloat16") if HAS_AMX else ("float32",)
 N_STEPS, N_WARM_UP = 5, 1
+FUSED = Execution(attention="fused")
 RESULT = Path(__file__).with_suffix(".csv")
 
 
@@ -155,7 +156,7 @@ class Decoder(nn.Module):
 
 def our_step(arch: Architecture, tokens: np.ndarray, dtype: str) -> Callable[[], float]:
     """A function that makes one of our steps and returns the loss before it."""
-    program = compile_training(arch, recipe=Recipe(), backend=Backend(dtype=dtype))
+    program = compile_training(arch, recipe=Recipe(), execution=FUSED, backend=Backend(dtype=dtype))
     state, placed = program.init(0), program.place(tokens)
 
     def step() -> float:
@@ -196,7 +197,7 @@ def compare(arch: Architecture) -> dict[tuple[str, str], float]:
     }
     times_s: dict[tuple[str, str], list[float]] = {name: [] for name in steps}
     losses: dict[tuple[str, str], list[float]] = {name: [] for name in steps}
-    clock_s = time.process_time if clock_name() == "processor" else time.perf_counter
+    clock_s = step_clock()
     for _ in range(N_WARM_UP + N_STEPS):
         for name, step in steps.items():
             began = clock_s()

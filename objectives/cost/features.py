@@ -23,7 +23,7 @@ from .counts import (
     summed,
 )
 from .execution import PLAIN, Execution, Parts, by_choice
-from .kernel import head_padding, kernel_of
+from .kernel import KERNELS, as_run, padding, seen_share
 from .passes import ATTENDING, PASSES, elementwise_passes, flop_passes, matmul_passes
 from .tiles import relaid_by_part
 
@@ -84,20 +84,25 @@ def activations_by_part(arch: Model, execution: Execution) -> Parts:
     )
 
 
-def softmax_by_part(arch: Model, execution: Execution) -> Parts:
-    """Attention scores that pass through softmax; fused attention has none that is written."""
-    return _scores(arch, execution, 0)
+def softmax_by_part(arch: Model, execution: Execution, *, kind: str) -> Parts:
+    """Attention scores whose softmax takes time of its own: a kernel hides it, but in blocks."""
+    scores = _scores(arch, execution, 0)
+    if not execution.fused:
+        return scores
+    kernel = KERNELS[kind]
+    share = seen_share(kernel, arch.seq_len) if kernel.in_blocks else 0
+    return {part: share * n for part, n in scores.items()}
 
 
 def spilled_softmax_by_part(arch: Model, execution: Execution) -> Parts:
     """Attention scores that do not stay in a cache, since a key head has more than fit."""
+    if execution.fused:
+        return {"scores": 0 * arch.n_layers}
     return _scores(arch, execution, CACHED_SCORES)
 
 
 def _scores(arch: Model, execution: Execution, n_cached: int) -> Parts:
-    """Written scores beyond those of each key head that are cached."""
-    if execution.fused:
-        return {"scores": 0 * arch.n_layers}
+    """Scores beyond those of each key head that are cached."""
     passes = elementwise_passes(execution)
     return summed(
         ("scores", passes * n * heads * _larger(each - n_cached, 0))
@@ -114,9 +119,8 @@ def attention_by_part(arch: Model, execution: Execution, *, kind: str) -> Parts:
     """
     if not execution.fused:
         return {}
-    padding = head_padding(arch.d_head, kernel_of(kind).full_head)
     flops = flops_by_part(arch, execution)
-    return {part: padding * flops[part] for part in ATTENDING if part in flops}
+    return {part: padding(kind, arch) * flops[part] for part in ATTENDING if part in flops}
 
 
 def loss_by_part(arch: Model, _: Execution) -> Parts:
@@ -220,7 +224,7 @@ FEATURES: dict[str, Feature] = {
     ROOFLINE: Feature(roofline_by_part, _PER_LAYER, needs=("ridge",), of_matmuls=True),
     ATTENTION: Feature(attention_by_part, _PER_LAYER, needs=("kind",)),
     "activations": Feature(activations_by_part, _PER_LAYER),
-    "softmax": Feature(softmax_by_part, _PER_LAYER),
+    "softmax": Feature(softmax_by_part, _PER_LAYER, needs=("kind",)),
     # The more key heads, the less each has.
     "spilled_softmax": Feature(spilled_softmax_by_part, OverABox.UNSTEADY),
     "loss": Feature(loss_by_part, _GROWING),
@@ -259,6 +263,7 @@ def units_by_part(
     about = FEATURES[feature]
     needed = {name: {"ridge": ridge, "kind": kind}[name] for name in about.needs}
     part: Model = one_pass or execution.part(arch)
+    execution = as_run(execution, part, kind)
     each = 1 if about.once_a_step else execution.n_passes
     shares = execution.n_optimizer_shares if about.shared else 1
 
@@ -268,8 +273,8 @@ def units_by_part(
             return counted
         if times_attention:
             return {part: units for part, units in counted.items() if part not in ATTENDING}
-        padding = head_padding(part.d_head, kernel_of(kind).full_head)
-        return counted | {part: padding * counted[part] for part in ATTENDING if part in counted}
+        more = padding(kind, part)
+        return counted | {part: more * counted[part] for part in ATTENDING if part in counted}
 
     units = by_choice(execution, parts)
     if np.ndim(shares) or shares > 1:

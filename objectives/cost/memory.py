@@ -23,7 +23,7 @@ from .blocks import gradients_of, parts_of
 from .blocks.attention import WIDE_BYTES
 from .counts import n_params, summed, total
 from .execution import PLAIN, Execution, Parts, Remat, by_choice
-from .kernel import kernel_of
+from .kernel import KERNELS, LEAST_LOSS_ROWS, MOST_LOGITS, as_run
 
 # Of each parameter: the master weight and Adam's two moments in float32.
 BYTES_PER_PARAM = {"weights": 4, "optimizer": 8}
@@ -65,6 +65,7 @@ def memory_by_part(
         Attention keeps its seq_len x seq_len scores, unless it is one kernel.
     """
     part = execution.part(arch)
+    execution = as_run(execution, part, kind)
 
     def parts(one: Execution) -> Parts:
         per_param = BYTES_PER_PARAM | {"gradients": bytes_per_element}
@@ -102,6 +103,7 @@ def memory_bytes(
 ) -> Any:
     """Bytes of one chip in one training step, the sum of `memory_by_part`; arguments as there."""
     part = execution.part(arch)
+    execution = as_run(execution, part, kind)
 
     def parts(one: Execution) -> Parts:
         added_up = SUM_BYTES * (one.n_accumulation > 1)
@@ -146,17 +148,19 @@ def _activations(
     part: Model, execution: Execution, size: int, kind: str
 ) -> tuple[list[tuple[Any, Parts]], Any]:
     """Bytes that a block of each kind keeps, by part, with how many there are; the working set."""
-    padded_head = kernel_of(kind).padded_head if execution.fused else 0
+    padded_head = KERNELS[kind].padded_head if execution.fused else 0
     kept, working_sets = [], []
     for n, block in kinds_of(part):
         of_block = _kept_of_block(part, block, size, execution, padded_head)
         freed = 0 if execution.scan_layers else total(of_block)
-        working_sets.append(_working_set(part, block, size, freed, padded_head))
+        working_sets.append(_in_the_block(part, block, size, freed, padded_head))
         if np.any(execution.tensor_parallel != 1):
             # What tensor-parallel chips have alike they keep a part of each (sequence parallel).
             of_block["residual"] = of_block["residual"] / execution.tensor_parallel
         kept.append((n, of_block))
-    return kept, functools.reduce(np.maximum, working_sets)
+    of_blocks = KERNELS[kind].in_blocks
+    at_the_loss = _in_a_loss_of_blocks(part) if of_blocks else _at_the_loss(part, size)
+    return kept, functools.reduce(np.maximum, working_sets, at_the_loss)
 
 
 def _kept_of_block(
@@ -182,8 +186,20 @@ def _kept_of_block(
     return {part: rows * n for part, n in per_row.items()}
 
 
-def _working_set(arch: Model, block: Block, size: int, freed: Any, padded_head: int) -> Any:
-    """Bytes beside the state and what all blocks keep, when a step needs most.
+def _at_the_loss(arch: Model, size: int) -> Any:
+    """Bytes of the logits and their gradient."""
+    return (WIDE_BYTES + size) * arch.batch_size * arch.seq_len * arch.vocab_size
+
+
+def _in_a_loss_of_blocks(arch: Model) -> Any:
+    """Bytes of some rows' logits, their shares and gradient, and of the gradients made of them."""
+    rows = arch.batch_size * arch.seq_len
+    at_once = np.minimum(rows / 2, np.maximum(MOST_LOGITS / arch.vocab_size, LEAST_LOSS_ROWS))
+    return WIDE_BYTES * (3 * at_once * arch.vocab_size + (rows + arch.vocab_size) * arch.d_model)
+
+
+def _in_the_block(arch: Model, block: Block, size: int, freed: Any, padded_head: int) -> Any:
+    """Bytes beside the state and what all blocks keep, in a block's backward pass.
 
     Args:
         arch: the model or models.
@@ -194,7 +210,6 @@ def _working_set(arch: Model, block: Block, size: int, freed: Any, padded_head: 
             attention then has no scores, but gradients of all that goes into it. 0: it is plain.
     """
     rows = arch.batch_size * arch.seq_len
-    at_the_loss = (WIDE_BYTES + size) * rows * arch.vocab_size
     # As of a block that keeps all.
     kept = _kept_of_block(arch, block, size, PLAIN, padded_head)
     input_bytes = size * rows * arch.d_model
@@ -205,5 +220,4 @@ def _working_set(arch: Model, block: Block, size: int, freed: Any, padded_head: 
     gradients = rows * gradients_of(block, arch, size, padded_head)
     in_the_mixer = total(kept) - hidden - input_bytes + gradients
     last_gradient = WIDE_BYTES * arch.vocab_size * arch.d_model
-    in_the_block = np.maximum(in_the_mlp, in_the_mixer) - freed + last_gradient
-    return np.maximum(at_the_loss, in_the_block)
+    return np.maximum(in_the_mlp, in_the_mixer) - freed + last_gradient

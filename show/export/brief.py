@@ -15,7 +15,7 @@ from typing import Any
 
 from ...objectives.budget import format_budget
 from ...objectives.cost.execution import Execution
-from ...objectives.cost.kernel import KERNELS
+from ...objectives.cost.kernel import ACCELERATORS
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.recipe import Recipe, Settings, named_scales, recipe_for, settings_for
 from ...search.candidate import Candidate
@@ -130,7 +130,7 @@ class Brief:
     def attention_notes(self) -> list[str]:
         """That the trainer's attention is another than the prediction's, where it is."""
         objective = self.objective
-        return [FUSES] if objective.device.kind in KERNELS and not self.execution.fused else []
+        return [FUSES] if objective.device.kind in ACCELERATORS and not self.execution.fused else []
 
     def heading(self) -> Iterator[str]:
         """What the exported file is, in a few lines."""

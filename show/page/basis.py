@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...objectives.cost.kernel import kernel_of
+from ...objectives.cost.kernel import KERNELS
 from ...objectives.device import Device
 from ...objectives.law.loss_law import LossLaw
 from ...objectives.loss_at_time import LossAtTime
@@ -32,6 +32,11 @@ FUSED = (
     "One fused kernel: no scores are written, what lies in the future is left out, the backward "
     "pass multiplies the scores out again, and heads narrower than {} take as long as if they were "
     "so wide. {}"
+)
+IN_BLOCKS = (
+    "Of sequences of 256 and more, blocks of scores that stay in a core's cache: what lies in the "
+    "future is left out but for blocks' corners, and the backward pass multiplies the scores out "
+    "again. {}"
 )
 TIMED = {
     True: "It was timed: its FLOPs have a rate of their own.",
@@ -72,7 +77,8 @@ def assumptions(answer: Answer) -> list[tuple[str, str]]:
 def _fused(objective: LossAtTime) -> str:
     device = objective.device
     timed = AS_OTHERS if device.as_others else TIMED[device.step_time_model.times_attention]
-    return FUSED.format(kernel_of(device.kind).full_head, timed)
+    kernel = KERNELS[device.kind]
+    return IN_BLOCKS.format(timed) if kernel.in_blocks else FUSED.format(kernel.full_head, timed)
 
 
 def _device(device: Device) -> str:

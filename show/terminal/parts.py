@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from ...objectives.loss_at_time import FUSED_MARK, LossAtTime
+from ...objectives.loss_at_time import LossAtTime
 
 Lines = Iterator[str | Table]
 # As wide as a terminal is at least.
@@ -49,7 +49,7 @@ def show_warnings(warnings: list[str]) -> Lines:
 def assumptions(objective: LossAtTime, more: str = "", *, named: bool = True) -> str:
     """Device and law, if it is `named`, and what more there is, in a sentence."""
     times = f"{objective.n_chips} × " if objective.n_chips > 1 else ""
-    attention = FUSED_MARK * objective.fused
+    attention = objective.mark
     law = f"; law {objective.law.name}" if named else ""
     return prose(f"Device {times}{objective.device.label}{attention}{law}{more}.")
 

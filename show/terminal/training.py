@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ...objectives.budget import format_budget
 from ...objectives.cost.execution import Execution, Remat
+from ...objectives.cost.kernel import as_run
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.step_cost import flop_utilisation
 from ...search.candidate import Candidate
@@ -81,7 +82,7 @@ def _rows(
         "time",
         f"{format_budget(_whole(seconds))} at "
         f"{flop_utilisation(device, arch, predicted):.0%} of the peak, "
-        + ", ".join(_choices(execution))
+        + ", ".join(_choices(as_run(execution, arch, device.kind)))
         + (f", ${cost:,.2f}" if cost is not None else ""),
     )
     if is_sparse(arch):

@@ -163,3 +163,9 @@ def test_each_device_of_a_page_has_its_own_price(tmp_path):
     assert row["cost_usd"] == 1.0
     with pytest.raises(ValueError, match=r"`price` .* in their order, but got 2 for 1"):
         anybudget.explore(price=[30.0, 1.0], **at)
+
+
+@pytest.mark.parametrize(("avx512", "name"), [(False, "cpu-core"), (True, "cpu-core-avx512")])
+def test_cpu_is_a_core_of_this_machines_kind(avx512, name, monkeypatch):
+    monkeypatch.setattr("anybudget.machines.machine.has_avx512", lambda: avx512)
+    assert anybudget.ask("2m", device="cpu").objective.device.name == name

@@ -134,7 +134,7 @@ def _trials(path: Path) -> bytes:
 class MadeUpStep:
     """A step that takes as long as it has parameters."""
 
-    def __init__(self, arch: Any, backend: Any) -> None:
+    def __init__(self, arch: Any, backend: Any, execution: Any) -> None:
         self.arch = arch
 
     def time(self, seconds: float) -> Any:

@@ -30,12 +30,13 @@ def mistaken(*, x):
 
 def survey(*, rates):
     """A quiet machine."""
-    setting = {"machine": "toy", "n_cores": 1, "dtype": "float32", "clock": "wall", "versions": "1"}
+    setting = {"machine": "toy", "n_cores": 1, "dtype": "float32", "attention": "plain"}
+    setting |= {"clock": "wall", "versions": "1"}
     rates = rates or {"peak_flops_per_s": 1e11, "bandwidth_bytes_per_s": 1e10}
     return {"setting": setting, "kind": "cpu", "memory_bytes": 2e10, "rates": rates}
 
 
-def timing(*, arch, dtype, seconds):
+def timing(*, arch, dtype, attention, seconds):
     """What a simple model says, on the machine of `survey`."""
     step_time_s = 1e-4 + 1e-8 * arch["d_model"] ** 2 * arch["n_layers"]
     timing = {"step_time_s": step_time_s, "step_time_spread": 0.01, "core_share": 1, "n_steps": 9}

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from anybudget.machines import machine
-from anybudget.machines.machine import count_cores, cpu_name
+from anybudget.machines.machine import count_cores, cpu_name, has_avx512
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a process cannot be confined")
@@ -39,3 +39,12 @@ def test_generations_of_one_name_are_told_apart(tmp_path, monkeypatch):
 
     assert named(25) == "AMD EPYC (family 25, model 1)"
     assert named(26) == "AMD EPYC (family 26, model 1)"
+
+
+def test_a_processor_says_what_it_multiplies_with(tmp_path, monkeypatch):
+    path = tmp_path / "cpuinfo"
+    monkeypatch.setattr(machine, "CPUINFO", path)
+    assert not has_avx512()
+    for flags, found in (("fpu avx2", False), ("fpu avx512f avx2", True)):
+        path.write_text(f"processor : 0\nflags\t\t: {flags}\n\nprocessor : 1\n")
+        assert has_avx512() == found

@@ -181,12 +181,6 @@ def test_what_fits_nowhere_is_told_of_its_last_way():
     assert cost.step_time_s == step_time_s(objective.device, huge, last)
 
 
-def test_attention_is_fused_on_accelerators_unless_asked_otherwise():
-    for name, fused in (("tpu-v5e", True), ("a100-80gb", True), ("cpu-core", False)):
-        assert objective_of(load_device(name), 1).fused == fused
-    assert not objective_of(load_device("tpu-v5e"), 1, attention="plain").fused
-
-
 def test_passes_divide_the_sequences():
     assert passes_of(12) == (1, 2, 3, 4, 6, 12)
     assert passes_of(np.array([4, 6])) == (1, 2, 3, 4, 6)

@@ -100,7 +100,6 @@ def test_fused_attention_is_faster_and_needs_less_and_says_that_nothing_was_time
     saved = 1 - fast.step_time_s / slow.step_time_s
     assert any(f"take {saved:.0%} off each step" in flag for flag in flags(plain, arch, slow))
     assert any("counted, not timed" in flag for flag in flags(fused, arch, fast))
-    assert not [flag for flag in flags(roomy, arch, slow) if "attention" in flag]  # on a CPU
     assert (plain.machine, fused.machine) == ("toy", "toy, fused attention")
     model = accelerator.step_time_model
     seconds = model.seconds_per_unit | {"attention": 1e-12}
@@ -114,8 +113,14 @@ def test_fused_attention_is_faster_and_needs_less_and_says_that_nothing_was_time
     alone = dataclasses.replace(timed, calibration={"varied": {"attention": ["fused"]}})
     unlike = dataclasses.replace(plain, device=alone)
     assert any("was not timed on toy" in flag for flag in flags(unlike, arch, slow))
-    with pytest.raises(ValueError, match="fused on a tpu or gpu only, but toy is a cpu"):
-        dataclasses.replace(roomy, attention="fused")
+
+
+def test_on_a_cpu_attention_is_told_only_where_it_runs_in_blocks_that_were_not_timed(roomy):
+    short, long = (dataclasses.replace(ARCH, seq_len=seq_len) for seq_len in (128, 2048))
+    for arch, n_told in ((short, 0), (long, 1)):
+        told = [flag for flag in flags(roomy, arch, roomy.predict(arch)) if "attention" in flag]
+        assert len(told) == n_told
+    assert roomy.machine == "toy"
 
 
 def test_fused_attention_on_a_tpu_says_which_heads_a_kernel_may_refuse(roomy):

@@ -39,10 +39,10 @@ def test_a_budget_alone_is_a_question():
         ("a100-80gb", "auto", "fused"),
         ("a100-80gb", "plain", "plain"),
         ("tpu-v5e", "auto", "fused"),
-        ("cpu-core", "auto", "plain"),
+        ("cpu-core", "auto", "fused"),
     ],
 )
-def test_attention_is_fused_on_accelerators_unless_asked_otherwise(device, attention, asked):
+def test_attention_is_fused_unless_asked_otherwise(device, attention, asked):
     words = Words(budget="3h", device=device, attention=attention)
     assert ask(words).objective.attention == asked
 

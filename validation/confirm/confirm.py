@@ -176,18 +176,16 @@ def _checked_machine(objective: LossAtTime, on_progress: Callable[[str], None]) 
 
 def _check_kernel(objective: LossAtTime, entries: list[Entry]) -> None:
     """Raise ValueError where the fused kernel of a device does not take a model."""
-    if objective.n_chips > 1:
-        raise ValueError(
-            f"fused attention trains on one chip here, but the result is for {objective.n_chips}; "
-            "search again with --attention plain, or `anybudget export` the result"
-        )
+    from ..training.train import check_kernel
+
+    check_kernel(objective.simplest)
     for entry in entries:
         arch = entry.candidate.arch
         if objective.device.kind == "tpu":
             from ..training.splash import part_of
 
             part_of(arch.seq_len)
-        elif arch.d_head % 8 or arch.d_head > MOST_OF_CUDNN:
+        elif objective.device.kind == "gpu" and (arch.d_head % 8 or arch.d_head > MOST_OF_CUDNN):
             raise ValueError(
                 f"a GPU's fused attention takes a `d_head` of up to {MOST_OF_CUDNN} that 8 "
                 f"divides, but got {arch.d_head}"

@@ -40,7 +40,7 @@ SIDE_BY_SIDE = (
     "slower than alone; for a device that predicts training alone, calibrate with one worker"
 )
 # What all rows of a file share.
-SETTING = ("machine", "n_cores", "dtype", "clock", "versions")
+SETTING = ("machine", "n_cores", "dtype", "attention", "clock", "versions")
 RATES = ("peak_flops_per_s", "bandwidth_bytes_per_s")
 
 Report = Callable[[str, int, int], None]

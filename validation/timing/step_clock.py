@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...machines.machine import count_cores
 from ...objectives.cost.execution import PLAIN, Execution
 from ...objectives.recipe import Recipe
 from ...space.architecture import Architecture
+from ..backend import clock_name, step_clock
 from ..training.model import CPU, Backend, param_shapes
 from ..training.recipe import optimizer
 from ..training.step import State, train_step
@@ -42,15 +42,6 @@ class StepTiming:
     step_time_spread: float
     core_share: float
     n_steps: int
-
-
-def clock_name() -> str:
-    """`processor` where we run on one CPU core, else `wall`.
-
-    Time that other processes have the core does not count by the processor's clock. On a quiet core
-    both are equal.
-    """
-    return "processor" if jax.default_backend() == "cpu" and count_cores() == 1 else "wall"
 
 
 class CompiledStep:
@@ -120,7 +111,7 @@ def copy_bytes_per_s() -> float:
     n_bytes = COPY_BYTES if jax.default_backend() == "cpu" else ACCELERATOR_COPY_BYTES
     source = jnp.zeros(n_bytes // 4, jnp.float32)
     copy(source).block_until_ready()
-    clock = time.process_time if clock_name() == "processor" else time.perf_counter
+    clock = step_clock()
     times = []
     for _ in range(N_COPIES):
         start = clock()

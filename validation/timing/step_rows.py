@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import AwareDatetime, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from ...files.write import check_writable
+from ...objectives.cost.execution import Execution
 from ...objectives.fit.step_time import Steps
 from ...space.architecture import FIELDS, Architecture
 from ..runs import ArchitectureRow
@@ -23,6 +25,7 @@ class StepRow(ArchitectureRow):
         step_time_s: median of groups of steps, in seconds of the clock.
         step_time_spread: interquartile range of the groups over their median.
         core_share: processor time over wall time.
+        attention: of the steps; on a CPU `fused` is in blocks, see `training.cpu`.
         clock: `processor` on one CPU core, where other processes' turns do not count; else `wall`.
         peak_flops_per_s: best rate of a plain matmul, measured when the file was begun.
         bandwidth_bytes_per_s: best rate of a copy, likewise.
@@ -38,6 +41,7 @@ class StepRow(ArchitectureRow):
     machine: str
     n_cores: PositiveInt
     dtype: str
+    attention: Literal["plain", "fused"] = "plain"
     clock: str
     versions: str
     measured: AwareDatetime
@@ -70,7 +74,10 @@ def steps_of(rows: list[StepRow]) -> Steps:
     """
     times = {arch: min(repeats) for arch, repeats in _repeats(rows).items()}
     fields = {name: np.array([getattr(arch, name) for arch in times]) for name in FIELDS}
-    return Steps(arch=Architecture(**fields), measured_s=np.array(list(times.values())))
+    execution = Execution(attention=rows[0].attention)
+    return Steps(
+        arch=Architecture(**fields), measured_s=np.array(list(times.values())), execution=execution
+    )
 
 
 def unsettled(rows: list[StepRow]) -> set[Architecture]:

@@ -15,7 +15,6 @@ from ...files.table import read_table
 from ...objectives.cost.communication import sent
 from ...objectives.cost.counts import flops_per_step, n_params
 from ...objectives.cost.execution import Execution
-from ...objectives.cost.kernel import KERNELS
 from ...objectives.device import Device
 from ...objectives.fit.step_time import Steps
 from ...objectives.step_cost import step_memory_bytes
@@ -246,8 +245,6 @@ def _check(row: TimedStep, device: Device) -> None:
             f"`precision` must be {device.dtype}, that of {device.name}, but got "
             f"{row.precision!r}; steps in another need a device, and a table, of their own"
         )
-    if row.execution.fused and device.kind not in KERNELS:
-        raise ValueError(f"`attention` must be plain on a {device.kind}, but got 'fused'")
     check_size("seconds of a step", row.seconds, LEAST_S, MOST_S)
     rate = flops_per_step(row.architecture) / row.seconds / row.n_chips
     if rate > device.peak_flops_per_s:

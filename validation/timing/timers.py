@@ -13,17 +13,18 @@ import jax
 from ...machines.engines import Engine
 from ...machines.job import Job
 from ...machines.machine import count_cores
+from ...objectives.cost.execution import Execution
 from ...space.architecture import Architecture
-from ...validation.backend import machine_name
+from ..backend import clock_name, compute_dtype, machine_name
 from ..training.model import Backend
 from ..training.peak import peak_matmul_flops_per_s
-from .step_clock import CompiledStep, StepTiming, clock_name, copy_bytes_per_s
+from .step_clock import CompiledStep, StepTiming, copy_bytes_per_s
 
 # Times architectures once each in a pass, and yields each with its timing.
 Timer = Callable[[list[Architecture], int], Iterator[tuple[Architecture, StepTiming]]]
 
-# What computes a CPU's step, beside JAX: rows that were timed before are of another program.
-IN_BLOCKS = ", attention and loss in blocks"
+# What computes a CPU's loss, beside JAX: rows that were timed before are of another program.
+IN_BLOCKS = ", loss in blocks"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,8 @@ def this_setting() -> dict[str, Any]:
     return {
         "machine": machine_name(kind),
         "n_cores": count_cores(),
-        "dtype": "float32" if kind == "cpu" else "bfloat16",
+        "dtype": compute_dtype(kind),
+        "attention": "fused" if kind == "cpu" else "plain",
         "clock": clock_name(),
         "versions": f"jax {jax.__version__}" + (IN_BLOCKS if kind == "cpu" else ""),
     }
@@ -79,11 +81,12 @@ def one_by_one(here: Survey, seconds: float) -> Timer:
     """In this process, which keeps what it has compiled for the next pass."""
     steps: dict[Architecture, CompiledStep] = {}
     backend = Backend(kind=here.kind, dtype=here.setting["dtype"])
+    execution = Execution(attention=here.setting["attention"])
 
     def timer(archs: list[Architecture], _: int) -> Iterator[tuple[Architecture, StepTiming]]:
         for arch in archs:
             if arch not in steps:
-                steps[arch] = CompiledStep(arch, backend)
+                steps[arch] = CompiledStep(arch, backend, execution)
             yield arch, steps[arch].time(seconds)
 
     return timer
@@ -91,7 +94,7 @@ def one_by_one(here: Survey, seconds: float) -> Timer:
 
 def fan_out(engine: Engine, folder: Path, here: Survey, seconds: float) -> Timer:
     """In a job for each timing, on machines that must be alike."""
-    what = {"dtype": here.setting["dtype"], "seconds": seconds}
+    what = {name: here.setting[name] for name in ("dtype", "attention")} | {"seconds": seconds}
 
     def timer(archs: list[Architecture], index: int) -> Iterator[tuple[Architecture, StepTiming]]:
         jobs = {_timing(engine, arch, index, what): arch for arch in archs}
@@ -111,10 +114,11 @@ def _timing(engine: Engine, arch: Architecture, pass_index: int, what: dict[str,
     return engine.job(label, time_job, arch=arch.as_dict(), **what)
 
 
-def time_job(*, arch: dict[str, Any], dtype: str, seconds: float) -> dict[str, Any]:
+def time_job(*, arch: dict[str, Any], dtype: str, attention: str, seconds: float) -> dict[str, Any]:
     """Time one architecture's training step; the timing, and the setting it was made in."""
     backend = Backend(kind=jax.default_backend(), dtype=dtype)
-    timing = CompiledStep(Architecture(**arch), backend).time(seconds)
+    step = CompiledStep(Architecture(**arch), backend, Execution(attention=attention))
+    timing = step.time(seconds)
     return {"timing": dataclasses.asdict(timing), "setting": this_setting()}
 
 

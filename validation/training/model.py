@@ -26,6 +26,7 @@ import numpy as np
 import optax
 
 from ...objectives.cost.execution import PLAIN, Execution, Remat
+from ...objectives.cost.kernel import n_lengths
 from ...space.architecture import Architecture
 from .cpu import attention as cpu_attention
 from .cpu.cross_entropy import mean_loss
@@ -78,7 +79,7 @@ def kernels_of(execution: Execution, backend: Backend) -> Kernels:
         dtype = backend.dtype
         return Kernels(
             multiply=functools.partial(_multiply_in, dtype=dtype),
-            attend=functools.partial(_attend_in, dtype=dtype),
+            attend=functools.partial(_attend_in, dtype=dtype) if execution.fused else attend,
             stream="float32" if dtype == "bfloat16" else dtype,
             loss_in_blocks=True,
         )
@@ -100,8 +101,8 @@ def _multiply(x_nk: jax.Array, w: jax.Array, axis: int) -> jax.Array:
 
 
 def _attend_in(q_btqc: jax.Array, k_btkc: jax.Array, v_btkc: jax.Array, *, dtype: str) -> jax.Array:
-    """In blocks, where there is more than one: to compile them takes twice as long."""
-    if q_btqc.shape[1] < 2 * cpu_attention.LEAST_POSITIONS:
+    """In blocks, where there are several: one is slower, and takes twice as long to compile."""
+    if n_lengths(q_btqc.shape[1]) == 1:
         return attend(q_btqc, k_btkc, v_btkc)
     return cpu_attention.attend(q_btqc, k_btkc, v_btkc, dtype)
 

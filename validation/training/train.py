@@ -25,9 +25,9 @@ import numpy as np
 from ...machines.host import available_memory_bytes
 from ...objectives.cost import counts
 from ...objectives.cost.execution import PLAIN, Execution
-from ...objectives.cost.kernel import KERNELS
 from ...objectives.recipe import Recipe, recipe_for
 from ...space.architecture import Architecture
+from ..backend import compute_dtype
 from ..runs import Run
 from .batches import batch, heldout_batches
 from .clock import Budget
@@ -141,16 +141,16 @@ def train(
 
 
 def this_backend() -> Backend:
-    """What JAX compiles for here: float32 on a CPU, bfloat16 elsewhere."""
+    """What JAX compiles for here."""
     kind = jax.default_backend()
-    return Backend(kind=kind, dtype="float32" if kind == "cpu" else "bfloat16")
+    return Backend(kind=kind, dtype=compute_dtype(kind))
 
 
 def check_kernel(execution: Execution) -> None:
-    """Raise ValueError where attention is fused and this machine has no such kernel."""
-    if execution.fused and (kind := jax.default_backend()) not in KERNELS:
+    """Raise ValueError where attention is fused and several chips would have to share it."""
+    if execution.fused and execution.n_chips > 1:
         raise ValueError(
-            f"fused attention needs one of {', '.join(KERNELS)}, but JAX finds a {kind}; "
+            f"fused attention trains on one chip here, but the result is for {execution.n_chips}; "
             "search again with --attention plain, or `anybudget export` the result"
         )
 

@@ -48,11 +48,12 @@ def test_a_squeezed_step_has_no_holes_and_unrolled_keeps_only_the_inputs_of_bloc
         execution = Execution(remat=remat, scan_layers=scan_layers)
         return (
             squeezed_bytes(arch, execution, bytes_per_element=2),
-            memory_by_part(arch, execution, bytes_per_element=2),
+            memory_by_part(arch, execution, bytes_per_element=2, kind="tpu"),
         )
 
     def whole(seq_len: int):
-        return memory_bytes(dataclasses.replace(TOY, seq_len=seq_len), bytes_per_element=2)
+        arch = dataclasses.replace(TOY, seq_len=seq_len)
+        return memory_bytes(arch, bytes_per_element=2, kind="tpu")
 
     for remat, scan_layers in (("dots", False), ("layer", False), ("none", True)):
         squeezed, parts = both(remat, scan_layers)
@@ -67,7 +68,7 @@ def test_parts_by_hand(how, per_row):
     remat, scan_layers = how
     arch = dataclasses.replace(TOY, vocab_size=100)
     execution = Execution(remat=remat, scan_layers=scan_layers)
-    parts = memory_by_part(arch, execution, bytes_per_element=2)
+    parts = memory_by_part(arch, execution, bytes_per_element=2, kind="tpu")
     state = {"weights": 4, "optimizer": 8, "gradients": 2}
     expected = {part: size * n_params(arch) for part, size in state.items()}
     expected |= {part: 30 * 3 * n for part, n in per_row.items()}
@@ -85,7 +86,8 @@ def test_with_few_tokens_in_the_vocabulary_a_block_needs_most():
         block = sum(BFLOAT16["none", False].values()) + 2 * (d_ff - 10)
         embedding = 4 * 5 * 8
         for remat, kept in (("none", block), ("dots", 72 + 2 * d_ff), ("layer", 16)):
-            parts = memory_by_part(arch, Execution(remat=remat), bytes_per_element=2)
+            execution = Execution(remat=remat)
+            parts = memory_by_part(arch, execution, bytes_per_element=2, kind="tpu")
             assert parts["working_set"] == 30 * (block + more - kept) + embedding
         # A loop's stack is not freed layer by layer.
         parts = memory_by_part(arch, Execution(scan_layers=True), bytes_per_element=2)
@@ -117,6 +119,16 @@ def test_of_fused_attention_nothing_grows_with_the_square_of_the_length(remat):
         padded = 128 * 2 * (TOY.n_heads + TOY.n_kv_heads)
         per_row = 2 * (padded + TOY.n_heads * TOY.d_head) + 4 * 2 * TOY.n_heads
         assert parts["attention"] == pytest.approx(4096 * TOY.n_layers * per_row)
+
+
+def test_a_cpu_keeps_logits_of_some_rows_at_a_time():
+    arch = dataclasses.replace(TOY, vocab_size=30_000, d_model=4, seq_len=64, batch_size=64)
+    on_cpu, on_gpu = (
+        memory_by_part(arch, bytes_per_element=4, kind=kind)["working_set"]
+        for kind in ("cpu", "gpu")
+    )
+    assert on_gpu == 8 * 4096 * 30_000
+    assert on_cpu == 4 * (3 * 512 * 30_000 + (4096 + 30_000) * 4)
 
 
 def test_where_heads_are_not_padded_narrow_ones_keep_no_more():

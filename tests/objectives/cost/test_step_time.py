@@ -202,6 +202,22 @@ def test_fused_attention_takes_no_softmax_and_longer_with_narrow_heads(name):
     assert matmuls[2] == pytest.approx(4 * matmuls[0], rel=0.05)
 
 
+@pytest.mark.parametrize(("seq_len", "share"), [(128, 1), (np.array([256, 1024]), [3 / 4, 5 / 8])])
+def test_a_cpu_computes_blocks_of_scores_where_there_are_several(seq_len, share):
+    arch = dataclasses.replace(ARCH, seq_len=seq_len)
+    how = {"arch": arch, "kind": "cpu", "times_attention": True}
+    both = ({f: units_by_part(f, execution=e, **how) for f in FEATURES} for e in (PLAIN, FUSED))
+    plain, fused = both
+    assert fused["softmax"]["scores"] == pytest.approx(share * plain["softmax"]["scores"])
+    if share == 1:
+        assert fused == plain
+        return
+    # Scores are multiplied out once more.
+    for part, passes in (("scores", 4), ("weighted_values", 3)):
+        found = fused["attention"][part]
+        assert found == pytest.approx(passes / 3 * np.array(share) * plain["flops"][part])
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_kernel_that_was_timed_has_a_rate_of_its_own_and_no_other(name):
     model = model_of(name)

@@ -11,6 +11,7 @@ import pytest
 
 from anybudget import cli
 from anybudget.files.places import calibrated_device_path
+from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.cost.step_time import MODELS, StepTimeModel
 from anybudget.presets.devices import load_device
 from anybudget.show.terminal.calibration import show_calibration
@@ -27,7 +28,8 @@ LIMITS = Limits(
     peak_flops_per_s=1e11, bandwidth_bytes_per_s=1e10, memory_bytes=2e10, bytes_per_element=4
 )
 PAPER = StepTimeModel(
-    name="paper", seconds_per_unit={"memcpys": 8e-10, "flops": 2e-11, "steps": 1e-4}
+    name="paper",
+    seconds_per_unit={"memcpys": 8e-10, "flops": 2e-11, "steps": 1e-4, "attention": 3e-11},
 )
 
 
@@ -38,8 +40,8 @@ class FakeStep:
     n_timed = 0
     kill_at: int | None = None
 
-    def __init__(self, arch, execution):
-        self.arch = arch
+    def __init__(self, arch, backend, execution):
+        self.arch, self.execution = arch, execution
 
     def time(self, seconds):
         """One timing."""
@@ -50,7 +52,7 @@ class FakeStep:
         left = cls.factors.get(self.arch, [])
         factor = left.pop(0) if left else 1.0
         return StepTiming(
-            step_time_s=factor * PAPER.step_time_s(self.arch),
+            step_time_s=factor * PAPER.step_time_s(self.arch, self.execution),
             step_time_spread=0.01,
             core_share=0.99,
             n_steps=10,
@@ -76,13 +78,15 @@ def test_a_device_is_fitted_written_and_found(fake):
     assert set(device.calibration["heldout"]) == set(MODELS)
     assert device.calibration["heldout"]["paper"]["mape"] < 1e-6
     arch = choose_architectures(EFFORT, LIMITS, seed=5)[0]
-    assert device.step_time_model.step_time_s(arch) == pytest.approx(
-        PAPER.step_time_s(arch), rel=1e-4
+    found_s, expected_s = (
+        model.step_time_s(arch, Execution(attention="fused"))
+        for model in (device.step_time_model, PAPER)
     )
+    assert found_s == pytest.approx(expected_s, rel=1e-4)
     rows = read_rows(path.with_suffix(".csv"), StepRow)
     assert len(rows) == 2 * 12 == found.n_new
     draws = np.genfromtxt(path.with_suffix(".draws.csv"), delimiter=",", names=True, skip_header=1)
-    assert draws.dtype.names == MODELS[found.fits[0].model.name]
+    assert draws.dtype.names == (*MODELS[found.fits[0].model.name], "attention")
     assert found.warnings == []
 
 

@@ -3,10 +3,10 @@
 import time
 
 from anybudget.space.architecture import Architecture
+from anybudget.validation.backend import clock_name
 from anybudget.validation.timing.step_clock import (
     MIN_GROUPS,
     CompiledStep,
-    clock_name,
     copy_bytes_per_s,
 )
 
@@ -27,9 +27,9 @@ def test_the_step_is_timed_many_times_and_its_compilation_never():
 
 
 def test_a_process_on_one_core_counts_its_own_time(monkeypatch):
-    monkeypatch.setattr("anybudget.validation.timing.step_clock.count_cores", lambda: 1)
+    monkeypatch.setattr("anybudget.validation.backend.count_cores", lambda: 1)
     assert clock_name() == "processor"
-    monkeypatch.setattr("anybudget.validation.timing.step_clock.count_cores", lambda: 2)
+    monkeypatch.setattr("anybudget.validation.backend.count_cores", lambda: 2)
     assert clock_name() == "wall"
 
 

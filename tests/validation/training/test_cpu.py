@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from anybudget.objectives.cost.kernel import KERNELS, seen_share
 from anybudget.validation.training.cpu import attention, cross_entropy, matmul
 from anybudget.validation.training.model import attend
 
@@ -38,19 +39,16 @@ def agree(found, expected, *inputs, dtype, rtol):
 
 
 @pytest.mark.parametrize(
-    ("n_heads", "n_kv_heads", "seq_len", "dtype", "rtol"),
-    [
-        (4, 2, 32, "float64", 1e-12),
-        (2, 2, 48, "bfloat16", 0.03),
-        (1, 1, 9, "float64", 1e-12),
-    ],
+    ("n_heads", "n_kv_heads", "n_lengths", "dtype", "rtol"),
+    [(4, 2, 2, "float64", 1e-12), (2, 2, 2, "bfloat16", 0.03), (1, 1, 1, "float64", 1e-12)],
     ids=["grouped", "bfloat16", "one block"],
 )
 def test_attention_in_blocks_is_attention(
-    double, n_heads, n_kv_heads, seq_len, dtype, rtol, monkeypatch
+    double, n_heads, n_kv_heads, n_lengths, dtype, rtol, monkeypatch
 ):
     monkeypatch.setattr(attention, "MOST_SCORES", 1 << 10)
-    monkeypatch.setattr(attention, "LEAST_POSITIONS", 16)
+    monkeypatch.setattr(attention, "n_lengths", lambda _: n_lengths)
+    seq_len = 16 * n_lengths
     q, k, v = (double.normal(size=(1, seq_len, n, 8)) for n in (n_heads, n_kv_heads, n_kv_heads))
     wide = "float32" if dtype == "bfloat16" else dtype
 
@@ -60,10 +58,17 @@ def test_attention_in_blocks_is_attention(
     agree(in_blocks, attend, q, k, v, dtype=wide, rtol=rtol)
 
 
+@pytest.mark.parametrize(("seq_len", "group"), [(256, 1), (384, 2), (1024, 3), (4096, 1)])
+def test_the_scores_of_all_blocks_are_those_that_are_counted(seq_len, group):
+    kinds = attention.kinds_of(seq_len, group)
+    computed = sum((kind.end - kind.start) * kind.end for kind in kinds)
+    assert computed == seen_share(KERNELS["cpu"], seq_len) * seq_len**2
+
+
 @pytest.mark.parametrize(("n_rows", "vocab_size"), [(96, 40), (7, 30)])
 def test_loss_in_blocks_is_the_loss(double, n_rows, vocab_size, monkeypatch):
     monkeypatch.setattr(cross_entropy, "MOST_LOGITS", 1000)
-    monkeypatch.setattr(cross_entropy, "LEAST_ROWS", 8)
+    monkeypatch.setattr(cross_entropy, "LEAST_LOSS_ROWS", 8)
     x, w = double.normal(size=(n_rows, 6)), double.normal(size=(vocab_size, 6))
     targets = jnp.asarray(double.integers(0, vocab_size, n_rows))
 

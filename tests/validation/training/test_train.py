@@ -136,6 +136,6 @@ def test_what_cannot_be_trained_is_refused(tokens, changes, options, message):
         train(dataclasses.replace(ARCH, **changes), tokens, seed=0, **options)
 
 
-def test_a_machine_without_such_a_kernel_has_no_fused_attention():
-    with pytest.raises(ValueError, match="needs one of tpu, gpu, but JAX finds a cpu"):
-        check_kernel(Execution(attention="fused"))
+def test_several_chips_share_no_fused_attention():
+    with pytest.raises(ValueError, match="trains on one chip here, but the result is for 2"):
+        check_kernel(Execution(attention="fused", n_chips=2))

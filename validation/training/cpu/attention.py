@@ -19,12 +19,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ....objectives.cost.kernel import n_lengths
 from .matmul import product
 
-# Blocks differ in how many keys they see: so many kinds at most, each of so many positions at
-# least. More of them skip more, and take longer to compile.
-MOST_KINDS, LEAST_POSITIONS = 4, 128
-MOST_KINDS_LONG, LONG = 8, 2048
 # Scores of a block: half a megabyte in float32, which with its twins fits a core's second cache.
 MOST_SCORES = 1 << 17
 MASKED = -1e30
@@ -40,11 +37,7 @@ class Kind(NamedTuple):
 
 def kinds_of(seq_len: int, group: int) -> list[Kind]:
     """The blocks of a sequence by the keys that they see; they differ in nothing else."""
-    most = MOST_KINDS if seq_len < LONG else MOST_KINDS_LONG
-    n_kinds = max(1, min(most, seq_len // LEAST_POSITIONS))
-    while seq_len % n_kinds:
-        n_kinds -= 1
-    length = seq_len // n_kinds
+    length = seq_len // n_lengths(seq_len)
     kinds = []
     for end in range(length, seq_len + 1, length):
         rows = length

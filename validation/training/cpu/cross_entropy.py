@@ -8,17 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ....objectives.cost.kernel import LEAST_LOSS_ROWS, MOST_LOGITS
 from .matmul import product, turned, wide
-
-# Logits of a block, four megabytes in float32; but so many rows at least: its gradient is added to
-# once a block.
-MOST_LOGITS, LEAST_ROWS = 1 << 20, 512
 
 
 def rows_at_once(n_rows: int, vocab_size: int) -> int:
     """Rows of a block: half of all at most, where they can be halved."""
     rows = n_rows // 2 if n_rows % 2 == 0 else n_rows
-    while rows % 2 == 0 and rows > LEAST_ROWS and rows * vocab_size > MOST_LOGITS:
+    while rows % 2 == 0 and rows > LEAST_LOSS_ROWS and rows * vocab_size > MOST_LOGITS:
         rows //= 2
     return rows
 
@@ -29,7 +26,7 @@ def mean_loss(x_nd: jax.Array, w_vd: jax.Array, target_n: jax.Array, dtype: str)
 
     Operands of the products are rounded to a dtype; logits and sums are float32 or wider.
     """
-    rows = rows_at_once(len(x_nd), len(w_vd))
+    rows, dtype = _blocks(x_nd, w_vd, dtype)
     w_vd = w_vd.astype(dtype)
 
     def block(i: jax.Array, total: jax.Array) -> jax.Array:
@@ -44,9 +41,7 @@ def _forward(
     x_nd: jax.Array, w_vd: jax.Array, target_n: jax.Array, dtype: str
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     n_rows, sum_dtype = len(x_nd), wide(dtype)
-    rows = rows_at_once(n_rows, len(w_vd))
-    if rows == n_rows:  # a loop of one turn is taken apart, and its products are changed
-        dtype = str(sum_dtype)
+    rows, dtype = _blocks(x_nd, w_vd, dtype)
     w_vd = w_vd.astype(dtype)
     w_dv = turned(w_vd)
 
@@ -81,6 +76,13 @@ def _backward(
 
 
 mean_loss.defvjp(_forward, _backward)
+
+
+def _blocks(x_nd: jax.Array, w_vd: jax.Array, dtype: str) -> tuple[int, str]:
+    """Rows of a block, and the dtype of its operands."""
+    rows = rows_at_once(len(x_nd), len(w_vd))
+    # A loop of one turn is taken apart, and its products are changed.
+    return rows, str(wide(dtype)) if rows == len(x_nd) else dtype
 
 
 def _losses(logits_rv: jax.Array, target_r: jax.Array) -> tuple[jax.Array, jax.Array]:
