@@ -1,6 +1,7 @@
 """What the commands share beside their work: printing, progress, and a folder tried before work."""
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,8 @@ MISTAKE = 2
 PIPE_WIDTH = 200
 # A mistake is read by people; a number of thousands of digits is not.
 LONGEST_WORD, LONGEST_LINE = 300, 2000
+# Before the first line of progress in a pipe, and, twice as long each time, between them.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 
 
 def command() -> str:
@@ -75,11 +78,28 @@ def show_written(folder: Path, names: Iterable[str]) -> None:
     show([f"\nWritten to {escape(str(folder))}: {', '.join(names)}"])
 
 
+def _in_lines() -> Callable[[str, int, int], None]:
+    reached: dict[str, int] = {}
+    last, pause_s = time.monotonic(), FIRST_PAUSE_S
+
+    def report(stage: str, done: int, total: int) -> None:
+        nonlocal last, pause_s
+        reached[stage] = reached.get(stage, 0) + done
+        now = time.monotonic()
+        if total == 1 and not done:
+            tell(f"... {stage}")  # of one piece, it says nothing more until it is over
+        elif now >= last + pause_s:
+            tell(f"... {stage}: {reached[stage]:,} of {total:,}")
+            last, pause_s = now, min(2 * pause_s, LONGEST_PAUSE_S)
+
+    return report
+
+
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for each stage on a terminal's stderr, nothing in a pipe."""
+    """A progress bar for each stage on a terminal's stderr, and lines in a pipe, ever fewer."""
     if not sys.stderr.isatty():
-        yield lambda stage, done, total: None
+        yield _in_lines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TimeRemainingColumn

@@ -137,6 +137,8 @@ def run(monkeypatch, capsys):
         face = sys.modules["anybudget.cli.main"]
         monkeypatch.setattr(face, "leave", sys.exit)
         monkeypatch.setattr(face, "heed_sigterm", lambda: None)
+        # However slow the machine, nothing is told of what takes a second.
+        monkeypatch.setattr(sys.modules["anybudget.cli.output"], "FIRST_PAUSE_S", 3600.0)
         with pytest.raises(SystemExit) as caught:
             cli.main()
         return caught.value.code or 0, *capsys.readouterr()

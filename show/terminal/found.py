@@ -25,7 +25,7 @@ from ..words import (
     shape_of,
     short_count,
 )
-from .parts import Lines, assumptions, costs, plain_table, prose, show_warnings
+from .parts import WIDTH, Lines, assumptions, costs, plain_table, prose, show_warnings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,32 +82,39 @@ def _candidates(found: Answer) -> Lines:
 
 
 def _table(rows: list[dict[str, Any]], *, certified: bool) -> Table:
-    sure = "p_best" in rows[0]
-    table = plain_table(
-        "shape", "heads", "kv", "d_ff", "params", "step ms", "tokens", "GB", "loss",
-        "behind, 95%" if sure else "behind", *["P(best)"] * (sure and certified),
-    )  # fmt: skip
+    columns = {name: [] for name in _cells(rows[0], rows[0], certified=certified)}
     for row in rows:
-        behind = [f"{row['loss_behind_best']:.4f}"]
-        if sure:
-            interval = f"{row['behind_low']:+.3f}..{row['behind_high']:+.3f}"
-            chance = [f"{row['p_best']:.0%}"] * certified
-            behind = ["" if row is rows[0] else interval, *chance]
-        table.add_row(
-            f"{row['d_model']}×{row['n_layers']}",
-            f"{row['n_heads']}×{row['d_head']}",
-            str(row["n_kv_heads"]),
-            f"{f'{row[EXPERTS]}×' if EXPERTS in row else ''}{row['d_ff']}{marks(row)}",
-            short_count(row.get("n_active_params", row["n_params"])),
-            milliseconds(row["step_time_s"]),
-            short_count(row["n_tokens"]),
-            gigabytes(row["memory_bytes"])
-            + REMAT_MARKS[row["remat"]]
-            + ("s" if row["sharding"] == "full" else ""),
-            f"{row['predicted_loss']:.4f}",
-            *behind,
-        )
+        for name, cell in _cells(row, rows[0], certified=certified).items():
+            columns[name].append(cell)
+    width = sum(1 + max(map(len, [name, *cells])) for name, cells in columns.items())
+    if width - 1 > WIDTH:
+        del columns["tokens"]  # which follow from the step's time, and the sentence has the best's
+    table = plain_table(*columns)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
     return table
+
+
+def _cells(row: dict[str, Any], first: dict[str, Any], *, certified: bool) -> dict[str, str]:
+    """A candidate's cells by the names of their columns."""
+    cells = {
+        "shape": f"{row['d_model']}×{row['n_layers']}",
+        "heads": f"{row['n_heads']}×{row['d_head']}",
+        "kv": str(row["n_kv_heads"]),
+        "d_ff": f"{f'{row[EXPERTS]}×' if EXPERTS in row else ''}{row['d_ff']}{marks(row)}",
+        "params": short_count(row.get("n_active_params", row["n_params"])),
+        "step ms": milliseconds(row["step_time_s"]),
+        "tokens": short_count(row["n_tokens"]),
+        "GB": gigabytes(row["memory_bytes"])
+        + REMAT_MARKS[row["remat"]]
+        + ("s" if row["sharding"] == "full" else ""),
+        "loss": f"{row['predicted_loss']:.4f}",
+    }
+    if "p_best" not in row:
+        return cells | {"behind": f"{row['loss_behind_best']:.4f}"}
+    interval = f"{row['behind_low']:+.3f}..{row['behind_high']:+.3f}"
+    cells["behind, 95%"] = "" if row is first else interval
+    return cells | {"P(best)": f"{row['p_best']:.0%}"} if certified else cells
 
 
 def _certificate(found: Answer) -> Lines:

@@ -114,7 +114,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(run, folder):
             code, out, err = 1, "", f"{type(error).__name__}: {error}"
         says = any(part in err for part in line.split("|"))
         # What takes time is told before it, and some mistakes are met in its course.
-        said = [line for line in err.splitlines() if not line.startswith("preparing ")]
+        said = [line for line in err.splitlines() if not line.startswith(("preparing ", "... "))]
         one = len(said) == 1 and said[0].startswith("anybudget: ")
         # A folder that was asked for may have been made before the mistake was met.
         left = {name: text for name, text in contents(folder).items() if text is not None}

@@ -140,10 +140,12 @@ def calibrate(
     rows = list({row.key: row for row in read_rows(rows_path, StepRow)}.values())  # each once
     rates = {name: getattr(rows[0], name) for name in RATES} if rows else None
     jobs_folder = path.with_suffix(".jobs")
+    on_progress("survey", 0, 1)
     if engine:
         here = Survey(**engine.call(jobs_folder, "survey", survey_job, rates=rates))
     else:
         here = survey(rates)
+    on_progress("survey", 1, 1)
     _check_setting(rows_path, rows, here.setting)
     design = design_for(here, effort, seed)
     if engine:
