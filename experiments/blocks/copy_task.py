@@ -2,10 +2,11 @@
 
     python experiments/blocks/copy_task.py
 
-Wall time: two minutes on one core; writes copy_task.csv. Two blocks of width 64, a mixer and a
+Wall time: four minutes on one core; writes copy_task.csv. Two blocks of width 64, a mixer and a
 feed-forward each, AdamW, at most 1,500 steps of 64 sequences; the loss of the second eight after
 every hundred, and it ends where that is below a tenth of the 2.77 nats of a guess among 16 tokens.
-Expected: each kind learns it with every seed.
+Expected: each kind learns it. Found: attention of
+all kinds and experts in a hundred steps, the two scans in four hundred; one seed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from anybudget.validation.training.blocks.decoder import loss, param_shapes
 ROWS = Path(__file__).with_name("copy_task.csv")
 N_TOKENS, N_COPIED, BATCH, AT_ONCE, MOST = 16, 8, 64, 100, 1500
 LEARNED = math.log(N_TOKENS) / 10
-N_SEEDS = 2
+N_SEEDS = 1
 ATTENTION = Attention(n_heads=4, n_kv_heads=2, d_head=16)
 MLP = Mlp(d_ff=128, gated=True)
 MODELS = {
