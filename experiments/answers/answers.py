@@ -3,8 +3,9 @@
 Command: python experiments/answers/answers.py
 Wall time: 5 min on one core; rows are appended to answers.csv, those there are skipped.
 Expected: depth interior in each, no field on a bound that is not held, and at most 36 lines of 80
-columns. Width is interior but where the budget is small: two heads of 128, as the law's runs had,
-make 256 the least.
+columns with nothing cut off. Width is interior but where the budget is small: two heads of 128, as
+the law's runs had, make 256 the least. On each accelerator no larger budget has a smaller batch;
+there are between a thousand and some hundred thousand steps.
 
 A row for each accelerator that is shipped with a basis of its own and each of four budgets: the
 winner of `anybudget find`, whether a wider, a narrower, a deeper and a shallower model could have
@@ -12,6 +13,7 @@ been chosen, the fields at an edge of the space that nothing holds, and how larg
 """
 
 import io
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -48,6 +50,7 @@ class Found(Row):
     at_an_edge: str | None = None
     n_lines: int
     widest_line: int
+    is_cut: bool
 
 
 def screen(answer: Answer) -> list[str]:
@@ -86,6 +89,7 @@ def row_of(device: str, budget: str) -> Found:
         at_an_edge="; ".join(edges) or None,
         n_lines=len(lines),
         widest_line=max(map(len, lines)),
+        is_cut=any(re.search(r"\S…", line) for line in lines),
     )
 
 
@@ -105,6 +109,17 @@ def main() -> None:
         print(f"{name}: {table[name].sum()}")
     print(f"no field at an edge: {table['at_an_edge'].isna().sum()}")
     print(f"most lines {table['n_lines'].max()}, widest {table['widest_line'].max()}")
+    print(f"screens with something cut off: {table['is_cut'].sum()}")
+    batches, steps = (
+        table.pivot(index="device", columns="budget", values=name)[list(BUDGETS)]
+        for name in ("batch_size", "n_steps")
+    )
+    print("\nSequences in a batch, and steps:")
+    print(pd.concat({"batch": batches, "steps": steps}, axis=1).to_string())
+    never_smaller = (batches.diff(axis=1).iloc[:, 1:] >= 0).all(axis=1)
+    print(f"batch never smaller with more time: {never_smaller.sum()} of {len(batches)}")
+    print(f"larger in {BUDGETS[-1]} than in {BUDGETS[0]}: {(batches['7d'] > batches['1h']).sum()}")
+    print(f"steps {table['n_steps'].min():,} to {table['n_steps'].max():,}")
 
 
 if __name__ == "__main__":
