@@ -19,9 +19,6 @@ from ...space.search_space import FREE, SearchSpace
 # What the models of a family share, beside their width.
 FREE_OF_FAMILY = tuple(name for name in FREE if name not in WITHIN_BOX)
 HEADS = tuple(name for name in ATTENTION if name not in WITHIN_BOX)
-# Depth is cut as if its ends were so many times as far apart, in logs: terms of shape move with it,
-# and what a shape's best must beat is known of one depth. Of 1, 2, 4 and 8 the fastest by 2·10^9.
-HASTE = np.array([4.0 if name == "n_layers" else 1.0 for name in WITHIN_BOX])
 
 
 class Boxes(NamedTuple):
@@ -102,10 +99,16 @@ class Families:
         fields |= {name: self.values[name][i] for name, i in zip(WITHIN_BOX, at, strict=True)}
         return Architecture(**{name: fields[name] for name in FIELDS})
 
-    def halves(self, boxes: Boxes) -> Boxes:
-        """Each box cut in two where its ends are furthest apart, but in what it holds one of."""
+    def halves(self, boxes: Boxes, haste: dict[str, float]) -> Boxes:
+        """Each box cut in two where its ends are furthest apart, but in what it holds one of.
+
+        Args:
+            boxes: that are cut.
+            haste: by field, as if its ends were so many times as far apart in logs.
+        """
         ends = [self._sizes(boxes.family, places) for places in (boxes.low, boxes.high)]
-        axis = np.argmax((ends[1] / ends[0]) ** HASTE, axis=1)
+        powers = [haste.get(name, 1.0) for name in WITHIN_BOX]
+        axis = np.argmax((ends[1] / ends[0]) ** powers, axis=1)
         row = np.arange(len(axis))
         middle = (boxes.low[row, axis] + boxes.high[row, axis]) // 2
         lower_high, upper_low = boxes.high.copy(), boxes.low.copy()
