@@ -255,7 +255,8 @@ def by_choice(execution: Execution, parts: Callable[[Execution], Parts]) -> Part
     """The parts of an execution, or of each of an array of them.
 
     Formulas branch on choices, so an array is taken apart by the choices in it; counts may stay
-    arrays. A part that some choice does not have is 0 there.
+    arrays. A part that some choice does not have is 0 there. The parts of each choice keep their
+    order, so that their sum is rounded as for that choice alone.
     """
     values = {n: getattr(execution, n) for n in BRANCHES}
     # One choice is a whole number, and NumPy takes long to see that.
@@ -264,11 +265,16 @@ def by_choice(execution: Execution, parts: Callable[[Execution], Parts]) -> Part
         return parts(execution)
     columns = np.stack([np.ravel(v) for v in np.broadcast_arrays(*arrays.values())])
     found: Parts = {}
+    order: list[str] = []
     for combination in np.unique(columns, axis=1).T.tolist():
         choices = dict(zip(arrays, combination, strict=True))
         chosen = 1 * functools.reduce(
             operator.and_, (arrays[name] == value for name, value in choices.items())
         )
+        at = 0
         for name, value in parts(dataclasses.replace(execution, **choices)).items():
             found[name] = found.get(name, 0) + chosen * value
-    return found
+            if name not in order:
+                order.insert(at, name)
+            at = order.index(name) + 1
+    return {name: found[name] for name in order}

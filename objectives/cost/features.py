@@ -271,8 +271,8 @@ def units_by_part(
         counted = about.units(part, one, **needed)
         if not one.fused or not about.of_matmuls:
             return counted
-        if times_attention:
-            return {part: units for part, units in counted.items() if part not in ATTENDING}
+        if times_attention:  # each part in its place, for sums that are rounded alike
+            return {part: 0 if part in ATTENDING else units for part, units in counted.items()}
         more = padding(kind, part)
         return counted | {part: more * counted[part] for part in ATTENDING if part in counted}
 

@@ -37,6 +37,15 @@ def test_an_array_of_executions_has_arrays():
     assert codes["full"].tolist() == [[1, 1, 1], [4, 4, 4]]
 
 
+def test_an_array_of_choices_has_the_parts_of_each_in_its_order():
+    """Else a sum of them would be rounded otherwise than for one choice alone."""
+    of_remat = [["a", "b", "d"], ["a", "c", "d", "e"], ["c", "b"]]
+    many = Execution(remat=np.array(Remat))
+    merged = list(by_choice(many, lambda one: dict.fromkeys(of_remat[int(one.remat)], 1)))
+    for names in of_remat:
+        assert [name for name in merged if name in names] == names
+
+
 def test_what_one_chip_computes_in_one_pass():
     execution = Execution(n_chips=24, tensor_parallel=2, pipeline_parallel=4, n_accumulation=8)
     assert (execution.n_split, execution.n_passes) == (3, 11)
