@@ -24,6 +24,8 @@ from typing import Any
 import psutil
 from optuna.storages import BaseStorage
 
+from ...space.architecture import FIELDS
+
 Key = tuple[Any, ...]
 
 # Seconds after which an unchanged claim from another machine is a dead process's.
@@ -31,6 +33,8 @@ GRACE_S = 60.0
 # Seconds after which a process must claim the rest of its batch anew.
 RENEW_S = 15.0
 PREFIX = "claim:"
+# A process's number is a C int.
+MOST_PROCESSES = 2**31
 # Names of the claims that searches in this very process hold.
 HELD_HERE: set[str] = set()
 
@@ -77,6 +81,7 @@ class Claims:
         for worker, claim in storage.get_study_system_attrs(study_id).items():
             if not worker.startswith(PREFIX) or worker == self.me:
                 continue
+            _check(worker, claim)
             if worker not in self.others or self.others[worker][0] != claim:
                 self.others[worker] = claim, now
             dead = now - self.others[worker][1] > GRACE_S or _has_died_here(worker, claim)
@@ -91,6 +96,26 @@ def _machine() -> str:
         return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         return socket.gethostname()
+
+
+def _check(worker: str, claim: Any) -> None:
+    """That what the study holds as a claim is one."""
+    match claim:
+        case {"pid": int(pid), "machine": str(), "keys": list(keys)}:
+            if 0 < pid < MOST_PROCESSES and all(map(_is_key, keys)):
+                return
+    raise ValueError(
+        f"{worker!r} of the study must have a pid, a machine and the keys of architectures, as a "
+        "search writes it, but has not; give this search another --study name"
+    )
+
+
+def _is_key(key: Any) -> bool:
+    return (
+        isinstance(key, list | tuple)
+        and len(key) == len(FIELDS)
+        and all(isinstance(value, int) for value in key)
+    )
 
 
 def _has_died_here(worker: str, claim: dict[str, Any]) -> bool:

@@ -67,6 +67,21 @@ def test_the_claim_of_a_dead_process_here_is_taken_over_at_once(
     assert (explored.n_trials, explored.n_retried) == (5, 5)
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [{"pid": "1"}, {"pid": 10**12}, {"machine": None}, {"keys": [[1, 2]]}, {"keys": [["a"] * 11]}],
+    ids=str,
+)
+def test_a_claim_that_is_none(small_space, objective, journal, broken):
+    claim_of_another(journal, small_space, objective, [], **broken)
+    question = Question(space=small_space, objective=objective)
+    with (
+        KeptStudy(journal, "anybudget", question) as kept,
+        pytest.raises(ValueError, match=r"'claim:elsewhere:1:0' of the study must have a pid, .*"),
+    ):
+        kept.look()
+
+
 def test_the_place_of_a_dead_ones_batch_is_kept(small_space, objective, journal, candidates):
     """Though it died after this process had proposed a batch, and before it looked."""
     claim_of_another(journal, small_space, objective, candidates[:5], pid=gone_pid(), machine=HERE)
