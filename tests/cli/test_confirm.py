@@ -150,8 +150,8 @@ def test_a_missing_extra(run, result, monkeypatch):
 
 def test_a_device_of_another_kind(run, result):
     mistake(
-        run("confirm", result, "--device", "tpu-v5e-datasheet"),
-        "tpu-v5e-datasheet is a tpu, but JAX finds a cpu",
+        run("confirm", result, "--device", "h100-sxm-datasheet"),
+        "h100-sxm-datasheet is a gpu, but JAX finds a cpu",
     )
     mistake(run("confirm", result, "--device", "tpu-v5f"), "no device is called 'tpu-v5f'")
 
