@@ -267,12 +267,14 @@ def by_choice(execution: Execution, parts: Callable[[Execution], Parts]) -> Part
     found: Parts = {}
     order: list[str] = []
     for combination in np.unique(columns, axis=1).T.tolist():
-        choices = dict(zip(arrays, combination, strict=True))
+        choices = {
+            name: KINDS.get(name, bool)(n) for name, n in zip(arrays, combination, strict=True)
+        }
         chosen = 1 * functools.reduce(
             operator.and_, (arrays[name] == value for name, value in choices.items())
         )
         at = 0
-        for name, value in parts(dataclasses.replace(execution, **choices)).items():
+        for name, value in parts(altered(execution, **choices)).items():
             found[name] = found.get(name, 0) + chosen * value
             if name not in order:
                 order.insert(at, name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...space.architecture import altered
 from ...space.decoder import Model
 from .execution import Attention, Execution
 
@@ -53,6 +54,20 @@ def n_lengths(seq_len: Any) -> Any:
         >>> [n_lengths(seq_len) for seq_len in (128, 256, 384, 1000, 1024, 4096)]
         [1, 2, 3, 4, 4, 8]
     """
+    if isinstance(seq_len, int):
+        return _n_lengths_of_one(seq_len)
+    if np.size(seq_len) and np.all(seq_len == (first := np.asarray(seq_len).flat[0])):
+        return _n_lengths_of_one(int(first))
+    return _n_lengths(seq_len)
+
+
+@functools.cache
+def _n_lengths_of_one(seq_len: int) -> int:
+    """Of one length, as most models have, asked for each feature anew."""
+    return _n_lengths(seq_len)
+
+
+def _n_lengths(seq_len: Any) -> Any:
     found = 1 + 0 * seq_len
     for n in range(2, MOST_LENGTHS_LONG + 1):
         fits = (seq_len % n == 0) & (seq_len >= n * LEAST_POSITIONS)
@@ -73,7 +88,8 @@ def as_run(execution: Execution, arch: Model, kind: str) -> Execution:
     in_blocks = n_lengths(arch.seq_len) > 1
     if np.all(in_blocks):
         return execution
-    return dataclasses.replace(execution, attention=execution.attention * in_blocks)
+    some = execution.attention * in_blocks if np.any(in_blocks) else Attention.PLAIN
+    return altered(execution, attention=some)
 
 
 def padding(kind: str, arch: Model) -> Any:

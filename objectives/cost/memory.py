@@ -12,12 +12,12 @@ of 128, but for the heads of fused attention, which were compiled too (`--fused`
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Any
 
 import numpy as np
 
+from ...space.architecture import altered
 from ...space.decoder import Block, Model, kinds_of
 from .blocks import gradients_of, parts_of
 from .blocks.attention import WIDE_BYTES
@@ -135,7 +135,7 @@ def squeezed_bytes(
         return needed(execution)
     if execution.remat != Remat.NONE or execution.scan_layers:
         return needed(execution, holes=0)
-    least = dataclasses.replace(execution, remat=Remat.LAYER)
+    least = altered(execution, remat=Remat.LAYER)
     return np.maximum(needed(least, holes=0), LEAST_SHARE * needed(execution))
 
 
