@@ -16,7 +16,7 @@ from ..space.limits import MOST_COUNT, MOST_OF_FIELD, check_count, check_size
 from .budget import MOST_S
 from .cost.counts import n_active_params, n_params, n_params_non_embedding
 from .cost.execution import KINDS, SPLITS, Attention, Execution, Remat, Sharding
-from .cost.kernel import ACCELERATORS
+from .cost.kernel import ACCELERATORS, KERNELS
 from .cost.ways import by_batch_alone, every_split, every_way, passes_of
 from .device import Device
 from .fastest import fastest
@@ -73,7 +73,7 @@ class LossAtTime:
         reach: how many times the parameters of the law's largest run a model may have; None: any.
         attention: `plain`, matmuls that write their scores to memory; `fused`, one kernel that does
             not (on a CPU, one of blocks that stay in a core's cache); or `auto`, fused, as most
-            trainers have it. It is one of the two once it is made.
+            trainers have it, but on several CPUs. It is one of the two once it is made.
         sharding: what several chips hold, see `Sharding`; of `full`, a group of hosts' chips may
             share a state; or `auto`, the fastest that fits, `optimizer` in pipelines alone.
         tensor_parallel: chips among which each layer is split; None: where several hosts' links
@@ -115,7 +115,8 @@ class LossAtTime:
                     f"`{name}` must be {', '.join(known[:-1])} or {AUTO}, but got {value!r}"
                 )
         if self.attention == AUTO:
-            object.__setattr__(self, "attention", str(Attention.FUSED))
+            shared = KERNELS[self.device.kind].in_blocks and self.n_chips > 1
+            object.__setattr__(self, "attention", str((Attention.FUSED, Attention.PLAIN)[shared]))
         for name in ("n_chips", "micro_batch_size", *SPLITS):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= MOST_OF_FIELD:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..objectives.budget import format_budget
 from ..objectives.cost.counts import flops_by_part, memcpys_by_part, n_params_by_part
+from ..objectives.cost.kernel import as_run
 from ..objectives.flags import flags
 from ..objectives.law.loss_law import LossLaw
 from ..objectives.loss_at_time import LossAtTime
@@ -176,10 +177,11 @@ def breakdown(arch: Model, cost: Cost, objective: LossAtTime) -> dict[str, dict[
     if execution.n_chips > 1:
         times_s["communication"] = cost.step_time_s - sum(times_s.values())
     part, n_passes = execution.part(arch), execution.n_accumulation
+    one = as_run(execution, part, objective.device.kind)
     quantities = {
         "n_params": n_params_by_part(arch),
-        "memcpys": {k: n_passes * n for k, n in memcpys_by_part(part, execution).items()},
-        "flops": {k: n_passes * n for k, n in flops_by_part(part, execution).items()},
+        "memcpys": {k: n_passes * n for k, n in memcpys_by_part(part, one).items()},
+        "flops": {k: n_passes * n for k, n in flops_by_part(part, one).items()},
         "step_time_s": times_s,
     }
     return {

@@ -65,6 +65,7 @@ def test_the_parts_add_up(objective, remat):
             law=objective.law,
             time_budget_s=600.0,
             remat=remat,
+            attention="plain",
             micro_batch_size=ARCH.batch_size,
         ),
         SHAPE,

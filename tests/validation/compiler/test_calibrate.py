@@ -12,6 +12,7 @@ from anybudget.machines.engines import Engine
 from anybudget.objectives.cost.execution import PLAIN
 from anybudget.objectives.cost.step_time import MODELS, StepTimeModel
 from anybudget.objectives.loss_at_time import LossAtTime
+from anybudget.objectives.uncertainty import SOFTWARE_SPREAD
 from anybudget.presets.devices import load_device
 from anybudget.presets.known import known
 from anybudget.presets.laws import load_law
@@ -93,7 +94,7 @@ def test_the_level_of_estimates_is_less_sure_than_their_fit(compiler, tmp_path):
     assert draws
     fitted = np.genfromtxt(path.with_suffix(".draws.csv"), delimiter=",", skip_header=2)
     levels = draws.seconds_per_unit[:, 1] / fitted[:, 1]
-    assert 0.08 < np.std(np.log(levels)) < 0.12
+    assert np.std(np.log(levels)) == pytest.approx(SOFTWARE_SPREAD, rel=0.2)
     assert draws.seconds_per_unit[:, 0] == pytest.approx(levels * fitted[:, 0])
 
 

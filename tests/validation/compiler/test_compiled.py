@@ -227,7 +227,7 @@ def test_the_compilers_environment_has_no_flags_of_the_users(monkeypatch):
         ({"fields": {"d_model": 64}}, "`n_layers` is missing; give --n-layers, or --result DIR"),
         (
             {"fields": {"d_model": 64, "n_layers": 1}, "how": {"sharding": "all"}},
-            "`sharding` must be data or",
+            "`sharding` must be data, full or",
         ),
         (
             {"fields": {"d_model": 64, "n_layers": 1}, "how": {"remat": "all"}},

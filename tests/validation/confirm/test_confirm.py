@@ -239,9 +239,9 @@ def test_the_report_reads_what_confirm_writes(result, text, tmp_path):
 
 
 def test_another_kind_of_machine(result, text, tmp_path):
-    tpu = dataclasses.replace(result.objective.device, kind="tpu")
-    with pytest.raises(ValueError, match="toy is a tpu, but JAX finds a cpu on this machine; run"):
-        run(result, text, tmp_path, Trainer(result.objective), device=KnownDevice(device=tpu))
+    gpu = dataclasses.replace(result.objective.device, kind="gpu")
+    with pytest.raises(ValueError, match="toy is a gpu, but JAX finds a cpu on this machine; run"):
+        run(result, text, tmp_path, Trainer(result.objective), device=KnownDevice(device=gpu))
 
 
 def test_no_seeds(result, text, tmp_path):
