@@ -9,14 +9,18 @@ import random
 import shutil
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 # Before NumPy and SciPy are imported, here and in processes that tests start: our matrices are
 # small, and OpenBLAS's further threads wait for each other in loops that take most of the time.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # And before JAX is: our models are small, so that compiling them, not training them, is what
-# takes the time; a compiler that optimizes little takes a fifth of it (jaxlib 0.7 to 0.10).
-QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+# takes the time; a compiler that optimizes little takes a fifth of it. An unknown flag ends the
+# process: jaxlib 0.12 has lost the second, 0.7 to 0.10 have it.
+QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
+if tuple(map(int, version("jaxlib").split(".")[:2])) <= (0, 10):
+    QUICK_TO_COMPILE += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", QUICK_TO_COMPILE)
 
 import numpy as np

@@ -38,6 +38,18 @@ class WholeLines(JournalFileBackend):
             raise
 
 
+# What Optuna raises where a journal's lines are JSON, and no trials.
+UNREADABLE = (
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    AssertionError,
+    AttributeError,
+    RecursionError,
+)
+
+
 def open_journal(path_given: str) -> optuna.storages.BaseStorage:
     """The storage in a journal file, which is made where it is missing.
 
@@ -60,7 +72,7 @@ def open_journal(path_given: str) -> optuna.storages.BaseStorage:
         return optuna.storages.JournalStorage(backend)
     except OSError as error:
         raise ValueError(f"cannot keep a study in {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AssertionError, AttributeError, RecursionError):
+    except UNREADABLE:
         raise ValueError(_what_is_wrong(path)) from None
 
 

@@ -1,6 +1,7 @@
 """Where a study is kept: files, databases and proxies, and what is none of them."""
 
 import contextlib
+import re
 import sqlite3
 
 import optuna
@@ -41,6 +42,16 @@ def test_a_file_that_is_no_journal_is_refused_and_left_as_it_was(
             Exploring(n_trials=5, storage=str(journal)),
         )
     assert journal.read_bytes() == content
+
+
+def test_a_journal_with_a_number_beyond_all_is_one_line(small_space, objective, tmp_path):
+    path = tmp_path / "study.journal"
+    question = Question(space=small_space, objective=objective)
+    explore(question, Exploring(n_trials=1, storage=str(path)))
+    text = re.sub(r'"d_head": ?[0-9.]+', '"d_head": 1e999', path.read_text())
+    path.write_text(text)
+    with pytest.raises(ValueError, match="its trials do not fit together; choose another"):
+        open_storage(str(path))
 
 
 def test_a_folder_that_is_missing_or_no_folder(tmp_path):
