@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,8 @@ def every_way(
     splits: tuple[Execution, ...], remats: tuple[Remat, ...], n_accumulations: tuple[int, ...]
 ) -> list[list[list[Execution]]]:
     """All ways by how chips split the work, by what runs again and by passes."""
-
-    def way(split: Execution, **choices: Any) -> Execution:
-        return dataclasses.replace(split, **choices)
-
     return [
-        [[way(split, remat=r, n_accumulation=n) for n in n_accumulations] for r in remats]
+        [[replace(split, remat=r, n_accumulation=n) for n in n_accumulations] for r in remats]
         for split in splits
     ]
 
@@ -72,15 +68,15 @@ def every_split(
         most = chips_per_host if several_hosts else 1
         tensor_parallels = [n for n in reversed(POWERS_OF_TWO) if most % n == 0]
     for n in tensor_parallels:
-        within = dataclasses.replace(simplest, tensor_parallel=n)
+        within = replace(simplest, tensor_parallel=n)
         for one in usual if sharding is None else (sharding,):
             shares = max(chips_per_host // n, 1)
             while several_hosts and one == Sharding.FULL and 1 < shares < within.n_split:
                 if within.n_split % shares == 0:
                     n_replicas = within.n_split // shares
-                    yield dataclasses.replace(within, sharding=one, n_replicas=n_replicas)
+                    yield replace(within, sharding=one, n_replicas=n_replicas)
                 shares *= HOSTS_AT_LEAST
-            yield dataclasses.replace(within, sharding=one)
+            yield replace(within, sharding=one)
 
 
 def by_batch_alone(ways: Sequence[Families]) -> list[Families]:

@@ -44,6 +44,21 @@ def all_ways(objective, batch_size):
     return [way for families in objective.ways(batch_size) for family in families for way in family]
 
 
+def by_brute_force(objective, arch):
+    """Of each model of a flat array the seconds of the fastest way that fits; whether one does."""
+    n = len(arch.batch_size)
+    fastest_s, fits = np.full(n, np.inf), np.full(n, False)
+    for way in all_ways(objective, arch.batch_size):
+        splits, n_parts = way.divides(arch.batch_size), way.n_split * way.n_accumulation
+        each = dataclasses.replace(arch, batch_size=np.where(splits, arch.batch_size, n_parts))
+        needed = step_memory_bytes(objective.device, each, way)
+        fit = splits & (needed <= objective.device.room_bytes)
+        seconds = step_time_s(objective.device, each, way)
+        fastest_s = np.where(fit, np.minimum(fastest_s, seconds), fastest_s)
+        fits |= fit
+    return fastest_s, fits
+
+
 def objective_of(device, n_chips, **pins):
     """An hour on a cluster, whose memory is as it may be."""
     return LossAtTime(device=device, law=LAW, time_budget_s=3600.0, n_chips=n_chips, **pins)
@@ -54,15 +69,7 @@ def test_the_chosen_way_is_the_fastest_of_all_that_fit(name, n_chips):
     objective = objective_of(load_device(name), n_chips)
     arch = some_architectures(1000, many=n_chips > 64)
     cost = objective.cost(arch)
-    fastest_s, fits = np.full(1000, np.inf), np.full(1000, False)
-    for way in all_ways(objective, arch.batch_size):
-        splits, n_parts = way.divides(arch.batch_size), way.n_split * way.n_accumulation
-        each = dataclasses.replace(arch, batch_size=np.where(splits, arch.batch_size, n_parts))
-        needed = step_memory_bytes(objective.device, each, way)
-        fit = splits & (needed <= objective.device.room_bytes)
-        seconds = step_time_s(objective.device, each, way)
-        fastest_s = np.where(fit, np.minimum(fastest_s, seconds), fastest_s)
-        fits |= fit
+    fastest_s, fits = by_brute_force(objective, arch)
     assert fits.sum() > 20
     np.testing.assert_array_equal(fits, cost.memory_bytes <= objective.device.room_bytes)
     # Two orders of the same sums.
@@ -201,16 +208,7 @@ def test_in_a_pipeline_more_passes_may_be_faster_and_stages_need_not_come_out_ev
     arch = some_architectures(200, seed=3, many=True)
     arch = dataclasses.replace(arch, batch_size=arch.batch_size * (chips // stages))
     cost = objective.cost(arch)
-    fastest_s, fits = np.full(200, np.inf), np.full(200, False)
-    for way in all_ways(objective, arch.batch_size):
-        splits, n_parts = way.divides(arch.batch_size), way.n_split * way.n_accumulation
-        each = dataclasses.replace(arch, batch_size=np.where(splits, arch.batch_size, n_parts))
-        fit = splits & (
-            step_memory_bytes(objective.device, each, way) <= objective.device.room_bytes
-        )
-        seconds = step_time_s(objective.device, each, way)
-        fastest_s = np.where(fit, np.minimum(fastest_s, seconds), fastest_s)
-        fits |= fit
+    fastest_s, fits = by_brute_force(objective, arch)
     assert fits.sum() > 20
     np.testing.assert_array_equal(fits, cost.memory_bytes <= objective.device.room_bytes)
     np.testing.assert_allclose(cost.step_time_s[fits], fastest_s[fits], rtol=1e-12)
