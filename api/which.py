@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from .words import THIS_CPU, Asked, Line, Stage, core_like_ours, silent, writable
+from .words import Asked, Line, Stage, silent, writable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,8 +97,6 @@ def ask(
     from ..search.words import Words, settings_of
 
     words: dict[str, Any] = dict(asked)
-    if words.get("device") == THIS_CPU:
-        words["device"] = core_like_ours()
     settings, column = (settings_of(words.pop(name, ())) for name in ("set", "column"))
     put = Words(budget=budget, settings=settings, column=column, **words)
     question = ask(put, arch, free_batch=free_batch)

@@ -16,17 +16,6 @@ Stage = Callable[[str, int, int], None]
 Line = Callable[[str], None]
 
 
-# Stands for the shipped core that is nearest to this machine's.
-THIS_CPU = "cpu"
-
-
-def core_like_ours() -> str:
-    """The shipped core that multiplies with what this machine's processor has."""
-    from ..machines.machine import has_avx512
-
-    return "cpu-core-avx512" if has_avx512() else "cpu-core"
-
-
 def silent(*_: Any) -> None:
     """Progress that nobody looks at."""
 

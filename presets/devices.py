@@ -14,6 +14,8 @@ from .drawn import Drawn, fingerprint, read_pair, save_pair, with_draws_of
 from .named import names_in, path_of
 
 DEFAULT_DEVICE = "tpu-v5e"
+# Stands for the shipped core that is nearest to this machine's.
+THIS_CPU = "cpu"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,13 +54,22 @@ def device_names() -> list[str]:
 def known_device(name_or_path: str | None = None) -> KnownDevice:
     """A device by preset name or TOML file, with its draws.
 
-    None stands for this machine's calibrated device, or else the default.
+    None stands for this machine's calibrated device, or else the default; `cpu` for the shipped
+    core that multiplies with what this machine's processor has.
 
     Raises:
         ValueError: no such name or file, or it is not a valid device with its own draws.
     """
-    path = path_of(_default_device() if name_or_path is None else name_or_path, "devices")
+    name = core_like_ours() if name_or_path == THIS_CPU else name_or_path
+    path = path_of(_default_device() if name is None else name, "devices")
     return read_pair(path, lambda data: KnownDevice(device=build(Device, data, str(path))))
+
+
+def core_like_ours() -> str:
+    """The shipped core that multiplies with what this machine's processor has."""
+    from ..machines.machine import has_avx512
+
+    return "cpu-core-avx512" if has_avx512() else "cpu-core"
 
 
 def load_device(name_or_path: str | None = None) -> Device:

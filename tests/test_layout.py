@@ -13,8 +13,8 @@ ROOMS = (
     "files", "machines", "space", "objectives", "presets", "search", "validation", "show", "api"
 )  # fmt: skip
 # But what is pure, and what runs jobs, stand beside each other.
-APART = {("space", "machines"), ("objectives", "machines"), ("presets", "machines")}
-APART |= {("search", "machines"), ("objectives", "files")}
+APART = {("space", "machines"), ("objectives", "machines"), ("search", "machines")}
+APART |= {("objectives", "files")}
 # The one room that may import a library.
 OWNERS = {
     "optuna": "search/explore",

@@ -169,3 +169,5 @@ def test_each_device_of_a_page_has_its_own_price(tmp_path):
 def test_cpu_is_a_core_of_this_machines_kind(avx512, name, monkeypatch):
     monkeypatch.setattr("anybudget.machines.machine.has_avx512", lambda: avx512)
     assert anybudget.ask("2m", device="cpu").objective.device.name == name
+    near = anybudget.predict("2m", device="cpu", d_model=64, n_layers=2)
+    assert near.question.objective.device.name == name
