@@ -17,7 +17,7 @@ from .budget import MOST_S
 from .cost.counts import n_active_params, n_params, n_params_non_embedding
 from .cost.execution import KINDS, SPLITS, Attention, Execution, Remat, Sharding
 from .cost.kernel import ACCELERATORS, KERNELS
-from .cost.ways import by_batch_alone, every_split, every_way, passes_of
+from .cost.ways import Families, by_batch_alone, every_split, every_way, passes_of
 from .device import Device
 from .fastest import fastest
 from .law.batch_price import best_batch_tokens, best_batch_worth
@@ -160,15 +160,15 @@ class LossAtTime:
         pinned = (self.tensor_parallel,) if self.tensor_parallel else None
         return tuple(every_split(self.simplest, sharding, pinned, chips_per_host))
 
-    def ways(self, batch_size: Any) -> list[list[list[Execution]]]:
-        """How steps of some batches may be run, as `fastest` takes it."""
+    def ways(self, batch_size: Any, *, dense: bool = True) -> list[Families]:
+        """How steps of some batches may be run, as `fastest` takes it; see `by_batch_alone`."""
         remats = tuple(Remat) if self.remat == AUTO else (self.simplest.remat,)
-        found = []
+        found: list[Families] = []
         for n_split, splits in itertools.groupby(self.splits, lambda way: way.n_split):
             whole = np.asarray(batch_size)[np.asarray(batch_size) % n_split == 0]
             if whole.size:
                 found += every_way(tuple(splits), remats, passes_of(whole // n_split))
-        return found
+        return found if dense else by_batch_alone(found)
 
     @property
     def hardware(self) -> str:
@@ -218,9 +218,8 @@ class LossAtTime:
         self.check_batch(arch.batch_size)
         if np.ndim(counted := n_params(arch)) == 0:
             check_count("parameters", counted)
-        ways = self.ways(arch.batch_size)
-        if not (is_dense := type(arch) is Architecture):
-            ways = by_batch_alone(ways)
+        is_dense = type(arch) is Architecture
+        ways = self.ways(arch.batch_size, dense=is_dense)
         found = fastest(self.device, arch, ways, self.micro_batch_size)
         return Cost(
             n_params=counted,
@@ -269,7 +268,8 @@ class LossAtTime:
 
     def reaches(self, arch: Architecture) -> Any:
         """Whether the law is believed for so many parameters."""
-        counted = n_active_params if self.law.n_column == "n_params" else n_params_non_embedding
+        by_token = self.law.experts or self.law.n_column == "n_params"
+        counted = n_active_params if by_token else n_params_non_embedding
         return counted(arch) <= self.most_params
 
     def counted_params(self, counts: Cost | Prediction) -> Any:

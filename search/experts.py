@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..space.sparse import N_PER_TOKEN
 from ..space.sparse_space import SparseSpace
 from .candidate import Candidate
-from .certify.scan import best_of
+from .certify.bounds import certify
 from .question import Question
 
 NOT_TIMED = (
@@ -20,13 +20,17 @@ def experts_warnings(question: Question, best: Candidate) -> list[str]:
     if not isinstance(space, SparseSpace) or not objective.law.experts:
         return []
     low, high = objective.law.experts.n_experts_range
-    dense = best_of(space.dense.blocks(), objective)
-    told = "none without experts fits"
-    if dense:
-        width, depth = dense.shape
+    dense = certify(space.dense, objective)
+    if dense is None:
+        told = "what is best without experts took too long to say"
+    elif not dense.candidates:
+        told = "none without experts fits"
+    else:
+        other = dense.candidates[0]
+        width, depth = other.shape
         told = (
-            f"without experts the same law's best is {width}×{depth} at {dense.loss:.4f}, "
-            f"{dense.loss - best.loss:+.4f}"
+            f"without experts the same law's best is {width}×{depth} at {other.loss:.4f}, "
+            f"{other.loss - best.loss:+.4f}"
         )
     return [
         told,

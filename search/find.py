@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from ..space.sparse import is_sparse
 from .answer import Answer, answer_warnings
 from .certify import bounds
 from .certify.bounds import Certificate
@@ -90,15 +89,13 @@ def _prove(
     """The best of all for certain; None where neither way is worth its time."""
     space, objective = question.space, question.objective
     by_shape, n_ranked = distinct == "shape", max(top, MAX_RANKED)
-    if space.n_architectures > MAX_SCANNED and not is_sparse(space):
+    if space.n_architectures > MAX_SCANNED:
         proof = bounds.certify(
             space, objective, top=n_ranked, by_shape=by_shape, on_progress=on_progress
         )
         if proof or space.n_architectures > MAX_SCANNED_AT_LAST:
             return proof
         on_progress = _silent  # all were told already, or nearly
-    elif space.n_architectures > MAX_SCANNED_AT_LAST:
-        return None  # bounds know no experts
     n_kept = top if by_shape else n_ranked
     return scan(space, objective, top=n_kept, on_progress=on_progress)
 

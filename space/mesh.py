@@ -61,6 +61,24 @@ def _halves(values: list) -> tuple[list, list]:
     return values[: len(values) // 2], values[len(values) // 2 :]
 
 
+def around(at: int, values: list, radius: int, stride: float = 0.0) -> list:
+    """Entries of a list within so many steps of one of them, itself included.
+
+    Examples:
+        >>> around(5, list(range(12)), 1), around(5, list(range(12)), 2, 0.25)
+        ([4, 5, 6], [2, 5, 8, 11])
+
+    Args:
+        at: its place.
+        values: the list.
+        radius: how many steps.
+        stride: the share of the list that a step goes along, at least an entry.
+    """
+    step = max(round(stride * len(values)), 1)
+    first = at - min(radius, at // step) * step
+    return values[first : at + radius * step + 1 : step]
+
+
 def side_by_side(archs: Sequence[Architecture]) -> Architecture:
     """Several models as one array of them, of floats as in `open_mesh`."""
     return model_of(

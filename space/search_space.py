@@ -17,7 +17,7 @@ from typing import Any
 
 from .architecture import BOOL_FIELDS, COUNT_FIELDS, FIELDS, Architecture
 from .limits import MOST_OF_FIELD
-from .mesh import ATTENTION, MESH_SIZE, Axes, open_mesh, split
+from .mesh import ATTENTION, MESH_SIZE, Axes, around, open_mesh, split
 from .sparse import model_of
 
 Range = tuple[float, float]
@@ -164,21 +164,20 @@ class SearchSpace:
             for part in split(axes, max_size):
                 yield open_mesh(d_model, part)
 
-    def neighbours(self, arch: Architecture, radius: int) -> Iterator[Architecture]:
-        """Open meshes of the models within `radius` list entries of one model, itself included.
+    def neighbours(
+        self, arch: Architecture, radius: int, stride: float = 0.0
+    ) -> Iterator[Architecture]:
+        """Open meshes of the models within `radius` steps of one model, itself included.
 
-        A neighbouring width has other lists; there the neighbourhood lies around the same relative
-        positions.
+        A step goes along a share of each list, its `stride`, and at least along one entry. A
+        neighbouring width has other lists; there they lie around the same relative positions.
         """
         widths = list(self.widths)
         position = self.encode(arch)
-        centre = widths.index(arch.d_model)
-        for d_model in widths[max(centre - radius, 0) : centre + radius + 1]:
-            axes = self.widths[d_model]
+        for d_model in around(widths.index(arch.d_model), widths, radius, stride):
             near = {
-                name: values[max(i - radius, 0) : i + radius + 1]
-                for name, values in axes.items()
-                for i in [_index(position[name], values)]
+                name: around(_index(position[name], values), values, radius, stride)
+                for name, values in self.widths[d_model].items()
             }
             yield open_mesh(d_model, near)
 

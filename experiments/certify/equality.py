@@ -2,11 +2,15 @@
 
     python -m anybudget.experiments.certify.equality 2000
     python -m anybudget.experiments.certify.equality 40 large
+    python -m anybudget.experiments.certify.equality 500 wider
+    python -m anybudget.experiments.certify.equality 40 large 20e6
 
-Writes `equality.csv`, a row for each question, as it goes: about 0.25 CPU seconds each; spaces of a
-million to a hundred million architectures to `equality_large.csv`, from one to a hundred each.
-Expected: every row has `equal` True. Both go on to more boxes than `find` would, which gives up
-after `MAX_BOXES` and enumerates.
+Writes `equality.csv`, a row for each question, as it goes: about 0.25 CPU seconds each; of spaces
+of a million to a hundred million architectures `equality_large.csv`, from one to some hundred
+seconds each; and of questions with experts and with attention in blocks on a CPU among them
+`equality_wider.csv`. A run goes on where one ended. As in `find`, bounds give up after `MAX_BOXES`
+(`find` then enumerates); with more boxes, the last word, those that were given up are asked again.
+Expected: every row has `equal` True.
 """
 
 from __future__ import annotations
@@ -16,26 +20,32 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
+
 from ...search.certify.bounds import MAX_BOXES, certify
 from ...search.certify.scan import scan
+from ...space.sparse import is_sparse
 from .random_questions import LARGE, SMALL, describe, random_question
 
 HERE = Path(__file__).parent
 TOP = 20
-MOST_BOXES = 5 * MAX_BOXES
+GAVE_UP = "gave up"
+KINDS = OF_LARGE, OF_WIDER = "large", "wider"
 
 
-def compare(seed: int, size: tuple[int, int]) -> dict:
+def compare(seed: int, kind: str = "", max_boxes: int = MAX_BOXES) -> dict:
     """One question: what both found, and in how many CPU seconds."""
-    space, objective = random_question(seed, size)
+    wider = kind == OF_WIDER
+    size = LARGE if kind == OF_LARGE else SMALL
+    space, objective = random_question(seed, size, wider=wider)
     start = time.process_time()
     expected = scan(space, objective, top=TOP)
     scan_s = time.process_time() - start
     start = time.process_time()
-    best = certify(space, objective, top=TOP, by_shape=False, max_boxes=MOST_BOXES)
-    shapes = certify(space, objective, top=10**6, max_boxes=MOST_BOXES)
+    best = certify(space, objective, top=TOP, by_shape=False, max_boxes=max_boxes)
+    shapes = certify(space, objective, top=10**6, max_boxes=max_boxes)
     bounds_s = time.process_time() - start
-    equal: bool | str = "gave up"
+    equal: bool | str = GAVE_UP
     if best is not None and shapes is not None:
         known = {c.shape: c for c in expected.shapes}
         equal = best.candidates == expected.candidates and known == {
@@ -44,6 +54,7 @@ def compare(seed: int, size: tuple[int, int]) -> dict:
     return {
         "seed": seed,
         **describe(space, objective),
+        **({"experts": is_sparse(space)} if wider else {}),
         "n_valid": expected.n_valid,
         "n_shapes": len(expected.shapes),
         "n_boxes": best.n_boxes if best else None,
@@ -54,31 +65,27 @@ def compare(seed: int, size: tuple[int, int]) -> dict:
     }
 
 
-def main() -> None:
+def main(n: int, kind: str, max_boxes: int = MAX_BOXES) -> None:
     """Compare so many questions, or go on where a run ended."""
-    n, size, out = int(sys.argv[1]), SMALL, HERE / "equality.csv"
-    if "large" in sys.argv:
-        size, out = LARGE, HERE / "equality_large.csv"
-    done = {row["seed"] for row in csv.DictReader(out.open())} if out.exists() else set()
-    with out.open("a", newline="") as file:
-        for seed in range(n):
-            if str(seed) in done:
-                continue
-            row = compare(seed, size)
-            writer = csv.DictWriter(file, row)
-            if not file.tell():
-                writer.writeheader()
-            writer.writerow(row)
-            file.flush()
-    rows = list(csv.DictReader(out.open()))
-    feasible = sum(row["n_valid"] != "0" for row in rows)
-    unequal = [row["seed"] for row in rows if row["equal"] == "False"]
-    gave_up = sum(row["equal"] == "gave up" for row in rows)
+    out = HERE / f"equality{kind and f'_{kind}'}.csv"
+    rows = list(csv.DictReader(out.open())) if out.exists() else []
+    known = {int(row["seed"]): row for row in rows}
+    more = max_boxes > MAX_BOXES
+    for seed in range(n):
+        if seed in known and not (more and known[seed]["equal"] == GAVE_UP):
+            continue
+        known[seed] = compare(seed, kind, max_boxes)
+        pd.DataFrame([known[seed] for seed in sorted(known)], dtype=object).to_csv(out, index=False)
+    feasible = sum(int(row["n_valid"]) > 0 for row in known.values())
+    equal = [str(row["equal"]) for row in known.values()]
+    unequal = [seed for seed, row in known.items() if str(row["equal"]) == "False"]
     print(
-        f"{len(rows)} questions, {feasible} with something feasible, {gave_up} given up; unequal: "
-        f"{unequal or 'none'}"
+        f"{len(known)} questions, {feasible} with something feasible, {equal.count('True')} equal, "
+        f"{equal.count(GAVE_UP)} given up; unequal: {unequal or 'none'}"
     )
 
 
 if __name__ == "__main__":
-    main()
+    numbers = [int(float(word)) for word in sys.argv[1:] if word not in KINDS]
+    kinds = [word for word in sys.argv[1:] if word in KINDS]
+    main(numbers[0], "".join(kinds[:1]), *numbers[1:])

@@ -1,4 +1,8 @@
-"""Questions at random: spaces, devices, laws, terms, executions, chips and budgets of all kinds."""
+"""Questions at random: spaces, devices, laws, terms, executions, chips and budgets of all kinds.
+
+Some later kinds are asked only where they are wanted (`wider`), for a seed to stay the question
+that it was: models with experts, and attention in blocks on a CPU.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,13 @@ from ...objectives.cost.step_time import MODELS, StepTimeModel
 from ...objectives.cost.ways import passes_of
 from ...objectives.device import Device
 from ...objectives.law.copying import Copying
+from ...objectives.law.experts import ExpertsTerm
 from ...objectives.law.loss_law import LossLaw
 from ...objectives.law.terms import TERMS
 from ...objectives.loss_at_time import LossAtTime
 from ...space.search_space import SearchSpace
+from ...space.sparse import is_sparse
+from ...space.sparse_space import SparseSpace
 
 # What a unit of each feature may take, in seconds, and twenty times as long.
 LEAST_SECONDS = {
@@ -33,7 +40,9 @@ A_COPY_S = 5e-12
 SMALL, LARGE = (1, 60_000), (1_000_000, 100_000_000)
 
 
-def random_question(seed: int, size: tuple[int, int] = SMALL) -> tuple[SearchSpace, LossAtTime]:
+def random_question(
+    seed: int, size: tuple[int, int] = SMALL, *, wider: bool = False
+) -> tuple[SearchSpace, LossAtTime]:
     """A space of at least and at most so many models, and an objective on it."""
     rng = np.random.default_rng(seed)
     while True:
@@ -42,8 +51,10 @@ def random_question(seed: int, size: tuple[int, int] = SMALL) -> tuple[SearchSpa
             space = random_space(rng, n_chips, times=4 if size == LARGE else 1)
         except ValueError:  # rules that no model of it obeys
             continue
+        if wider and rng.random() < 0.5:
+            space = with_experts(rng, space)
         if size[0] <= space.n_architectures <= size[1]:
-            return space, random_objective(rng, space, n_chips)
+            return space, random_objective(rng, space, n_chips, wider=wider)
 
 
 def random_space(rng: np.random.Generator, n_chips: int, times: int = 1) -> SearchSpace:
@@ -74,13 +85,22 @@ def random_space(rng: np.random.Generator, n_chips: int, times: int = 1) -> Sear
     )
 
 
-def random_objective(rng: np.random.Generator, space: SearchSpace, n_chips: int) -> LossAtTime:
+def with_experts(rng: np.random.Generator, space: SearchSpace) -> SparseSpace:
+    """The same models with some numbers of experts."""
+    n_experts = np.unique(rng.integers(2, 33, 3)).tolist()
+    names = [field.name for field in dataclasses.fields(SearchSpace)]
+    return SparseSpace(**{name: getattr(space, name) for name in names}, n_experts=tuple(n_experts))
+
+
+def random_objective(
+    rng: np.random.Generator, space: SearchSpace, n_chips: int, *, wider: bool = False
+) -> LossAtTime:
     """A device, a law, a budget and how steps are run."""
     device = random_device(rng, n_chips)
-    fused = device.kind in ACCELERATORS and rng.random() < 0.4
+    fused = (wider or device.kind in ACCELERATORS) and rng.random() < 0.4
     objective = LossAtTime(
         device=device,
-        law=random_law(rng),
+        law=random_law(rng, experts=is_sparse(space)),
         time_budget_s=float(10 ** rng.uniform(-1.5, 5)),
         remat=str(rng.choice(["auto", "auto", "none", "dots", "layer"])),
         data_limit_tokens=float(10 ** rng.uniform(4, 9)) if rng.random() < 0.3 else None,
@@ -135,8 +155,9 @@ def random_step_time(rng: np.random.Generator) -> StepTimeModel:
     return StepTimeModel(name=name, seconds_per_unit=seconds, ridge=ridge)
 
 
-def random_law(rng: np.random.Generator) -> LossLaw:
+def random_law(rng: np.random.Generator, *, experts: bool = False) -> LossLaw:
     """A law near the published ones, with terms of either sign and with copying now and then."""
+    knows = random_experts(rng) if experts else None
     terms = {
         name: float(rng.normal() * 10 ** rng.uniform(-3, 0)) for name in TERMS if rng.random() < 0.2
     }
@@ -154,12 +175,26 @@ def random_law(rng: np.random.Generator) -> LossLaw:
         kappa=kappa,
         terms=terms,
         copying=copying if rng.random() < 0.3 else None,
+        experts=knows,
         n_convention="total" if rng.random() < 0.7 else "non_embedding",
         corpus="none",
         source="at random",
         n_params_range=(1e5, 1e9),
         n_tokens_range=(1e6, 1e10),
     )
+
+
+def random_experts(rng: np.random.Generator) -> ExpertsTerm:
+    """What experts change: as published, or so much that more parameters may be worse."""
+    times = 10 ** rng.uniform(0, 1.5)
+    powers = {
+        "size": -0.23 * times * rng.random(),
+        "size_exponent": 0.01 * times * rng.normal(),
+        "tokens": 0.5 * rng.normal(),
+        "tokens_exponent": 0.03 * times * rng.normal(),
+    }
+    start = float(rng.uniform(1, 3))
+    return ExpertsTerm(start=start, limit=100 * start, **powers, n_experts_range=(1, 32))
 
 
 def describe(space: SearchSpace, objective: LossAtTime) -> dict[str, Any]:

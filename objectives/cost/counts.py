@@ -46,10 +46,16 @@ def logits_matmul(arch: Model) -> Matmul:
     return Matmul("logits", True, 1, rows, arch.d_model, arch.vocab_size)
 
 
-def n_params_by_part(arch: Model) -> Parts:
-    """Parameters of each part: the matmuls' weights, the norms' gains, the embedding."""
+def n_params_by_part(arch: Model, *, active: bool = False) -> Parts:
+    """Parameters of each part: the matmuls' weights, the norms' gains, the embedding.
+
+    Args:
+        arch: the model or models.
+        active: of routed experts only those that one token meets.
+    """
     matmuls = [mm for mm in layer_matmuls(arch) if mm.has_weights]
-    parts = summed((mm.part, mm.n_layers * mm.n_params) for mm in matmuls)
+    parts = summed((mm.part, mm.n_layers * (mm.n_active if active else mm.n_params))
+                   for mm in matmuls)  # fmt: skip
     n_norms = sum(n * len(parts_of(block)) for n, block in kinds_of(arch)) + 1
     parts["norms"] = n_norms * arch.d_model
     for n, block in kinds_of(arch):
@@ -84,8 +90,7 @@ def n_params(arch: Model) -> Count:
 
 def n_active_params(arch: Model) -> Count:
     """Those that one token meets: of routed experts only those that it is given."""
-    unmet = sum(mm.n_layers * (mm.n_params - mm.n_active) for mm in layer_matmuls(arch))
-    return n_params(arch) - unmet
+    return total(n_params_by_part(arch, active=True))
 
 
 def n_params_non_embedding(arch: Model) -> Count:

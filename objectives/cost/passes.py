@@ -9,12 +9,16 @@ from .execution import Execution, Remat
 
 # A matmul's backward pass is two more matmuls over the same three operands.
 PASSES = 3
-# Matmuls of a block; those that key heads have to do with, and those that the MLP's width has.
+# Matmuls of a block; those that key heads have to do with, and those that the MLP's or an expert's
+# width has.
 ATTENDING = ("scores", "weighted_values")
 OF_KEY_HEADS = ("qkv", *ATTENDING)
-MLP = ("mlp_up", "mlp_down")
+MLP = ("mlp_up", "mlp_down", "experts_up", "experts_down")
 # All that there is of a block, or nearly all of it.
-OF_A_LAYER = (*OF_KEY_HEADS, "attention_output", *MLP, "norms", "overhead")
+OF_A_LAYER = (
+    *(*OF_KEY_HEADS, "attention_output"),
+    *(*MLP, "router", "dispatch", "norms", "overhead"),
+)
 # Those whose forward pass runs again. "layer" runs all but the last, whose product no gradient
 # needs; "dots" keeps what matmuls with weights put out.
 AGAIN = {

@@ -106,6 +106,17 @@ class ExpertsTerm:
         transformed = 1 / (1 / (n_experts - 1 + before) + 1 / self.limit)
         return np.where(np.equal(n_experts, 1), 0.0, np.log(transformed / self.start))
 
+    def falling(self, n_experts: Any, alpha: float, beta: float) -> tuple[Any, Any]:
+        """Whether a law's part of parameters falls with them, and that of tokens with those.
+
+        Args:
+            n_experts: of the models.
+            alpha: power of a dense model's parameters in the law.
+            beta: power of its tokens.
+        """
+        log_ratio = self.log_ratio(n_experts)
+        return log_ratio * self.size_exponent <= alpha, log_ratio * self.tokens_exponent <= beta
+
 
 def experts_factors(
     term: ExpertsTerm,

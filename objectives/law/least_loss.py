@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .copying import copying_factor
+from .experts import experts_factors
 from .loss_law import LossLaw
 from .terms import TERMS, Columns
 
@@ -14,8 +15,9 @@ from .terms import TERMS, Columns
 def least_loss(law: LossLaw, n_params: Any, n_tokens: Any, first: Columns, last: Columns) -> Any:
     """A loss that no run between two has less than, nats per token.
 
-    The law's own parts fall with parameters and with tokens, each term says what it lies between
-    (`Term.between`), and the chance to copy grows with depth and tokens.
+    The law's own parts fall with parameters and with tokens (with experts one may grow, and is
+    taken for nothing), each term says what it lies between (`Term.between`), and the chance to copy
+    grows with depth and tokens.
 
     Args:
         law: the law.
@@ -23,7 +25,7 @@ def least_loss(law: LossLaw, n_params: Any, n_tokens: Any, first: Columns, last:
         n_tokens: the most, as the law counts them.
         first: the columns of the run with the fewest layers, parameters and steps, as the terms
             read them.
-        last: of that with the most; both of one width.
+        last: of that with the most; both of one width and with as many experts.
     """
     least: dict[str, Any] = {}
     for name, coefficient in law.terms.items():
@@ -32,6 +34,12 @@ def least_loss(law: LossLaw, n_params: Any, n_tokens: Any, first: Columns, last:
         least[term.place] = least.get(term.place, 0) + np.minimum(*ends)
     size = law.A / n_params**law.alpha * np.exp(least.get("size", 0))
     tokens = law.B / n_tokens**law.beta * np.exp(least.get("tokens", 0))
+    if law.experts and "n_experts" in first:
+        n_experts, powers = first["n_experts"], law.experts.powers
+        of_size, of_tokens = experts_factors(law.experts, powers, n_experts, n_params, n_tokens)
+        size_falls, tokens_fall = law.experts.falling(n_experts, law.alpha, law.beta)
+        size = np.where(size_falls, size * of_size, 0)
+        tokens = np.where(tokens_fall, tokens * of_tokens, 0)
     loss = law.E + size + tokens + least.get("sum", 0)
     if law.kappa != 1:
         # A negative sum has no power, and no loss.

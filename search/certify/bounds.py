@@ -1,6 +1,6 @@
 """The best of a space by branch and bound: as certain as a scan's, without looking at every model.
 
-Boxes are bounded from below (`objectives/bounds.py`) and dropped once something better is known
+Boxes are bounded from below (`objectives/bounds`) and dropped once something better is known
 than all that they may hold; the others are cut in two, the most promising first. What is left is
 predicted and ordered as a scan does, so that both answers agree to the last digit.
 """
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from ...objectives.bounds import WITHIN_BOX, least_losses
+from ...objectives.bounds.losses import WITHIN_BOX, least_losses
 from ...objectives.law.terms import TERMS
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.step_cost import take
@@ -21,7 +22,7 @@ from ...space.architecture import Architecture
 from ...space.mesh import ATTENTION, part_with
 from ...space.search_space import SearchSpace
 from ..candidate import Candidate
-from .boxes import Boxes, Families
+from .boxes import Boxes, Families, of_family
 from .scan import feasible_losses
 
 # Boxes of so few models are not bounded but evaluated.
@@ -96,9 +97,10 @@ def certify(
 
 def _n_families(space: SearchSpace) -> int:
     """How many there are, without making them."""
-    free = [getattr(space, name) for name in ("vocab_size", "tied_embeddings", "seq_len")]
-    shared = len(space.gated_mlp) * int(np.prod([len(of) for of in free]))
-    return shared * sum(len(axes["attention"]) for axes in space.widths.values())
+    return sum(
+        len(axes["attention"]) * math.prod(map(len, of_family(axes).values()))
+        for axes in space.widths.values()
+    )
 
 
 class _Search:
@@ -116,8 +118,8 @@ class _Search:
         needed = {column for name in objective.law.terms for column in TERMS[name].needs}
         self._haste = {"n_layers": HASTE_OF_TERMS if "n_layers" in needed else HASTE}
         self._batch_sizes = np.unique(families.values["batch_size"])
-        ways = itertools.chain.from_iterable(objective.ways(self._batch_sizes))
-        self._few_ways = sum(map(len, ways)) <= FEW_WAYS
+        ways = objective.ways(self._batch_sizes, dense=families.of_dense)
+        self._few_ways = sum(map(len, itertools.chain.from_iterable(ways))) <= FEW_WAYS
         self._bounds = self._bounded(self.pool)
 
     def step(self) -> None:
@@ -149,8 +151,8 @@ class _Search:
         bounds = []
         for at in range(0, len(boxes.family), AT_ONCE):
             family, low, high = boxes.at(np.arange(at, min(at + AT_ONCE, len(boxes.family))))
-            ends = (self._families.models(family, places) for places in (low, high))
-            bounds.append(least_losses(self._objective, *ends, self._batch_sizes))
+            first, last = (self._families.models(family, places) for places in (low, high))
+            bounds.append(least_losses(self._objective, first, last, self._batch_sizes))
         return np.concatenate(bounds)
 
     def _keep(self, boxes: Boxes, bounds: np.ndarray) -> None:

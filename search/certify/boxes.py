@@ -11,13 +11,12 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from ...objectives.bounds import WITHIN_BOX
-from ...space.architecture import FIELDS, Architecture
-from ...space.mesh import ATTENTION, dtype_of
-from ...space.search_space import FREE, SearchSpace
+from ...objectives.bounds.losses import WITHIN_BOX
+from ...space.architecture import Architecture
+from ...space.mesh import ATTENTION, Axes, dtype_of
+from ...space.search_space import SearchSpace
+from ...space.sparse import FIELD, model_of
 
-# What the models of a family share, beside their width.
-FREE_OF_FAMILY = tuple(name for name in FREE if name not in WITHIN_BOX)
 HEADS = tuple(name for name in ATTENTION if name not in WITHIN_BOX)
 
 
@@ -65,21 +64,28 @@ class Families:
     start: np.ndarray
     count: np.ndarray
 
+    @property
+    def of_dense(self) -> bool:
+        """Whether no model has experts."""
+        return FIELD not in self.fields
+
     @classmethod
     def of(cls, space: SearchSpace) -> Families:
         """Those of a space, by width."""
         rows: list[tuple] = []
         lists: dict[str, list] = {name: [] for name in WITHIN_BOX}
         places = []
+        shared: Axes = {}
         for d_model, axes in space.widths.items():
             at = {name: _append(lists[name], axes[name]) for name in WITHIN_BOX if name in axes}
+            shared = of_family(axes)
             for heads, n_kv_heads in _key_heads(axes["attention"]).items():
                 at["n_kv_heads"] = _append(lists["n_kv_heads"], n_kv_heads)
-                for free in itertools.product(*(axes[name] for name in FREE_OF_FAMILY)):
+                for free in itertools.product(*shared.values()):
                     rows.append((d_model, *heads, *free))
                     places.append([at[name] for name in WITHIN_BOX])
         columns = zip(*rows, strict=True)
-        named = zip(("d_model", *HEADS, *FREE_OF_FAMILY), columns, strict=True)
+        named = zip(("d_model", *HEADS, *shared), columns, strict=True)
         start, count = np.moveaxis(np.array(places), 2, 0)
         return cls(
             fields={name: np.array(of, dtype=dtype_of(name)) for name, of in named},
@@ -97,7 +103,7 @@ class Families:
         at = (self.start[family] + places).T
         fields: dict[str, Any] = {name: of[family] for name, of in self.fields.items()}
         fields |= {name: self.values[name][i] for name, i in zip(WITHIN_BOX, at, strict=True)}
-        return Architecture(**{name: fields[name] for name in FIELDS})
+        return model_of(fields)
 
     def halves(self, boxes: Boxes, haste: dict[str, float]) -> Boxes:
         """Each box cut in two where its ends are furthest apart, but in what it holds one of.
@@ -133,6 +139,11 @@ class Families:
         columns = {name: self.values[name][i] for name, i in zip(WITHIN_BOX, at, strict=True)}
         columns["n_kv_heads"] = self.fields["n_heads"][family] + 2 * columns["n_kv_heads"]
         return np.stack(list(columns.values()), axis=1)
+
+
+def of_family(axes: Axes) -> Axes:
+    """The lists of a width of what the models of a family share besides, but for its heads."""
+    return {name: of for name, of in axes.items() if name not in (*WITHIN_BOX, "attention")}
 
 
 def _append(values: list, more: list) -> tuple[int, int]:

@@ -7,26 +7,38 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anybudget.objectives.bounds import least_losses, least_per_param, that_may_fall, widened
-from anybudget.objectives.cost.counts import n_params, total
+from anybudget.objectives.bounds.losses import least_losses
+from anybudget.objectives.bounds.step_time import (
+    least_per_active,
+    least_per_param,
+    that_may_fall,
+    widened,
+)
+from anybudget.objectives.cost.counts import n_active_params, n_params, total
 from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.cost.features import FEATURES, Feature, OverABox, units_by_part
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.presets.devices import load_device
 from anybudget.presets.laws import load_law
 from anybudget.space.architecture import Architecture
+from anybudget.space.sparse import model_of
 
 # Each feature in so many boxes, in each of so many executions.
 N_BOXES, N_EXECUTIONS = 1000, 8
 ROUNDING = 1e-9
 
 
-@pytest.mark.parametrize("seed", range(N_EXECUTIONS))
+@pytest.mark.parametrize("experts", [False, True], ids=["dense", "experts"])
 @pytest.mark.parametrize("name", FEATURES)
-def test_a_feature_keeps_over_a_box_what_it_says(name, seed):
-    rng = np.random.default_rng(seed)
+def test_a_feature_keeps_over_a_box_what_it_says(name, experts):
+    for seed in range(N_EXECUTIONS):
+        keeps(name, np.random.default_rng(seed), experts=experts)
+
+
+def keeps(name, rng, *, experts):
+    """Check a feature on random boxes in a random execution."""
     execution = random_execution(rng)
-    first, member = random_boxes(rng, execution)
+    first, member = random_boxes(rng, execution, experts=experts)
     needs = {"ridge": float(10 ** rng.uniform(0, 3)), "kind": "tpu"}
     counted = functools.partial(units_by_part, name, execution=execution, **needs)
 
@@ -43,12 +55,12 @@ def test_a_feature_keeps_over_a_box_what_it_says(name, seed):
     per_param: Any = 0
     if growth == OverABox.PER_LAYER:
         per_param = least_per_param(first, member, parts, counted(widened(first)))
-        larger = n_params(member) > n_params(first)
+        larger = n_active_params(member) > n_active_params(first)
         assert not FEATURES[name].of_matmuls or np.all((per_param > 0) == larger)
     elif growth == OverABox.PER_PARAM:
-        per_param = total(parts) / n_params(first)
+        per_param = total(parts) / n_params(first) * least_per_active(first, member)
     may_fall = that_may_fall(parts, first, member) if growth == OverABox.UNSTEADY else {}
-    more = per_param * (n_params(member) - n_params(first))
+    more = per_param * (n_active_params(member) - n_active_params(first))
     at_least(total(parts) - total(may_fall) + more, total(counted(member)))
 
 
@@ -72,7 +84,7 @@ def random_execution(rng):
     )
 
 
-def random_boxes(rng, execution):
+def random_boxes(rng, execution, *, experts):
     """The first models of some boxes, and a member of each; small and large alike."""
 
     def counts(low, high):
@@ -88,6 +100,7 @@ def random_boxes(rng, execution):
         "vocab_size": counts(100, 200_000),
         "tied_embeddings": rng.random(N_BOXES) < 0.5,
         "seq_len": counts(32, 8192),
+        **({"n_experts": counts(2, 64)} if experts else {}),
     }
     first = {"n_layers": counts(1, 60), "d_ff": counts(8, 20_000)}
     first["batch_size"] = execution.n_split * execution.n_accumulation * counts(1, 64)
@@ -96,8 +109,8 @@ def random_boxes(rng, execution):
     more = {name: n * (rng.random(N_BOXES) < 0.7) for name, n in more.items()}
     member = {name: value + more[name] for name, value in first.items()}
     return (
-        Architecture(**of_family, **first, n_kv_heads=least_kv_heads),
-        Architecture(**of_family, **member, n_kv_heads=n_kv_heads),
+        model_of(of_family | first | {"n_kv_heads": least_kv_heads}),
+        model_of(of_family | member | {"n_kv_heads": n_kv_heads}),
     )
 
 

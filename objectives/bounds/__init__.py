@@ -1,0 +1,1 @@
+"""What no model between two beats, which a search by bounds prunes with."""
