@@ -28,7 +28,8 @@ import pandas as pd
 from anybudget.objectives.cost import counts
 from anybudget.space.blocks import Attention, Experts, GatedDelta, LatentAttention, Mamba2, Mlp
 from anybudget.space.decoder import Block, Decoder
-from anybudget.validation.training.blocks import KINDS, experts
+from anybudget.validation.training.blocks import KINDS
+from anybudget.validation.training.blocks.forms import Forms, balanced
 from anybudget.validation.training.model import rms_norm
 
 HERE = Path(__file__).parent
@@ -71,7 +72,7 @@ def lowered(part: Part, size: tuple[int, int, int]) -> Any:
     """Loss and gradients of a block of one part: a norm, the part, and the residual sum."""
     d_model, *rows = size
     kind = KINDS[type(part)]
-    more = {"grouped": experts.balanced} if isinstance(part, Experts) else {}
+    more = {"forms": Forms(grouped=balanced)} if isinstance(part, Experts) else {}
 
     def loss(params: dict[str, jax.Array], x_btd: jax.Array) -> jax.Array:
         made = kind.apply(part, params, rms_norm(x_btd, params["norm"]), **more)

@@ -31,6 +31,11 @@ jax.tree_util.register_dataclass(
 
 def init_params(arch: Architecture, recipe: Recipe, seed: int) -> Params:
     """The parameters before the first step, float32, on the host."""
+    return drawn(scales(arch, recipe), param_shapes(arch), seed)
+
+
+def drawn(table: Params, shapes: Params, seed: int) -> Params:
+    """Arrays of these shapes as a table of `Scale`s has them begin, float32, on the host."""
     rng = np.random.default_rng(seed)
 
     def draw(scale: Scale, shape: tuple[int, ...]) -> np.ndarray:
@@ -38,12 +43,16 @@ def init_params(arch: Architecture, recipe: Recipe, seed: int) -> Params:
             return np.full(shape, scale.mean, np.float32)
         return np.float32(scale.std) * rng.standard_normal(shape, np.float32)
 
-    return _for_each_array(draw, scales(arch, recipe), param_shapes(arch))
+    return _for_each_array(draw, table, shapes)
 
 
 def optimizer(arch: Architecture, recipe: Recipe) -> optax.GradientTransformation:
     """Clipping and AdamW, without the schedule's factor and the sign."""
-    table = scales(arch, recipe)
+    return optimizer_by(scales(arch, recipe), recipe)
+
+
+def optimizer_by(table: Params, recipe: Recipe) -> optax.GradientTransformation:
+    """As `optimizer`, of arrays with these `Scale`s."""
     is_matrix = _for_each_array(lambda scale: scale.std > 0, table)
 
     def by_rate(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:

@@ -16,6 +16,7 @@ from ....space.blocks import Experts
 from ....space.decoder import Decoder
 from ..model import rms_norm
 from . import KINDS, experts
+from .forms import PLAIN, Forms
 
 # What an uneven router adds to the loss, as Fedus et al. 2021 (arXiv:2101.03961) have it.
 BALANCE = 0.01
@@ -33,7 +34,7 @@ def param_shapes(arch: Decoder) -> dict[str, Any]:
 
 
 def loss(
-    params: dict[str, Any], tokens_bt: jax.Array, arch: Decoder
+    params: dict[str, Any], tokens_bt: jax.Array, arch: Decoder, forms: Forms = PLAIN
 ) -> tuple[jax.Array, jax.Array]:
     """What training lowers, and of it each token's negative log-likelihood, (batch, seq_len).
 
@@ -41,13 +42,14 @@ def loss(
         params: the tree of `param_shapes`.
         tokens_bt: (batch, seq_len + 1) token ids; every token but the first is a target.
         arch: the decoder.
+        forms: how its parts are computed that are not computed alike everywhere.
     """
     x_btd = params["embedding"][tokens_bt[:, :-1]]
     uneven = jnp.zeros((), x_btd.dtype)
     for parts, weights in zip(_parts(arch), params["blocks"], strict=True):
         for part, own in zip(parts, weights, strict=True):
             normed_btd = rms_norm(x_btd, own["norm"])
-            x_btd += KINDS[type(part)].apply(part, own, normed_btd)
+            x_btd += KINDS[type(part)].apply(part, own, normed_btd, forms)
             if isinstance(part, Experts):
                 uneven += experts.imbalance(part, own, normed_btd)
     x_btd = rms_norm(x_btd, params["final_norm"])

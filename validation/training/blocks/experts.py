@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
 from ....space.blocks import Experts
 from .attention import Params, Shapes
-
-# Rows sorted by expert (m, k), a matrix each (e, k, n), and rows of each (e,) -> (m, n).
-Grouped = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+from .forms import PLAIN, Forms
 
 
 def param_shapes(experts: Experts, d_model: int) -> Shapes:
@@ -27,20 +23,7 @@ def param_shapes(experts: Experts, d_model: int) -> Shapes:
     return shapes
 
 
-def by_ragged_dot(x_mk: jax.Array, w_ekn: jax.Array, sizes_e: jax.Array) -> jax.Array:
-    """Of any number of rows of each expert."""
-    return jax.lax.ragged_dot(x_mk, w_ekn, sizes_e)
-
-
-def balanced(x_mk: jax.Array, w_ekn: jax.Array, _: jax.Array) -> jax.Array:
-    """Where each expert has as many rows as any, which a router is trained for."""
-    x_erk = x_mk.reshape(w_ekn.shape[0], -1, x_mk.shape[1])
-    return jnp.einsum("erk,ekn->ern", x_erk, w_ekn).reshape(x_mk.shape[0], -1)
-
-
-def apply(
-    experts: Experts, params: Params, x_btd: jax.Array, grouped: Grouped = by_ragged_dot
-) -> jax.Array:
+def apply(experts: Experts, params: Params, x_btd: jax.Array, forms: Forms = PLAIN) -> jax.Array:
     """A token's experts are those of highest score, weighed by their share of the scores of these.
 
     References:
@@ -53,12 +36,12 @@ def apply(
     row_m = order_m // experts.n_per_token
     sizes_e = jnp.bincount(chosen_nk.reshape(-1), length=experts.n_experts)
     in_md = x_nd[row_m]
-    hidden_mf = grouped(in_md, params["experts_up"], sizes_e)
+    hidden_mf = forms.grouped(in_md, params["experts_up"], sizes_e)
     if experts.gated:
-        hidden_mf *= jax.nn.silu(grouped(in_md, params["experts_gate"], sizes_e))
+        hidden_mf *= jax.nn.silu(forms.grouped(in_md, params["experts_gate"], sizes_e))
     else:
         hidden_mf = jax.nn.gelu(hidden_mf)
-    out_md = grouped(hidden_mf, params["experts_down"], sizes_e)
+    out_md = forms.grouped(hidden_mf, params["experts_down"], sizes_e)
     weighed_md = share_nk.reshape(-1)[order_m, None] * out_md
     out_nd = jnp.zeros_like(x_nd).at[row_m].add(weighed_md)
     if experts.d_shared:

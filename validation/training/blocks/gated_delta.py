@@ -10,6 +10,7 @@ from ....space.blocks import DELTA_CHUNK, GatedDelta
 from ..model import rms_norm
 from .attention import Params, Shapes
 from .convolution import convolve
+from .forms import PLAIN, Forms
 
 
 def param_shapes(mixer: GatedDelta, d_model: int) -> Shapes:
@@ -25,7 +26,7 @@ def param_shapes(mixer: GatedDelta, d_model: int) -> Shapes:
     }
 
 
-def apply(mixer: GatedDelta, params: Params, x_btd: jax.Array) -> jax.Array:
+def apply(mixer: GatedDelta, params: Params, x_btd: jax.Array, forms: Forms = PLAIN) -> jax.Array:
     """Queries and keys of unit length; as many value heads share them as it takes.
 
     References:

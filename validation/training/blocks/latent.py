@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from ....space.blocks import LatentAttention
 from ..model import rms_norm, rotate
-from .attention import Params, Shapes, attend
+from .attention import Params, Shapes
+from .forms import PLAIN, Forms
 
 
 def param_shapes(mixer: LatentAttention, d_model: int) -> Shapes:
@@ -25,7 +26,9 @@ def param_shapes(mixer: LatentAttention, d_model: int) -> Shapes:
     }
 
 
-def apply(mixer: LatentAttention, params: Params, x_btd: jax.Array) -> jax.Array:
+def apply(
+    mixer: LatentAttention, params: Params, x_btd: jax.Array, forms: Forms = PLAIN
+) -> jax.Array:
     """A head's key is a part of its own and a rotated one that all heads share.
 
     References:
@@ -44,9 +47,10 @@ def apply(mixer: LatentAttention, params: Params, x_btd: jax.Array) -> jax.Array
     turned_bthc = jnp.broadcast_to(
         rotate(shared_btc[:, :, None]), (*own_bthc.shape[:3], mixer.d_rope)
     )
-    out_bthv = attend(
+    out_bthv = forms.attend(
         jnp.concatenate([q_own_bthc, rotate(q_turned_bthc)], axis=-1),
         jnp.concatenate([own_bthc, turned_bthc], axis=-1),
         v_bthv,
+        None,
     )
     return out_bthv.reshape(b, t, -1) @ params["attention_output"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from ....space.blocks import CHUNK, Mamba2
 from ..model import rms_norm
 from .attention import Params, Shapes
 from .convolution import convolve
+from .forms import PLAIN, Forms
 
 
 def param_shapes(mixer: Mamba2, d_model: int) -> Shapes:
@@ -27,7 +30,7 @@ def param_shapes(mixer: Mamba2, d_model: int) -> Shapes:
     }
 
 
-def apply(mixer: Mamba2, params: Params, x_btd: jax.Array) -> jax.Array:
+def apply(mixer: Mamba2, params: Params, x_btd: jax.Array, forms: Forms = PLAIN) -> jax.Array:
     """Heads of inputs, written to and read from a state that decays by what the input says.
 
     References:
@@ -46,7 +49,7 @@ def apply(mixer: Mamba2, params: Params, x_btd: jax.Array) -> jax.Array:
     )
     step_bth = jax.nn.softplus(step_bth + params["step_bias"])
     log_kept_bth = -jnp.exp(params["log_decay"]) * step_bth
-    out_bthc = scan(x_bthc * step_bth[..., None], log_kept_bth, write_btgs, read_btgs)
+    out_bthc = scan(x_bthc * step_bth[..., None], log_kept_bth, write_btgs, read_btgs, forms.chunk)
     out_btd = (out_bthc + params["skip"][:, None] * x_bthc).reshape(b, t, -1)
     return rms_norm(out_btd * jax.nn.silu(gate_btd), params["scan_norm"]) @ params["scan_out"]
 
@@ -72,31 +75,32 @@ def scan(
     n_chunk = min(n_chunk, t)
     n_more = -t % n_chunk
 
-    def chunked(array: jax.Array) -> jax.Array:
+    def chunked(array: jax.Array, *heads: int) -> jax.Array:
         padded = jnp.pad(array, ((0, 0), (0, n_more), *[(0, 0)] * (array.ndim - 2)))
-        return padded.reshape(b, -1, n_chunk, *array.shape[2:])
+        apart = jnp.moveaxis(padded.reshape(b, -1, n_chunk, *array.shape[2:]), 2, 3)
+        return apart.reshape(b, -1, *heads, n_chunk, *array.shape[3:])
 
-    x_bzlgjc = chunked(x_bthc.reshape(b, t, n_groups, -1, c))
-    write_bzlgs, read_bzlgs = chunked(write_btgs), chunked(read_btgs)
-    log_kept_bzlgj = jnp.cumsum(chunked(log_kept_bth.reshape(b, t, n_groups, -1)), axis=2)
+    x_bzgjlc = chunked(x_bthc, n_groups, n_heads // n_groups)
+    write_bzgls, read_bzgls = chunked(write_btgs, n_groups), chunked(read_btgs, n_groups)
+    log_kept_bzgjl = jnp.cumsum(chunked(log_kept_bth, n_groups, n_heads // n_groups), axis=-1)
     # Within a chunk: scores of each group, which decay from r to l for each of its heads.
-    past_lr = np.tril(np.ones((n_chunk, n_chunk), bool))[:, :, None, None]
-    between_bzlrgj = log_kept_bzlgj[:, :, :, None] - log_kept_bzlgj[:, :, None]
-    decay_bzlrgj = jnp.exp(jnp.where(past_lr, between_bzlrgj, -jnp.inf))
-    scores_bzlrg = jnp.einsum("bzlgs,bzrgs->bzlrg", read_bzlgs, write_bzlgs)
-    out_bzlgjc = jnp.einsum(
-        "bzlrgj,bzrgjc->bzlgjc", scores_bzlrg[..., None] * decay_bzlrgj, x_bzlgjc
-    )
+    past_lr = np.tril(np.ones((n_chunk, n_chunk), bool))
+    between_bzgjlr = log_kept_bzgjl[..., None] - log_kept_bzgjl[..., None, :]
+    decay_bzgjlr = jnp.exp(jnp.where(past_lr, between_bzgjlr, -jnp.inf))
+    scores_bzglr = jnp.einsum("bzgls,bzgrs->bzglr", read_bzgls, write_bzgls)
+    out_bzgjlc = (scores_bzglr[:, :, :, None] * decay_bzgjlr) @ x_bzgjlc
     # Between chunks: what each adds to the state, and what is read of the state before it.
-    to_end_bzlgj = jnp.exp(log_kept_bzlgj[:, :, -1:] - log_kept_bzlgj)
-    added_bzgjsc = jnp.einsum(
-        "bzlgs,bzlgjc->bzgjsc", write_bzlgs, x_bzlgjc * to_end_bzlgj[..., None]
-    )
-    kept_bzgj = jnp.exp(log_kept_bzlgj[:, :, -1])
-    state_bgjsc, before = jnp.zeros_like(added_bzgjsc[:, 0]), []
-    for z in range(added_bzgjsc.shape[1]):
-        before.append(state_bgjsc)
-        state_bgjsc = kept_bzgj[:, z, :, :, None, None] * state_bgjsc + added_bzgjsc[:, z]
-    read_bzlgjc = jnp.einsum("bzlgs,bzgjsc->bzlgjc", read_bzlgs, jnp.stack(before, axis=1))
-    out_bzlgjc += read_bzlgjc * jnp.exp(log_kept_bzlgj)[..., None]
-    return out_bzlgjc.reshape(b, t + n_more, n_heads, c)[:, :t]
+    to_end_bzgjl1 = jnp.exp(log_kept_bzgjl[..., -1:] - log_kept_bzgjl)[..., None]
+    added_zbgjsc = jnp.einsum("bzgls,bzgjlc->zbgjsc", write_bzgls, x_bzgjlc * to_end_bzgjl1)
+    kept_zbgj11 = jnp.moveaxis(jnp.exp(log_kept_bzgjl[..., -1:, None]), 1, 0)
+
+    def after(state_bgjsc: jax.Array, chunk: tuple[jax.Array, jax.Array]) -> Any:
+        kept_bgj11, added_bgjsc = chunk
+        return kept_bgj11 * state_bgjsc + added_bgjsc, state_bgjsc
+
+    nothing_bgjsc = jnp.zeros_like(added_zbgjsc[0])
+    _, before_zbgjsc = jax.lax.scan(after, nothing_bgjsc, (kept_zbgj11, added_zbgjsc))
+    read_bzgjlc = jnp.einsum("bzgls,zbgjsc->bzgjlc", read_bzgls, before_zbgjsc)
+    out_bzgjlc += read_bzgjlc * jnp.exp(log_kept_bzgjl)[..., None]
+    out_bzlhc = jnp.moveaxis(out_bzgjlc.reshape(b, -1, n_heads, n_chunk, c), 3, 2)
+    return out_bzlhc.reshape(b, t + n_more, n_heads, c)[:, :t]

@@ -6,6 +6,7 @@ import jax
 
 from ....space.blocks import Mlp
 from .attention import Params, Shapes
+from .forms import PLAIN, Forms
 
 
 def param_shapes(mlp: Mlp, d_model: int) -> Shapes:
@@ -15,7 +16,7 @@ def param_shapes(mlp: Mlp, d_model: int) -> Shapes:
     return shapes | {"mlp_gate": up} if mlp.gated else shapes
 
 
-def apply(mlp: Mlp, params: Params, x_btd: jax.Array) -> jax.Array:
+def apply(mlp: Mlp, params: Params, x_btd: jax.Array, forms: Forms = PLAIN) -> jax.Array:
     """Two matrices around a GELU, or three as a SwiGLU (Shazeer 2020, arXiv:2002.05202)."""
     hidden_btf = x_btd @ params["mlp_up"]
     if mlp.gated:

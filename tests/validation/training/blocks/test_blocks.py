@@ -10,8 +10,7 @@ import pytest
 from anybudget.objectives.cost import counts
 from anybudget.space.blocks import Attention, Experts, GatedDelta, LatentAttention, Mamba2, Mlp
 from anybudget.space.decoder import Block, Decoder
-from anybudget.validation.training.blocks import KINDS, attention, gated_delta, mamba2
-from anybudget.validation.training.blocks.experts import balanced
+from anybudget.validation.training.blocks import KINDS, forms, gated_delta, mamba2
 
 B, T, D = 2, 8, 6
 WINDOW = 3
@@ -98,11 +97,11 @@ def test_flops_are_those_xla_counts(name):
     """
     part, d_model = WIDE.get(name, PARTS[name]), 512
     kind = KINDS[type(part)]
-    apply = functools.partial(kind.apply, grouped=balanced) if name == "experts" else kind.apply
+    even = forms.Forms(grouped=forms.balanced)
     shapes = kind.param_shapes(part, d_model)
     params = {n: jax.ShapeDtypeStruct(shape, jnp.float32) for n, shape in shapes.items()}
     x_btd = jax.ShapeDtypeStruct((1, 512, d_model), jnp.float32)
-    step = jax.value_and_grad(lambda p, x: jnp.sum(apply(part, p, x)), argnums=(0, 1))
+    step = jax.value_and_grad(lambda p, x: jnp.sum(kind.apply(part, p, x, even)), argnums=(0, 1))
     by_xla = (jax.jit(step).lower(params, x_btd).cost_analysis() or {})["flops"]
     model = decoder(part, d_model=d_model, batch_size=1, seq_len=512)
     parts = counts.flops_by_part(model)
@@ -141,13 +140,37 @@ def test_attention_is_a_loop_over_positions():
     _, params, x_btd = made("window")
     heads = (x_btd @ params["qkv"]).reshape(B, T, -1, 4)
     q, k, v = heads[:, :, :4], heads[:, :, 4:6], heads[:, :, 6:8]
-    found = np.asarray(jax.jit(attention.attend, static_argnums=3)(q, k, v, WINDOW))
+    found = np.asarray(jax.jit(forms.attend, static_argnums=3)(q, k, v, WINDOW))
     q, k, v = map(np.asarray, (q, k, v))
     for b, t, h in np.ndindex(B, T, 4):
         of = slice(max(t + 1 - WINDOW, 0), t + 1)
         weights = np.exp(k[b, of, h // 2] @ q[b, t, h] / 2)
         expected = weights / weights.sum() @ v[b, of, h // 2]
         np.testing.assert_allclose(found[b, t, h], expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n_positions", [8, 7])
+def test_bands_see_what_a_window_sees(n_positions):
+    rng = np.random.default_rng(4)
+    q, k, v = (rng.normal(size=(B, n_positions, h, 4)) for h in (4, 2, 2))
+    found = jax.jit(forms.attend_on_one_cpu, static_argnums=3)(q, k, v, WINDOW)
+    expected = jax.jit(forms.attend, static_argnums=3)(q, k, v, WINDOW)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_rows_by_expert_are_those_of_all_experts():
+    """With an expert of no rows, one of less than a block, and two whose last block is not full."""
+    rng, sizes = np.random.default_rng(5), jnp.array([0, 70, 3, 77])
+    x, w, along = (jnp.asarray(rng.normal(size=n)) for n in ((150, 3), (4, 3, 5), (150, 5)))
+
+    def weighed(grouped, x, w):
+        return jnp.sum(grouped(x, w, sizes) * along)
+
+    by_blocks, by_all = (
+        jax.jit(jax.value_and_grad(functools.partial(weighed, grouped), argnums=(0, 1)))(x, w)
+        for grouped in (forms.ON_ONE_CPU.grouped, forms.by_ragged_dot)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), by_blocks, by_all)
 
 
 @pytest.mark.parametrize("n_chunk", [3, 256])

@@ -5,11 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from anybudget.objectives.recipe import Recipe
+from anybudget.objectives.recipe import scales as recipe_scales
 from anybudget.space.architecture import Architecture
 from anybudget.space.blocks import Experts
 from anybudget.space.decoder import Block, Decoder, kinds_of
 from anybudget.validation.training import model
 from anybudget.validation.training.blocks import decoder, experts
+from anybudget.validation.training.blocks.scales import scales
 
 DENSE = Architecture.from_shape(
     d_model=16, n_layers=2, n_heads=4, n_kv_heads=2, d_ff=24, gated_mlp=True, vocab_size=11,
@@ -53,6 +56,17 @@ def test_a_dense_decoder_is_the_dense_model():
     found, each_bt = decoder.loss(same, tokens_bt, arch)
     assert each_bt.shape == (2, 5)
     assert found == pytest.approx(float(model.loss(params, tokens_bt, DENSE)), rel=1e-5)
+
+
+def test_a_dense_decoder_begins_and_learns_as_the_dense_model():
+    ((_, one),) = kinds_of(DENSE)
+    arch = Decoder(d_model=16, pattern=(one, one), vocab_size=11, tied_embeddings=False)
+    found, expected = scales(arch, Recipe()), recipe_scales(DENSE, Recipe())
+    for whole in ("embedding", "logits", "final_norm"):
+        assert found[whole] == expected[whole]
+    layers = expected["layers"]
+    for part, norm in zip(found["blocks"][1], ("attention_norm", "mlp_norm"), strict=True):
+        assert part == {name: layers[norm if name == "norm" else name] for name in part}
 
 
 def test_an_even_router_adds_what_cannot_be_less():

@@ -1,0 +1,165 @@
+"""At equal time on one core: dense against experts, windows, a state space and a hybrid.
+
+Command: python experiments/mechanisms/equal_time.py
+         python experiments/mechanisms/equal_time.py --figure    # from the rows alone
+Processor time: 6 mechanisms × 2 lengths × (3 seeds + 2 other learning rates) × 20 s, 20 minutes,
+and eight more for compiling, timing and judging.
+Expected (written before the first run): at 128 tokens none beats dense by more than 0.02 nats;
+8 experts are the best of the rest and 4 lie between; the window costs loss and gains little time;
+Mamba-2 and the hybrid are behind by 0.1 or more, since their steps take several times as long. At
+1,024 tokens windows beat full attention, and the hybrid and Mamba-2 are nearer to dense.
+
+The question of Inbar and Sernau 2024 (arXiv:2406.18922, section 7) at the size of a core. All have
+the width and depth of one dense model (`models.py`), Python source in 1,024 tokens of vocabulary,
+1,024 tokens a step, and the product's recipe for their horizon. First every step is timed in
+processor seconds, all models in turns, so that what else runs on the machine meets all alike; a run
+is then as many steps as fit in 20 s by the median, so that its loss depends on nothing but its
+seed. Held-out loss is a token's mean over the same 65,536 tokens. Beside the rule's learning rate,
+half and twice of it show whether it favours one of them. Rows are added to steps.csv and runs.csv
+as they come, and those that are there are kept; equal_time.csv and equal_time.png are made of them.
+"""
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import datetime
+import functools
+import sys
+from pathlib import Path
+
+from anybudget.machines import host
+
+# Before anything starts its threads.
+host.use_cores(1)
+host.keep_freed_memory()
+
+import jax
+import numpy as np
+import pandas as pd
+from pydantic import AwareDatetime, PositiveFloat, PositiveInt
+
+from anybudget.experiments.loss_law.loss_law import tokens_of
+from anybudget.experiments.mechanisms import training
+from anybudget.experiments.mechanisms.models import decoder, mechanisms
+from anybudget.experiments.mechanisms.report import report
+from anybudget.objectives.cost.counts import n_active_params, n_params
+from anybudget.space.decoder import Decoder
+from anybudget.validation.backend import machine_name
+from anybudget.validation.runs import Row, append_row, finished, read_rows
+from anybudget.validation.training.batches import batch, heldout_batches
+from anybudget.validation.training.tokens import Tokens
+
+FOLDER = Path(__file__).parent
+STEPS, RUNS = FOLDER / "steps.csv", FOLDER / "runs.csv"
+BUDGET_S, N_SEEDS, OTHER_RATES = 20.0, 3, (0.5, 2.0)
+D_MODEL, N_LAYERS, TOKENS_PER_STEP, N_HELDOUT = 64, 4, 1024, 2**16
+LENGTHS = (128, 1024)
+N_TURNS, STEPS_A_TURN = 15, 4
+
+
+class StepRow(Row):
+    """The processor time of one model's step, the median of its turns and their quartiles."""
+
+    kind: str
+    seq_len: PositiveInt
+    step_s: PositiveFloat
+    low_s: PositiveFloat
+    high_s: PositiveFloat
+    machine: str
+    measured: AwareDatetime
+
+
+class RunRow(Row):
+    """One run: what was trained, for how long, and its loss; `rate` is over the rule's."""
+
+    kind: str
+    seq_len: PositiveInt
+    seed: int
+    rate: PositiveFloat
+    n_params: PositiveInt
+    n_active_params: PositiveInt
+    n_steps: PositiveInt
+    n_tokens: PositiveInt
+    processor_s: PositiveFloat
+    measured_loss: PositiveFloat
+    started: AwareDatetime
+
+
+@functools.cache
+def text() -> Tokens:
+    """Python source, encoded."""
+    return tokens_of("python")
+
+
+def model(kind: str, seq_len: int) -> Decoder:
+    """One of the twelve."""
+    return decoder(kind, D_MODEL, N_LAYERS, seq_len, TOKENS_PER_STEP // seq_len)
+
+
+def time_steps() -> dict[tuple[str, int], float]:
+    """Processor seconds of each one's step, timed in turns where the file lacks any."""
+    wanted = [(kind, t) for t in LENGTHS for kind in mechanisms(D_MODEL, N_LAYERS, t)]
+    if len(read_rows(STEPS, StepRow)) < len(wanted):
+        STEPS.unlink(missing_ok=True)
+        states = {key: training.compiled(model(*key)).begin(0) for key in wanted}
+        turns_s: dict[tuple[str, int], list[float]] = {key: [] for key in wanted}
+        for turn in range(N_TURNS + 1):
+            for key in wanted:
+                took_s, states[key] = training.processor_s(model(*key), states[key], STEPS_A_TURN)
+                turns_s[key] += [took_s] * (turn > 0)  # the first warms caches
+        for key in wanted:
+            low_s, step_s, high_s = np.quantile(turns_s[key], (0.25, 0.5, 0.75))
+            append_row(STEPS, StepRow(
+                kind=key[0], seq_len=key[1], step_s=step_s, low_s=low_s, high_s=high_s,
+                machine=machine_name(jax.default_backend()),
+                measured=datetime.datetime.now(datetime.UTC),
+            ))  # fmt: skip
+            print(f"{key}: {1e3 * step_s:.1f} ms", flush=True)
+    return {(row.kind, row.seq_len): row.step_s for row in read_rows(STEPS, StepRow)}
+
+
+def jobs(keys: list[tuple[str, int]]) -> list[tuple[str, int, int, float]]:
+    """Kind, length, seed and rate of every run: all of a seed, then the next, then other rates."""
+    seeds = [(*key, seed, 1.0) for seed in range(N_SEEDS) for key in keys]
+    return seeds + [(*key, 0, rate) for rate in OTHER_RATES for key in keys]
+
+
+def run(kind: str, seq_len: int, seed: int, rate: float, n_steps: int) -> RunRow:
+    """Train one and judge it."""
+    arch = model(kind, seq_len)
+    size = {"batch_size": arch.batch_size, "seq_len": seq_len}
+    started = datetime.datetime.now(datetime.UTC)
+
+    def load(step: int) -> np.ndarray:
+        return batch(text().train, seed=seed, step=step, **size)
+
+    state, took_s = training.train(arch, load, n_steps, seed, rate)
+    heldout = heldout_batches(text().heldout, max_tokens=N_HELDOUT, **size)
+    return RunRow(
+        kind=kind,
+        seq_len=seq_len,
+        seed=seed,
+        rate=rate,
+        n_params=n_params(arch),
+        n_active_params=n_active_params(arch),
+        n_steps=n_steps,
+        n_tokens=n_steps * arch.tokens_per_step,
+        processor_s=took_s,
+        measured_loss=training.heldout_loss(arch, state, heldout),
+        started=started,
+    )
+
+
+def main() -> None:
+    """Time, train what is missing, compare and draw."""
+    if "--figure" not in sys.argv:
+        step_s = time_steps()
+        for job in jobs(list(step_s)):
+            if job not in finished(RUNS, RunRow, ("kind", "seq_len", "seed", "rate")):
+                append_row(RUNS, row := run(*job, n_steps=round(BUDGET_S / step_s[job[:2]])))
+                print(f"{job}: {row.measured_loss:.4f}, {row.processor_s:.1f} s", flush=True)
+    print(report(pd.read_csv(RUNS), pd.read_csv(STEPS)).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
