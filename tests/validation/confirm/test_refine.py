@@ -37,9 +37,9 @@ def result(small_space, objective):
 def earlier(tmp_path, truth):
     """Runs over a wide range of N and D, with 0.1% of noise."""
     sizes, tokens = (
-        axis.ravel() for axis in np.meshgrid(np.geomspace(1e4, 1e8, 7), np.geomspace(1e5, 1e9, 7))
+        axis.ravel() for axis in np.meshgrid(np.geomspace(1e4, 1e8, 5), np.geomspace(1e5, 1e9, 5))
     )
-    noise = np.exp(0.001 * np.random.default_rng(0).standard_normal(49))
+    noise = np.exp(0.001 * np.random.default_rng(0).standard_normal(25))
     path = tmp_path / "earlier.csv"
     table = {
         "n_params": sizes,

@@ -38,7 +38,7 @@ OBJECTIVE = LossAtTime(
         name="toy", E=1.8, A=480.0, B=2000.0, alpha=0.35, beta=0.37, n_convention="total",
         corpus="none", source="made up", n_params_range=(1e3, 1e9), n_tokens_range=(1e3, 1e9),
     ),
-    time_budget_s=3.0,  # ten steps of two processes that wait for each other on a busy machine
+    time_budget_s=2.0,  # ten steps of two processes that wait for each other on a busy machine
     n_chips=2,
 )  # fmt: skip
 
