@@ -59,7 +59,17 @@ def cpu_name() -> str:
 
 def has_avx512() -> bool:
     """Whether the processor multiplies 512 bits at a time, as far as Linux lists it."""
-    return "avx512f" in _cpu_facts().get("flags", "").split()
+    return "avx512f" in _cpu_flags()
+
+
+def has_amx() -> bool:
+    """Whether it has units that multiply matrices in bfloat16, as far as Linux lists them."""
+    return "amx_bf16" in _cpu_flags()
+
+
+def _cpu_flags() -> list[str]:
+    """What the first processor can do."""
+    return _cpu_facts().get("flags", "").split()
 
 
 def _cpu_facts() -> dict[str, str]:

@@ -49,6 +49,12 @@ def _no_calibrated_device(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
 
 
+@pytest.fixture(autouse=True)
+def _no_matrix_units(monkeypatch):
+    """Training is in float32 on every processor, but where a test asks for what AMX does."""
+    monkeypatch.setattr("anybudget.validation.backend.has_amx", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def small_space():
     """768 architectures of at most some 10^6 parameters."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ..machines.machine import count_cores, cpu_name, has_accelerator
+from ..machines.machine import count_cores, cpu_name, has_accelerator, has_amx
 from ..objectives.device import Device
+
+# With JAX of this release products reached AMX; earlier ones were not tried.
+FIRST_ON_AMX = (0, 10)
 
 
 def machine_name(kind: str) -> str:
@@ -18,9 +21,17 @@ def machine_name(kind: str) -> str:
     return jax.devices()[0].device_kind
 
 
-def compute_dtype(kind: str) -> str:
-    """Of the matmuls of a step of ours: float32 on a CPU, bfloat16 elsewhere."""
-    return "float32" if kind == "cpu" else "bfloat16"
+def compute_dtype(kind: str, n_chips: int = 1) -> str:
+    """Of the matmuls of a step of ours: float32 on a CPU without AMX, bfloat16 elsewhere.
+
+    Several CPUs share no step in which a CPU's matrix units are reached, see `training.model`.
+    """
+    if kind != "cpu":
+        return "bfloat16"
+    import jax
+
+    reaches_amx = n_chips == 1 and has_amx() and jax.__version_info__ >= FIRST_ON_AMX
+    return "bfloat16" if reaches_amx else "float32"
 
 
 def clock_name() -> str:

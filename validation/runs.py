@@ -78,6 +78,7 @@ class Run(ExecutedRow):
         step_time_spread: interquartile range of the step times over their median.
         mfu: model FLOP/s over the device's measured matmul peak.
         measured_loss: held-out, nats per token; None when the run diverged or had no memory.
+        dtype: of the operands of its matmuls; weights, sums and all else are float32 or wider.
         started: when training began, with its time zone.
         versions: of the packages that matter, as `name version` separated by semicolons.
     """
@@ -100,6 +101,7 @@ class Run(ExecutedRow):
     mfu: NonNegativeFloat | None = None
     measured_loss: PositiveFloat | None = None
     bits_per_byte: PositiveFloat | None = None
+    dtype: str | None = None
     started: AwareDatetime
     versions: str
 

@@ -66,7 +66,8 @@ def main() -> None:
                 def on_step(_: StepReport, clock: list[float] = clock) -> None:
                     clock.append(time.process_time())
 
-                with mock.patch.object(training, "this_backend", lambda d=dtype: Backend(dtype=d)):
+                backend = Backend(dtype=dtype)
+                with mock.patch.object(training, "this_backend", lambda _, found=backend: found):
                     run = training.train(
                         arch,
                         tokens,

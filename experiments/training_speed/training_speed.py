@@ -21,12 +21,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from anybudget.machines import host
-from anybudget.machines.machine import CPUINFO, cpu_name
+from anybudget.machines.machine import cpu_name, has_amx
 
 # Before anything starts its threads.
 N_CORES = int(sys.argv[1]) if len(sys.argv) > 1 else 1
@@ -71,12 +71,11 @@ SHAPES = {
         d_model=256, n_layers=4, **TEXT | {"seq_len": 4096, "batch_size": 1}
     ),
 }
-# The processor's matrix units have bfloat16.
-HAS_AMX = CPUINFO.exists() and "amx_bf16" in CPUINFO.read_text()
-DTYPES = ("float32", "bfloat16") if HAS_AMX else ("float32",)
+DTYPES = ("float32", "bfloat16") if has_amx() else ("float32",)
 N_STEPS, N_WARM_UP = 5, 1
 FUSED = Execution(attention="fused")
 RESULT = Path(__file__).with_suffix(".csv")
+KEY = ("processor", "n_cores", "shape", "dtype")
 
 
 class Block(nn.Module):
@@ -154,9 +153,19 @@ class Decoder(nn.Module):
                     own[f"layers.{i}.{name}.weight"].copy_(weight)
 
 
-def our_step(arch: Architecture, tokens: np.ndarray, dtype: str) -> Callable[[], float]:
-    """A function that makes one of our steps and returns the loss before it."""
+def our_step(
+    arch: Architecture, tokens: np.ndarray, dtype: str, on_ready: Callable[[], None] = lambda: None
+) -> Callable[[], float]:
+    """A function that makes one of our steps and returns the loss before it.
+
+    Args:
+        arch: the model.
+        tokens: a batch.
+        dtype: of the matmuls.
+        on_ready: called before anything of the model's is made, but its program.
+    """
     program = compile_training(arch, recipe=Recipe(), execution=FUSED, backend=Backend(dtype=dtype))
+    on_ready()
     state, placed = program.init(0), program.place(tokens)
 
     def step() -> float:
@@ -168,8 +177,11 @@ def our_step(arch: Architecture, tokens: np.ndarray, dtype: str) -> Callable[[],
     return step
 
 
-def torch_step(arch: Architecture, tokens: np.ndarray, dtype: str) -> Callable[[], float]:
+def torch_step(
+    arch: Architecture, tokens: np.ndarray, dtype: str, on_ready: Callable[[], None] = lambda: None
+) -> Callable[[], float]:
     """The same for PyTorch."""
+    on_ready()
     model = Decoder(arch)
     model.load(init_params(arch, Recipe(), seed=0))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
@@ -209,12 +221,11 @@ def compare(arch: Architecture) -> dict[tuple[str, str], float]:
     return {name: min(times[N_WARM_UP:]) for name, times in times_s.items()}
 
 
-def write(rows: pd.DataFrame) -> None:
-    """Put rows in place of those of the same processor, cores, shape and dtype."""
-    key = ["processor", "n_cores", "shape", "dtype"]
-    earlier = [pd.read_csv(RESULT)] if RESULT.exists() else []
+def write(rows: pd.DataFrame, path: Path = RESULT, key: Sequence[str] = KEY) -> None:
+    """Put rows in place of those that are of the same."""
+    earlier = [pd.read_csv(path)] if path.exists() else []
     table = pd.concat([*earlier, rows]).drop_duplicates(key, keep="last")
-    table.to_csv(RESULT, index=False, float_format="%.4g")
+    table.to_csv(path, index=False, float_format="%.4g")
 
 
 def main() -> None:

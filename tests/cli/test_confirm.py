@@ -91,7 +91,7 @@ def mistake(answer, *fragments):
     for fragment in fragments:
         assert fragment in last
     # Before the mistake there is progress, and nothing else.
-    assert all(line.startswith("preparing ") for line in err.splitlines()[:-1])
+    assert all(line.startswith(("preparing ", "training with ")) for line in err.splitlines()[:-1])
 
 
 def test_no_result(run, tmp_path):

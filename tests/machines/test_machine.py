@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from anybudget.machines import machine
-from anybudget.machines.machine import count_cores, cpu_name, has_avx512
+from anybudget.machines.machine import count_cores, cpu_name, has_amx, has_avx512
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a process cannot be confined")
@@ -45,6 +45,10 @@ def test_a_processor_says_what_it_multiplies_with(tmp_path, monkeypatch):
     path = tmp_path / "cpuinfo"
     monkeypatch.setattr(machine, "CPUINFO", path)
     assert not has_avx512()
-    for flags, found in (("fpu avx2", False), ("fpu avx512f avx2", True)):
+    for flags, found in (
+        ("fpu avx2", (False, False)),
+        ("fpu avx512f avx2", (True, False)),
+        ("fpu avx512f amx_bf16 amx_tile", (True, True)),
+    ):
         path.write_text(f"processor : 0\nflags\t\t: {flags}\n\nprocessor : 1\n")
-        assert has_avx512() == found
+        assert (has_avx512(), has_amx()) == found

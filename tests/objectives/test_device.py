@@ -15,9 +15,12 @@ MODEL = StepTimeModel(
 )
 
 
-@pytest.mark.parametrize(("dtype", "n_bytes"), [("float32", 4), ("bfloat16", 2)])
-def test_datasheet_moves_then_computes_at_the_utilisation(device, dtype, n_bytes):
-    half = dataclasses.replace(device, utilisation=0.5, dtype=dtype)
+@pytest.mark.parametrize(
+    ("kind", "dtype", "n_bytes"),
+    [("gpu", "float32", 4), ("gpu", "bfloat16", 2), ("cpu", "bfloat16", 4)],
+)
+def test_datasheet_moves_then_computes_at_the_utilisation(device, kind, dtype, n_bytes):
+    half = dataclasses.replace(device, utilisation=0.5, kind=kind, dtype=dtype)
     moving = n_bytes * memcpys_per_step(ARCH) / (0.5 * 1e10)
     computing = flops_per_step(ARCH) / (0.5 * 1e12)
     assert half.step_time_model.step_time_s(ARCH) == pytest.approx(moving + computing, rel=1e-12)

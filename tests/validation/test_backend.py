@@ -1,13 +1,27 @@
 import dataclasses
 
+import jax
+
 from anybudget.machines import machine
 from anybudget.machines.machine import cpu_name
 from anybudget.objectives.cost.step_time import StepTimeModel
-from anybudget.validation.backend import machine_name, machine_warning
+from anybudget.validation import backend
+from anybudget.validation.backend import compute_dtype, machine_name, machine_warning
 
 
 def test_a_cpu_is_named_as_its_processor():
     assert cpu_name() == machine_name("cpu")
+
+
+def test_a_cpu_with_amx_multiplies_in_bfloat16_where_jax_reaches_it(monkeypatch):
+    assert [compute_dtype(kind) for kind in ("cpu", "gpu", "tpu")] == [
+        "float32", "bfloat16", "bfloat16",
+    ]  # fmt: skip
+    monkeypatch.setattr(backend, "has_amx", lambda: True)
+    monkeypatch.setattr(jax, "__version_info__", (0, 10, 2))
+    assert [compute_dtype("cpu", n_chips) for n_chips in (1, 2)] == ["bfloat16", "float32"]
+    monkeypatch.setattr(jax, "__version_info__", (0, 9, 1))
+    assert compute_dtype("cpu") == "float32"
 
 
 def test_a_device_of_another_machine_is_warned_of(device):

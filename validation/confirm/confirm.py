@@ -14,7 +14,13 @@ from ...files.write import csv_text, json_text, write_together
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.uncertainty import Draws, rank
 from ...search.answer import Answer
-from ...validation.backend import check_chips, check_kind, machine_name, machine_warning
+from ...validation.backend import (
+    check_chips,
+    check_kind,
+    compute_dtype,
+    machine_name,
+    machine_warning,
+)
 from ..training.batches import batch, heldout_batches
 from ..training.corpus import load_corpus
 from ..training.tokens import Tokens, prepare_tokens
@@ -63,12 +69,17 @@ class Confirmation:
         if len(self.machines) > 1:
             warnings.append(f"machines unlike trained: {' and '.join(sorted(self.machines))}")
         runs = [run for model in self.comparison.models for run in model.runs]
-        for name in ("recipe", "device", "versions"):
-            values = sorted({getattr(run, name) for run in runs})
+        for name in ("recipe", "device", "dtype", "versions"):
+            values = sorted({str(getattr(run, name)) for run in runs})
             if len(values) > 1:
                 warnings.append(
                     f"runs of more than one {name} are compared: {' and '.join(values)}"
                 )
+        if others := sorted({run.dtype for run in runs if run.dtype} - {device.dtype}):
+            warnings.append(
+                f"{device.name} was timed in {device.dtype}, but this trained in {others[0]}: run "
+                "`anybudget calibrate` for its steps"
+            )
         epochs = max(run.n_tokens for run in runs) / len(self.tokens.train)
         if epochs > 1:
             warnings.append(
@@ -150,6 +161,8 @@ def confirm(
         n_seeds=training.n_seeds,
     )
     if training.engine is None:
+        dtype = compute_dtype(objective.device.kind, objective.n_chips)
+        on_progress(f"training with matmuls in {dtype}")
         trainer = one_by_one(listed, training.train_one, on_progress)
     else:
         read = {"name_or_path": _absolute(corpus), "max_bytes": max_bytes}

@@ -117,10 +117,10 @@ def train(
     load = functools.partial(_load, tokens.train, seed=seed, **size)
     heldout = heldout_batches(tokens.heldout, max_tokens=upkeep.n_heldout_tokens, **size)
     identity = arch.as_dict() | dataclasses.asdict(constants) | dataclasses.asdict(budget)
-    identity |= {"seed": seed, "text": tokens.fingerprint}
+    how = {"execution": execution, "backend": this_backend(execution.n_chips)}
+    identity |= {"seed": seed, "text": tokens.fingerprint, "dtype": how["backend"].dtype}
     started = datetime.datetime.now(datetime.UTC)
     load(0)  # a text too short says so before anything is compiled
-    how = {"execution": execution, "backend": this_backend()}
     make = functools.partial(compile_training, arch, recipe=constants, **how)
     outcome = _attempt(make, _recipe_of(arch, recipe), budget, load, heldout, identity, upkeep)
     return Run(
@@ -140,10 +140,10 @@ def train(
     )
 
 
-def this_backend() -> Backend:
+def this_backend(n_chips: int = 1) -> Backend:
     """What JAX compiles for here."""
     kind = jax.default_backend()
-    return Backend(kind=kind, dtype=compute_dtype(kind))
+    return Backend(kind=kind, dtype=compute_dtype(kind, n_chips))
 
 
 def check_kernel(execution: Execution) -> None:
@@ -254,6 +254,7 @@ def _measures(
     n_tokens = outcome.n_steps * arch.tokens_per_step
     columns = {
         "status": outcome.status,
+        "dtype": backend.dtype,
         "n_steps": outcome.n_steps,
         "n_tokens": n_tokens,
         "n_params": counts.n_params(arch),

@@ -33,8 +33,9 @@ def asked_under(objective, result):
 class Trainer:
     """Answers at once: a tenth slower than predicted, and a nat better; or is killed."""
 
-    def __init__(self, objective, killed_after=None):
+    def __init__(self, objective, killed_after=None, dtype=None):
         self.objective, self.killed_after, self.calls = objective, killed_after, []
+        self.dtype = dtype
 
     def __call__(self, arch, tokens, *, time_budget_s, seed, **settings):
         if len(self.calls) == self.killed_after:
@@ -61,6 +62,7 @@ class Trainer:
             n_tokens=predicted.n_tokens,
             step_time_s=1.1 * predicted.step_time_s,
             measured_loss=predicted.predicted_loss - 1 + 0.001 * seed,
+            dtype=self.dtype,
             started=datetime.datetime.now(datetime.UTC),
             versions="none",
         )
@@ -205,8 +207,10 @@ def test_another_time_is_another_run(result, text, tmp_path):
 
 def test_steps_of_another_speed_are_told_of(result, text, tmp_path):
     device = dataclasses.replace(result.objective.device, utilisation=0.5)
-    train = Trainer(dataclasses.replace(result.objective, device=device))
+    train = Trainer(dataclasses.replace(result.objective, device=device), dtype="bfloat16")
     confirmation = run(result, text, tmp_path, train, top=2, contrast=0)
+    expected = "toy was timed in float32, but this trained in bfloat16: run `anybudget calibrate`"
+    assert any(expected in warning for warning in confirmation.warnings)
     # Half the rates take twice the time, and the trainer a tenth more.
     assert any("steps took 2.2 times as long as predicted" in w for w in confirmation.warnings)
     quick = run(result, text, tmp_path / "quick", Trainer(result.objective), top=2, contrast=0)

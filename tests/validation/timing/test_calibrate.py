@@ -111,6 +111,7 @@ step = type("Step", (t.FakeStep,), {{"factors": {{}}, "kill_at": 17}})
 t.module.CompiledStep = step
 t.module.peak_matmul_flops_per_s = lambda dtype: t.LIMITS.peak_flops_per_s
 t.module.copy_bytes_per_s = lambda: t.LIMITS.bandwidth_bytes_per_s
+t.module.compute_dtype = lambda kind: "float32"
 t.calibrate(pathlib.Path({path!r}), effort=t.EFFORT)
 """
 

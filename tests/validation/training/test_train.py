@@ -106,6 +106,29 @@ def test_a_timed_run_keeps_its_budget_in_its_row(tokens):
     assert all(0 < report.progress <= 1 for report in reports)
 
 
+def test_with_amx_a_run_is_in_bfloat16_and_goes_on_where_it_stopped(tokens, tmp_path, monkeypatch):
+    def run(**upkeep):
+        return train(ARCH, tokens, seed=0, n_steps=12, upkeep=Upkeep(**upkeep))
+
+    def stop(report):
+        if report.n_steps == 8:
+            raise KeyboardInterrupt
+
+    wide = run()
+    monkeypatch.setattr(module, "compute_dtype", lambda kind, n_chips: "bfloat16")
+    kept = {"checkpoint_dir": tmp_path / "run", "checkpoint_every_s": 0.0}
+    whole = run()
+    with pytest.raises(KeyboardInterrupt):
+        run(**kept, on_step=stop)
+    again = run(**kept)
+    assert (wide.dtype, whole.dtype) == ("float32", "bfloat16")
+    assert whole.measured_loss == again.measured_loss == pytest.approx(wide.measured_loss, rel=5e-3)
+    assert whole.measured_loss != wide.measured_loss
+    monkeypatch.setattr(module, "compute_dtype", lambda kind, n_chips: "float32")
+    with pytest.raises(ValueError, match="of a run with dtype='bfloat16', not 'float32'"):
+        run(**kept)
+
+
 def test_a_diverged_run_is_a_row(tokens):
     run = train(ARCH, tokens, seed=0, n_steps=50, recipe=Recipe(learning_rate=1e30))
     assert run.status == "diverged"
