@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 from pydantic import ConfigDict
@@ -13,6 +14,9 @@ from .cost.step_time import StepTimeModel
 
 # Share of a chip's links that a slice without wraparound leaves to its corners.
 TPU_SLICE_LINKS = 0.5
+# Chips of a TPU host, at most; and of several hosts, neighbours in their torus, among which a layer
+# may be split.
+TPU_HOST_CHIPS, TPU_NEIGHBOURS = 8, 16
 # Share of an accelerator's memory that no step is planned into: counts of memory are off by some
 # percent, and drivers and libraries hold some.
 HEADROOM = 0.05
@@ -208,6 +212,19 @@ class Device:
                 "device has no `network_bytes_per_s`; give it in a device file"
             )
         return self.chips_per_host
+
+    def layer_splits(self, n_chips: int) -> tuple[int, ...]:
+        """Among how many of several hosts' chips a layer may be split, the most first.
+
+        Any power of two of a TPU's neighbours or, where their links were timed, of a host's GPUs.
+        """
+        if self.kind == "tpu":
+            most = TPU_NEIGHBOURS if n_chips > TPU_HOST_CHIPS else 1
+        else:
+            in_host = self.host_share(n_chips) if self.step_time_model.times_links else n_chips
+            most = in_host if in_host < n_chips else 1
+        most = math.gcd(n_chips, most)
+        return tuple(2**i for i in reversed(range(most.bit_length())) if most % 2**i == 0)
 
     def gather_s_per_byte(self, n_chips: int) -> float:
         """Seconds for each byte of an array that several chips gather from each other.

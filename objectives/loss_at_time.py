@@ -76,8 +76,8 @@ class LossAtTime:
             trainers have it, but on several CPUs. It is one of the two once it is made.
         sharding: what several chips hold, see `Sharding`; of `full`, a group of hosts' chips may
             share a state; or `auto`, the fastest that fits, `optimizer` in pipelines alone.
-        tensor_parallel: chips among which each layer is split; None: where several hosts' links
-            were timed, whatever within a host is fastest, and else 1.
+        tensor_parallel: chips among which each layer is split; None: of
+            `Device.layer_splits` whatever is fastest.
         pipeline_parallel: stages, each of which has a part of the layers.
         virtual_stages: pieces of a stage, which take turns (interleaving).
         micro_batch_size: sequences that a chip takes in one pass, whose gradients are added up to a
@@ -125,10 +125,10 @@ class LossAtTime:
             check_size("`reach`", self.reach)
         if self.n_chips > 1:
             self.device.gather_s_per_byte(self.n_chips)
-        if self.simplest.n_split < self.n_chips and not self.device.step_time_model.times_links:
+        if self.pipeline_parallel > 1 and not self.device.step_time_model.times_links:
             raise ValueError(
-                "`tensor_parallel` and `pipeline_parallel` are counted on GPUs with known links "
-                f"alone, not on {self.device.name}; leave them out"
+                "`pipeline_parallel` is counted on GPUs with known links alone, not on "
+                f"{self.device.name}; leave it out"
             )
 
     @property
@@ -158,7 +158,8 @@ class LossAtTime:
         timed = self.device.step_time_model.times_links
         chips_per_host = self.device.host_share(self.n_chips) if timed else self.n_chips
         pinned = (self.tensor_parallel,) if self.tensor_parallel else None
-        return tuple(every_split(self.simplest, sharding, pinned, chips_per_host))
+        among = pinned or self.device.layer_splits(self.n_chips)
+        return tuple(every_split(self.simplest, sharding, among, chips_per_host))
 
     def ways(self, batch_size: Any, *, dense: bool = True) -> list[Families]:
         """How steps of some batches may be run, as `fastest` takes it; see `by_batch_alone`."""

@@ -147,11 +147,17 @@ def with_communication(device: Device, compute_s: Any, arch: Model, execution: E
     if device.step_time_model.times_links:
         return _with_timed_links(device, compute_s, sent(device, arch, execution))
     rate = device.gather_s_per_byte(execution.n_chips)
+    tensor_parallel = execution.tensor_parallel
+    if np.any(tensor_parallel != 1):
+        waits = sent(device, arch, execution)["tensor_bytes"]
+        compute_s = compute_s + waits / device.collective_bytes_per_s
 
     def with_collectives(vocabulary: str) -> Any:
         collected = communication.collective_bytes(
             arch, execution, bytes_per_element=device.bytes_per_element, vocabulary=vocabulary
         )
+        # Each of the tensor-parallel chips exchanges its part of all with its own peers.
+        collected = {name: n_bytes / tensor_parallel for name, n_bytes in collected.items()}
         return communication.step_time_s(compute_s, collected, gather_s_per_byte=rate)
 
     # The faster of both: so a step never grows shorter with a larger vocabulary or more passes.

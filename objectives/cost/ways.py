@@ -16,8 +16,6 @@ from .execution import FIELDS, Execution, Remat, Sharding
 Family = Sequence[Execution]
 Families = Sequence[Family]
 
-# Chips among which a layer may be split within a host.
-POWERS_OF_TWO = (1, 2, 4, 8, 16)
 # Of a state shared on several hosts: each group tried is so many times the one before.
 HOSTS_AT_LEAST = 8
 
@@ -36,19 +34,19 @@ def every_way(
 def every_split(
     simplest: Execution,
     sharding: Sharding | None,
-    tensor_parallels: Sequence[int] | None,
+    tensor_parallels: Sequence[int],
     chips_per_host: int,
 ) -> Iterator[Execution]:
     """How chips may split the work, each as the simplest in all else.
 
     On several hosts a state may be shared by the chips of one, of eight, of 64 and so on, each
-    such group with a copy of its own, and layers may be split within a host.
+    such group with a copy of its own.
 
     Args:
         simplest: with the chips and the stages of a pipeline.
         sharding: None: any, in pipelines `OPTIMIZER` too, as their trainers have it.
         tensor_parallels: chips among which a layer is split, the last of which is taken for what
-            fits in no way; None: any power of two within a host, where there are several.
+            fits in no way.
         chips_per_host: that share the faster links.
 
     Examples:
@@ -64,9 +62,6 @@ def every_split(
     piped = simplest.pipeline_parallel > 1
     usual = (Sharding.DATA, *[Sharding.OPTIMIZER] * piped, Sharding.FULL)
     several_hosts = simplest.n_chips > chips_per_host
-    if tensor_parallels is None:
-        most = chips_per_host if several_hosts else 1
-        tensor_parallels = [n for n in reversed(POWERS_OF_TWO) if most % n == 0]
     for n in tensor_parallels:
         within = replace(simplest, tensor_parallel=n)
         for one in usual if sharding is None else (sharding,):

@@ -114,12 +114,15 @@ def random_boxes(rng, execution, *, experts):
     )
 
 
-def test_no_model_of_a_box_beats_the_bound_in_a_pipeline():
+def test_no_model_of_a_box_beats_the_bound_in_a_pipeline_or_with_layers_split():
     rng = np.random.default_rng(0)
-    for stages, pieces in ((4, 1), (3, 2), (7, 1)):
+    pinned = [{"tensor_parallel": 8, "pipeline_parallel": n, "virtual_stages": pieces}
+              for n, pieces in ((4, 1), (3, 2), (7, 1))]  # fmt: skip
+    cases = [("a100-80gb", 8 * pins["pipeline_parallel"], pins) for pins in pinned]
+    for name, n_chips, pins in [*cases, ("tpu-v4", 16, {})]:
         objective = LossAtTime(
-            device=load_device("a100-80gb"), law=load_law("besiroglu-2024"), time_budget_s=1e6,
-            n_chips=8 * stages, tensor_parallel=8, pipeline_parallel=stages, virtual_stages=pieces,
+            device=load_device(name), law=load_law("besiroglu-2024"), time_budget_s=1e6,
+            n_chips=n_chips, **pins,
         )  # fmt: skip
         heads = rng.choice([8, 16], 200)
         first = Architecture(

@@ -7,6 +7,7 @@ import pytest
 from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step
 from anybudget.objectives.cost.datasheet import REACHED
 from anybudget.objectives.cost.step_time import StepTimeModel
+from anybudget.presets.devices import load_device
 from anybudget.space.architecture import Architecture
 
 ARCH = Architecture.from_shape(d_model=256, n_layers=4)
@@ -66,6 +67,13 @@ def test_an_array_is_gathered_over_the_links_of_a_host_and_the_network_between_h
     alone = dataclasses.replace(pod, network_bytes_per_s=None)
     with pytest.raises(ValueError, match=r"16 of toy are 2 hosts, but .* no `network_bytes_per_s`"):
         alone.gather_s_per_byte(16)
+
+
+def test_a_layer_is_split_on_several_hosts_among_neighbours():
+    tpu, gpu = load_device("tpu-v5e"), load_device("h100-sxm")
+    assert [tpu.layer_splits(n) for n in (8, 24)] == [(1,), (8, 4, 2, 1)]
+    assert tpu.layer_splits(256) == (16, 8, 4, 2, 1)
+    assert [gpu.layer_splits(n) for n in (8, 1024)] == [(1,), (8, 4, 2, 1)]
 
 
 def test_the_label_says_where_the_step_time_comes_from(device):

@@ -97,14 +97,19 @@ def test_a_smaller_model_never_takes_longer_than_a_larger(name, n_chips):
     assert np.all(costs[0].step_time_s[fits] <= costs[1].step_time_s[fits] * (1 + 1e-12))
 
 
-def test_many_hosts_share_the_state_in_groups_and_split_layers_where_that_is_faster():
+def test_many_hosts_share_the_state_in_groups():
     objective = objective_of(load_device("a100-80gb"), 512)
     costs = objective.cost(some_architectures(1000, many=True))
     how = costs.execution
     assert {1, 8, 64} <= set(np.unique(how.n_replicas * np.ones(1000)))
-    assert {1, 8} <= set(np.unique(how.tensor_parallel * np.ones(1000)))
-    alone = objective_of(load_device("a100-80gb"), 512, tensor_parallel=1)
-    slower = alone.cost(some_architectures(1000, many=True))
+
+
+@pytest.mark.parametrize(("name", "n_chips", "most"), [("a100-80gb", 512, 8), ("tpu-v4", 64, 2)])
+def test_layers_are_split_where_that_is_faster(name, n_chips, most):
+    objective, arch = objective_of(load_device(name), n_chips), some_architectures(1000, many=True)
+    costs = objective.cost(arch)
+    assert {1, most} <= set(np.unique(costs.execution.tensor_parallel * np.ones(1000)))
+    slower = dataclasses.replace(objective, tensor_parallel=1).cost(arch)
     fits = slower.memory_bytes <= objective.device.room_bytes
     assert np.all(costs.step_time_s[fits] <= slower.step_time_s[fits] * (1 + 1e-12))
 

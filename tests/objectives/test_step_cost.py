@@ -71,6 +71,16 @@ def test_fully_sharded_chips_update_a_part_each(chips):
     assert hurried.admits(large)
 
 
+def test_a_tpu_waits_for_what_tensor_parallel_chips_reduce(chips):
+    # Two reductions of each layer forward, and two backward, of one sequence: each chip of two
+    # sends as many bytes as it has. Either has half of the gradient, which two copies reduce.
+    way = Execution(n_chips=4, tensor_parallel=2)
+    activations = 4 * (ARCH.batch_size // 2) * ARCH.seq_len * ARCH.d_model
+    gradient = collective_bytes(ARCH, FOUR, bytes_per_element=4)["all_reduce"] / 2
+    expected = 3.0 + (4 * ARCH.n_layers * activations + 1.5 * gradient) / 5e8
+    assert with_communication(chips.device, 3.0, ARCH, way) == pytest.approx(expected, rel=1e-12)
+
+
 def test_timed_links_cost_what_they_were_fitted_to_and_no_less_than_the_wire(chips):
     seconds = chips.device.step_time_model.seconds_per_unit
     model = dataclasses.replace(
