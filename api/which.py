@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from .words import Asked, Line, Stage, silent, writable
+from .words import Asked, Fields, Line, Stage, silent, writable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ def find(
     Raises:
         ValueError: a word makes no sense, or nothing in the space is feasible.
 
-    >>> answer = find("2m", device="cpu-core", set={"d_model": "64:256:64"}, trials=1)
+    >>> answer = find("2m", device="cpu-core", d_model="64:256:64", trials=1)
     >>> answer.best.arch.d_model in (64, 128, 192, 256)
     True
     """
@@ -97,7 +97,9 @@ def ask(
     from ..search.words import Words, settings_of
 
     words: dict[str, Any] = dict(asked)
+    fields = {name: words.pop(name) for name in Fields.__annotations__ if name in words}
     settings, column = (settings_of(words.pop(name, ())) for name in ("set", "column"))
+    settings += settings_of(fields)
     put = Words(budget=budget, settings=settings, column=column, **words)
     question = ask(put, arch, free_batch=free_batch)
     return _warned(question)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -44,11 +44,36 @@ class Chain(TypedDict, total=False):
     price: float | None
 
 
-class Asked(Chain, total=False):
+# Of a field: one, several, or a range as `256:4096:128`.
+Values = int | float | str | Sequence[int | float | bool | str]
+
+
+class Fields(TypedDict, total=False):
+    """What a space may hold of each of its fields; see `space.SearchSpace`."""
+
+    d_model: Values
+    n_layers: Values
+    n_heads: Values
+    n_kv_heads: Values
+    d_head: Values
+    d_ff: Values
+    gated_mlp: Values
+    vocab_size: Values
+    tied_embeddings: Values
+    seq_len: Values
+    batch_size: Values
+    n_experts: Values
+    aspect_ratio: Values
+    ff_ratio: Values
+    heads_per_kv_head: Values
+    heads_fill_width: Values
+
+
+class Asked(Chain, Fields, total=False):
     """What a search is asked besides its budget.
 
-    `set` has one field of the space each, as `{"d_model": "256:4096:128"}` or in a plan, or the
-    texts that `--set` takes.
+    Fields of the space stand among them, as `d_model="256:4096:128"`, or in `set`: a table of them
+    as in a plan, or the texts that `--set` takes.
     """
 
     space: str | None

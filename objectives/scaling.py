@@ -98,7 +98,7 @@ def theoretical_exponents(law: LossLaw, gamma: float) -> dict[str, float]:
 
     Args:
         law: gives alpha and beta.
-        gamma: the exponent of a step's time in N.
+        gamma: the exponent of a token's time in N.
     """
     both = law.alpha + gamma * law.beta
     exponents = {

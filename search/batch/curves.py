@@ -17,7 +17,8 @@ CURVE = (
     "critical_batch", "extrapolate", "seed",
 )  # fmt: skip
 QUANTITIES = ("n_params", "n_tokens", "tokens_per_param", "d_model", "n_layers", "loss_above_E")
-# A winner that needs more of the memory would be larger if there were more.
+# A winner that needs more of the memory would be larger if there were more, unless its batch can be
+# cut into more passes.
 MOST_MEMORY = 0.9
 
 
@@ -33,7 +34,7 @@ def curves_of(
         loss_above_E=table["predicted_loss"] - law_E,
         free=[
             row["status"] == "certified"
-            and row["memory_share"] <= MOST_MEMORY
+            and (row["memory_share"] <= MOST_MEMORY or row["micro_batch_size"] > 1)
             and row["remat"] == "none"
             for row in table.to_dict(orient="records")
         ],
@@ -67,7 +68,7 @@ def fit_curves(questions: list[Question], table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A row a curve and quantity: what makes the curve, `quantity` (`n_params` as the law counts
         them), `exponent`, `standard_error`, `theory` at the measured `gamma` (the exponent of a
-        step's time in parameters; empty where there is none), `gamma`, `at_1h` (the fitted value
+        token's time in parameters; empty where there is none), `gamma`, `at_1h` (the fitted value
         at an hour) and `n_budgets`.
     """
     rows = [
@@ -87,7 +88,9 @@ def _exponents(question: Question, curve: pd.DataFrame) -> Iterator[dict[str, An
     counted = law.n_column
     if n_unlike(curve["time_budget_s"]) < 2 or n_unlike(curve[counted]) < 2:
         return
-    gamma = fit_power_law(curve[counted], curve["step_time_s"]).exponent
+    # Of a token's time, not of a step's: batches grow with the budget too.
+    s_per_token = curve["step_time_s"] * curve["n_steps"] / curve["n_tokens"]
+    gamma = fit_power_law(curve[counted], s_per_token).exponent
     theory = theoretical_exponents(law, gamma)
     for quantity in QUANTITIES:
         values = curve[counted if quantity == "n_params" else quantity].to_numpy(dtype=np.float64)

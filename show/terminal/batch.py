@@ -40,7 +40,7 @@ def show_batch(table: pd.DataFrame, curves: pd.DataFrame) -> Lines:
         yield _exponents(curves)
         yield (
             "[dim]Exponents of time T (theory in brackets), of winners that memory does not "
-            "limit;\ngamma: the exponent of a step's time in N; n: budgets fitted[/]"
+            "limit;\ngamma: the exponent of a token's time in N; n: budgets fitted[/]"
         )
 
 

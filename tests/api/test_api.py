@@ -10,10 +10,11 @@ import pytest
 
 import anybudget
 from anybudget import PUBLIC, api
-from anybudget.api.words import Asked
+from anybudget.api.words import Asked, Fields
 from anybudget.cli.options import Chain, Space
 from anybudget.objectives.cost.counts import n_params, n_params_non_embedding
 from anybudget.presets.laws import load_law
+from anybudget.presets.spaces import KEYS
 from anybudget.search.words import Words
 from anybudget.space.architecture import Architecture
 
@@ -39,6 +40,8 @@ def test_find_answers_what_the_command_prints(run):
     code, out, _ = run("find", "2m", *TYPED, "--json")
     assert code == 0
     answer = anybudget.find("2m", **FEW)
+    by_field = {"device": FEW["device"], "trials": 1} | FEW["set"]
+    assert anybudget.find("2m", **by_field).as_dict() == answer.as_dict()
     assert json.loads(json.dumps(answer.as_dict())) == json.loads(out)
 
 
@@ -72,7 +75,8 @@ def test_what_find_wrote_is_what_others_read(tmp_path):
 def test_words_and_their_defaults_are_the_same_everywhere():
     words = {field.name for field in dataclasses.fields(Words)}
     asked = set(Asked.__annotations__)
-    assert asked - {"set"} == words - {"budget", "name", "settings"}
+    assert {*Fields.__annotations__} == {*KEYS}
+    assert asked - {"set", *KEYS} == words - {"budget", "name", "settings"}
     typed = dataclasses.asdict(Chain()) | dataclasses.asdict(Space())
     assert typed == {name: getattr(Words(), name) for name in typed}
 

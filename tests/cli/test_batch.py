@@ -61,6 +61,8 @@ def test_the_tables_agree(run, tmp_path):
     assert len(curves) == len(told["curves"]) == 4 * 6
     loss = curves[curves["quantity"] == "loss_above_E"]
     assert max(loss["exponent"]) < 0
+    # A token's time grows nearly as its parameters, whatever the batch.
+    assert curves["gamma"].between(0.6, 1.1).all()
     assert list(loss["exponent"]) == pytest.approx(list(loss["theory"]), abs=0.05)
     assert json.loads((tmp_path / "there/batch.json").read_text())["plan"] == PLAN
 
