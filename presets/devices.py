@@ -67,8 +67,10 @@ def known_device(name_or_path: str | None = None) -> KnownDevice:
 
 def core_like_ours() -> str:
     """The shipped core that multiplies with what this machine's processor has."""
-    from ..machines.machine import has_avx512
+    from ..machines.machine import has_amx, has_avx512
 
+    if has_amx():
+        return "cpu-core-amx"
     return "cpu-core-avx512" if has_avx512() else "cpu-core"
 
 

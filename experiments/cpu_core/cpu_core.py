@@ -1,6 +1,6 @@
 """How long does a step of ours take on one core of this machine?
 
-Command: python experiments/cpu_core/cpu_core.py avx512
+Command: python experiments/cpu_core/cpu_core.py amx
 Wall time: 8 minutes of an otherwise idle core.
 Expected: on shapes left out within 10%.
 
@@ -8,8 +8,9 @@ Expected: on shapes left out within 10%.
 do; on one core it counts processor seconds, so that others' turns are not in them, though what they
 do to shared caches is. Writes NAME.toml, NAME.draws.csv and NAME.csv, whose rows a rerun keeps.
 
-NAME says what the processor has. XLA's switch for older instructions (--xla_cpu_max_isa) does not
-reach its matmuls, so that a core without AVX-512 has to be one: `device` beside is a Zen 3 core's.
+NAME says what the processor has: the rows of `avx512` are in float32, as steps were on a processor
+with AMX too before they were in bfloat16 there, and those of `device` a Zen 3 core's, when attention
+was plain. To make them anew takes a processor that has no more.
 """
 # ruff: noqa: E402
 

@@ -36,8 +36,8 @@ from anybudget.presets.laws import KnownLaw, save_law
 
 EXPERIMENTS = Path(__file__).parents[1]
 GPU = EXPERIMENTS / "h100/device.toml"
-# Of processors without AVX-512 and with it.
-CORES = {"cpu-core": "device", "cpu-core-avx512": "avx512"}
+# Of processors without AVX-512, with it, and with AMX.
+CORES = {"cpu-core": "device", "cpu-core-avx512": "avx512", "cpu-core-amx": "amx"}
 COMPILED = EXPERIMENTS / "tpu_compile"
 RUNS = EXPERIMENTS / "loss_law" / "python.csv"
 PRESETS = EXPERIMENTS.parent / "presets"

@@ -169,9 +169,17 @@ def test_each_device_of_a_page_has_its_own_price(tmp_path):
         anybudget.explore(price=[30.0, 1.0], **at)
 
 
-@pytest.mark.parametrize(("avx512", "name"), [(False, "cpu-core"), (True, "cpu-core-avx512")])
-def test_cpu_is_a_core_of_this_machines_kind(avx512, name, monkeypatch):
+@pytest.mark.parametrize(
+    ("avx512", "amx", "name"),
+    [
+        (False, False, "cpu-core"),
+        (True, False, "cpu-core-avx512"),
+        (True, True, "cpu-core-amx"),
+    ],
+)
+def test_cpu_is_a_core_of_this_machines_kind(avx512, amx, name, monkeypatch):
     monkeypatch.setattr("anybudget.machines.machine.has_avx512", lambda: avx512)
+    monkeypatch.setattr("anybudget.machines.machine.has_amx", lambda: amx)
     assert anybudget.ask("2m", device="cpu").objective.device.name == name
     near = anybudget.predict("2m", device="cpu", d_model=64, n_layers=2)
     assert near.question.objective.device.name == name
