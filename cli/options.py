@@ -57,7 +57,7 @@ class Chain:
     law: str | None = None
     """A name of `anybudget laws`, or a TOML file; default: by device."""
     anchor: str | None = None
-    """A CSV of runs of yours, as `fit` takes it: one tells the law's level, more the rest."""
+    """Runs to move the law: a CSV of yours, as `fit` takes it, or fineweb, openwebtext, pile."""
     column: Annotated[tuple[str, ...], Repeatable] = ()
     """One of its columns under another name, as n_params=params. Repeatable."""
     remat: str = "auto"

@@ -1,4 +1,4 @@
-"""A law moved by a table of a user's own runs, for `fit --prior` and `find --anchor` alike."""
+"""A law moved by runs, a user's own or published ones, for `fit --prior` and `--anchor`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..objectives.fit.runs import law_runs
 from ..objectives.fit.scores import Told, told
 from ..objectives.law.loss_law import LossLaw
 from ..objectives.shown import Shown, numbers_frame
+from .anchors import ANCHORS
 from .laws import CPU_LAW, DEFAULT_LAW, KnownLaw, load_law
 
 if TYPE_CHECKING:
@@ -31,12 +32,14 @@ class Moved(Shown):
         prior: the law that it was.
         told: what the runs tell of it.
         warnings: what to beware of in the runs.
+        published: whether the runs are those that others published, and not a user's.
     """
 
     anchored: Anchored
     prior: LossLaw
     told: Told
     warnings: tuple[str, ...]
+    published: bool = False
 
     @property
     def law(self) -> LossLaw:
@@ -52,8 +55,9 @@ class Moved(Shown):
     def headline(self) -> str:
         """How far the level moved, by how many runs."""
         n_runs, level = self.anchored.n_runs, self.anchored.level
+        whose = f"on {self.law.corpus} that others published" if self.published else "of yours"
         return (
-            f"{self.prior.name} moved by {n_runs} {'runs' if n_runs > 1 else 'run'} of yours, "
+            f"{self.prior.name} moved by {n_runs} {'runs' if n_runs > 1 else 'run'} {whose}, "
             f"whose loss is {level:+.1%} from that of its own data ({self.prior.corpus})"
         )
 
@@ -120,6 +124,7 @@ def moved_by(
         prior=before,
         told=told(before, known.draws, few, anchored),
         warnings=warnings,
+        published=runs.parent == ANCHORS,
     )
 
 

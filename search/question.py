@@ -22,6 +22,7 @@ from ..objectives.device import Device
 from ..objectives.law.loss_law import LossLaw
 from ..objectives.loss_at_time import REACH, LossAtTime
 from ..objectives.uncertainty import Draws
+from ..presets.anchors import anchor_path
 from ..presets.devices import known_device
 from ..presets.known import Known
 from ..presets.laws import EXPERTS_LAW, KnownLaw, default_law, known_law
@@ -231,7 +232,7 @@ class QuestionMaker:
                 raise ValueError("--column names columns of your runs: give these as --anchor RUNS")
             return law, ()
         with blame("anchor"):
-            runs = self._folder / words.anchor
+            runs = anchor_path(words.anchor, self._folder)
             moved = self._moved(law, runs, words.column, words.seed)
         return moved.known, (moved.headline, *moved.warnings)
 

@@ -14,7 +14,8 @@ class Words:
     Attributes:
         device: a name of `device_names()` or a TOML file; None: this machine's, else the default.
         law: a name of `law_names()` or a TOML file; None: by the device.
-        anchor: a CSV of one's own runs that move the law; None: it is taken as it is.
+        anchor: a CSV of runs that move the law, or a name of `anchor_names()`; None: it is
+            taken as it is.
         column: `ours=theirs`, each a column of these runs under another name.
         space: a name of `space_names()` or a TOML file; None: by the device.
         settings: `field=values`, each replacing one key of the space.

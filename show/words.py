@@ -7,6 +7,7 @@ from collections.abc import Collection
 from ..objectives.budget import format_budget
 from ..objectives.law.loss_law import LossLaw
 from ..objectives.uncertainty import COVERAGE, Standing
+from ..presets.anchors import anchor_names
 from ..search.answer import Answer
 from ..search.candidate import Candidate
 from ..space.architecture import Architecture
@@ -104,7 +105,8 @@ def loss_interval(law: LossLaw, standing: Standing, *, of_experts: bool = False)
     vocabulary = f" in a vocabulary of {law.vocab_size:,}" if law.vocab_size else ""
     own = f"on {text}{vocabulary} the loss is {standing.loss_low:.3f} to {standing.loss_high:.3f}"
     there = f"{standing.elsewhere_low:.2f} to {standing.elsewhere_high:.2f}"
-    narrowed = "" if of_experts else ", which --anchor RUNS narrows"
+    ours = ", ".join(anchor_names())
+    narrowed = "" if of_experts else f", which --anchor narrows: runs of yours, or {ours}"
     other = f", trained and judged on another corpus {there}{narrowed}"
     return f"{own} ({COVERAGE:.0%}){other if law.level_std else ''}"
 

@@ -52,7 +52,7 @@ def test_its_loss_has_an_interval_where_the_law_has_draws(objective):
     assert there_high > 1.25 * loss > 1.15 * high
     text = " ".join("".join(map(str, show_prediction(predict(asked)))).split())
     assert f"on Dolma in a vocabulary of 50,304 the loss is {low:.3f} to {high:.3f} (95%)" in text
-    assert f"on another corpus {there_low:.2f} to {there_high:.2f}, which --anchor RUNS" in text
+    assert f"on another corpus {there_low:.2f} to {there_high:.2f}, which --anchor narrows" in text
     assert [predict_one(objective, SHAPE)[k] for k in LOSSES[1:]] == [None] * 4
 
 

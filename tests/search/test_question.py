@@ -260,3 +260,15 @@ def test_questions_that_differ_in_seed_or_draws_alone_have_one_optimum(small_spa
     others = [dataclasses.replace(question, seed=1), dataclasses.replace(question, draws=draws)]
     assert len({one.fingerprint for one in (question, *others)}) == 3
     assert len({one.optimum_fingerprint for one in (question, *others)}) == 1
+
+
+def test_a_known_corpus_moves_the_law_by_what_others_published(tmp_path):
+    question = QuestionMaker(tmp_path)(Words(budget="3h", anchor="pile"))
+    law = question.objective.law
+    assert (law.corpus, law.vocab_size) == ("the Pile", 50304)
+    # Cerebras-GPT 590M, one of the runs: 11.8B tokens, 2.181.
+    shape = {"d_model": 1536, "n_layers": 18, "n_params": 587e6, "n_params_non_embedding": 510e6}
+    assert law.loss(float(shape[law.n_column]), 11.8e9, shape) == pytest.approx(2.181, rel=0.03)
+    assert "17 runs on the Pile that others published" in question.warnings[1]
+    with pytest.raises(ValueError, match="no runs are called 'pyle'; did you mean pile"):
+        QuestionMaker(tmp_path)(Words(budget="3h", anchor="pyle"))
