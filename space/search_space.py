@@ -165,21 +165,22 @@ class SearchSpace:
                 yield open_mesh(d_model, part)
 
     def neighbours(
-        self, arch: Architecture, radius: int, stride: float = 0.0
+        self, arch: Architecture, radius: int, stride: float = 0.0, along: str = ""
     ) -> Iterator[Architecture]:
         """Open meshes of the models within `radius` steps of one model, itself included.
 
-        A step goes along a share of each list, its `stride`, and at least along one entry. A
-        neighbouring width has other lists; there they lie around the same relative positions.
+        A step goes along a share of each list, its `stride`, and at least to the next entry; or
+        `along` one list alone, in every width. Other widths' lists are entered at the same shares.
         """
         widths = list(self.widths)
         position = self.encode(arch)
-        for d_model in around(widths.index(arch.d_model), widths, radius, stride):
-            near = {
-                name: around(_index(position[name], values), values, radius, stride)
-                for name, values in self.widths[d_model].items()
-            }
-            yield open_mesh(d_model, near)
+        near = around(widths.index(arch.d_model), widths, radius, stride)
+        for d_model in widths if along else near:
+            axes = {}
+            for name, values in self.widths[d_model].items():
+                steps = radius if along in ("", name) else 0
+                axes[name] = around(_index(position[name], values), values, steps, stride)
+            yield open_mesh(d_model, axes)
 
     def decode(self, position: Mapping[str, float]) -> Architecture:
         """The model at a position in the unit cube, one number in [0, 1] for each coordinate.

@@ -6,8 +6,9 @@ Needs `pip install -e '.[bench]'`. Each search has so many CPU seconds as `MAX_S
 counted, and calls one function: 9 searches, half a CPU minute for each seed. One that has nothing
 by then is noted when it has. Appends to `regret.csv` and goes on where a run ended, if the question
 is the same: rows say what loss was certified; draws `regret.png`. Expected: the default search,
-which polishes with the scan's arrays, ends within 0.001 nats; the others within some hundredths;
-all after the certificate is done. The device is a datasheet, which no fit of more steps moves.
+which polishes with the scan's arrays, ends within 0.001 nats (median); the others within some
+hundredths; all after the certificate is done. The device is a datasheet, which no fit of more steps
+moves.
 
 All search the product's own unit cube, in which every point is a valid architecture. Of nevergrad
 there are its own choice, NGOpt8 (NGOpt itself ends in a TypeError: its metamodel takes an array of

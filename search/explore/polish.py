@@ -3,36 +3,52 @@
 from __future__ import annotations
 
 from ...objectives.loss_at_time import LossAtTime
-from ...space.mesh import size_of
 from ...space.search_space import SearchSpace
 from ..candidate import Candidate
-from ..certify.scan import best_of
+from ..certify.scan import MAX_SCANNED, best_of
 
-# Half-widths of the neighbourhood in list entries. A wider one is tried only where the narrower has
-# nothing better, and only where it is a fraction of a second's work, which it is not where batches
-# and lengths are searched too.
-RADII = (1, 3, 6)
-MOST_NEAR = 200_000
+# Steps as shares of each list, from far to near, the last to the next entry: one step in every list
+# at once is 3^8 models at most. Narrow neighbourhoods alone end on tops between which lie widths
+# that do not fill a machine's tiles.
+STRIDES = (1 / 4, 1 / 16, 1 / 64, 0.0)
+# So each list is also walked in every width, so many steps of such a share either way; in a space
+# that is enumerated in no time, all so many entries away are cheaper to look at.
+ALONG, ALONG_STRIDE = 8, 1 / 16
+RADIUS = 6
 
 
-def polish(
-    candidate: Candidate,
-    space: SearchSpace,
-    objective: LossAtTime,
-    radii: tuple[int, ...] = RADII,
-) -> Candidate:
-    """The candidate that no neighbour improves on, starting from one.
+def polish(candidate: Candidate, space: SearchSpace, objective: LossAtTime) -> Candidate:
+    """The candidate that no neighbour improves on, starting from one."""
+    wider = _around if space.n_architectures <= MAX_SCANNED else _across_widths
+    best = _nearer(candidate, space, objective)
+    while True:
+        better = _nearer(wider(best, space, objective), space, objective)
+        if not better.beats(best):
+            return best
+        best = better
 
-    Neighbours are those within the widest radius that has no more than `MOST_NEAR`.
-    """
-    better: Candidate | None = candidate
-    while better:
-        candidate = better
-        neighbourhoods = (
-            best_of(near, objective)
-            for radius in radii
-            if sum(map(size_of, near := list(space.neighbours(candidate.arch, radius))))
-            <= MOST_NEAR
-        )
-        better = next((best for best in neighbourhoods if best and best.beats(candidate)), None)
+
+def _nearer(candidate: Candidate, space: SearchSpace, objective: LossAtTime) -> Candidate:
+    """What shorter and shorter steps lead to; the same candidate where none is better."""
+    for stride in STRIDES:
+        while (best := best_of(space.neighbours(candidate.arch, 1, stride), objective)) and (
+            best.beats(candidate)
+        ):
+            candidate = best
+    return candidate
+
+
+def _around(candidate: Candidate, space: SearchSpace, objective: LossAtTime) -> Candidate:
+    """The best of all within some entries in every list."""
+    best = best_of(space.neighbours(candidate.arch, RADIUS), objective)
+    return best if best and best.beats(candidate) else candidate
+
+
+def _across_widths(candidate: Candidate, space: SearchSpace, objective: LossAtTime) -> Candidate:
+    """The best that differs in width and in one list, of one list after the other."""
+    for name in space.free_coordinates:
+        if name != "d_model":
+            near = space.neighbours(candidate.arch, ALONG, ALONG_STRIDE, along=name)
+            best = best_of(near, objective)
+            candidate = best if best and best.beats(candidate) else candidate
     return candidate

@@ -3,10 +3,9 @@
 import dataclasses
 
 import numpy as np
-import pytest
 
 from anybudget.search.candidate import Candidate
-from anybudget.search.certify.scan import scan
+from anybudget.search.certify.scan import best_of, scan
 from anybudget.search.explore.polish import polish
 
 
@@ -20,12 +19,21 @@ def random_candidates(space, objective, count):
 def test_a_neighbourhood_as_wide_as_the_space_holds_the_optimum(small_space, objective):
     best = scan(small_space, objective, top=1).candidates[0]
     for start in random_candidates(small_space, objective, 20):
-        assert polish(start, small_space, objective, radii=(100,)).key == best.key
+        near = small_space.neighbours(start.arch, radius=100)
+        assert best_of(near, objective).key == best.key
+
+
+def test_of_one_list_every_width_is_a_neighbour(small_space, objective):
+    (start,) = random_candidates(small_space, objective, 1)
+    near = list(small_space.neighbours(start.arch, radius=1, along="n_layers"))
+    assert [mesh.d_model for mesh in near] == list(small_space.widths)
+    assert {np.size(mesh.d_ff) for mesh in near} == {1}
+    assert max(np.size(mesh.n_layers) for mesh in near) > 1
 
 
 def test_it_never_loses_and_stays_in_the_space(small_space, objective):
     for start in random_candidates(small_space, objective, 50):
-        polished = polish(start, small_space, objective, radii=(1,))
+        polished = polish(start, small_space, objective)
         assert polished.arch in small_space
         assert polished.key == start.key or polished.beats(start)
 
@@ -33,7 +41,7 @@ def test_it_never_loses_and_stays_in_the_space(small_space, objective):
 def test_it_rests_where_no_single_step_is_better(small_space, objective):
     """Walk to each next and previous entry of each list, one field at a time."""
     for start in random_candidates(small_space, objective, 20):
-        rest = polish(start, small_space, objective, radii=(1,))
+        rest = polish(start, small_space, objective)
         if not rest.prediction.feasible:
             continue
         lists = small_space.widths[rest.arch.d_model]
@@ -60,8 +68,7 @@ def test_from_a_model_that_does_not_fit_to_one_that_does(small_space, objective)
     assert all(polish(s, small_space, objective).prediction.feasible for s in starts)
 
 
-@pytest.mark.parametrize("radii", [(1,), (1, 3, 6)])
-def test_where_nothing_fits_the_start_is_left_as_it_is(small_space, objective, radii):
+def test_where_nothing_fits_the_start_is_left_as_it_is(small_space, objective):
     hopeless = dataclasses.replace(objective, time_budget_s=1e-6)
     (start,) = random_candidates(small_space, hopeless, 1)
-    assert polish(start, small_space, hopeless, radii=radii) is start
+    assert polish(start, small_space, hopeless) is start
