@@ -73,7 +73,8 @@ class LossAtTime:
         reach: how many times the parameters of the law's largest run a model may have; None: any.
         attention: `plain`, matmuls that write their scores to memory; `fused`, one kernel that does
             not (on a CPU, one of blocks that stay in a core's cache); or `auto`, fused, as most
-            trainers have it, but on several CPUs. It is one of the two once it is made.
+            trainers have it, but on several CPUs. It is one of the two once it is made, so that a
+            copy with other chips is told it anew.
         sharding: what several chips hold, see `Sharding`; of `full`, a group of hosts' chips may
             share a state; or `auto`, the fastest that fits, `optimizer` in pipelines alone.
         tensor_parallel: chips among which each layer is split; None: of

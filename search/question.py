@@ -218,7 +218,8 @@ class QuestionMaker:
             priced = device.kind in ACCELERATORS if asked is None else asked
             objective = dataclasses.replace(objective, critical_batch=priced)
         with blame("chips"):
-            split = {name: getattr(words, name) for name in SPLITS}
+            # Which attention is customary may rest on the chips.
+            split = {name: getattr(words, name) for name in (*SPLITS, "attention")}
             return dataclasses.replace(objective, n_chips=words.chips, **split)
 
     def _law_of(

@@ -23,10 +23,12 @@ leaves the rest to `predict`; its errors go to bare.csv.
 
 scores.csv has measured over predicted for every row, and whether the interval of 95% holds it;
 summary.csv the error by device and by source. Error is exp of the mean |log ratio|, less one.
-spread.csv has the root mean square of the sources' mean logarithms, on two GPUs and on TPUs, and
-how many rows an interval of 95% made of the others' holds, each source left out: that of the GPUs
-is `SOFTWARE_SPREAD` of objectives/uncertainty.py. ZeRO-3's steps of 2021 are set aside there: they
-shared a state over all chips, which cannot be told, for groups are faster.
+spread.csv has the mean and the root mean square of the sources' mean logarithms, on two GPUs and on
+TPUs, of steps and of whole runs, and by software; how many rows an interval of 95% made of the
+others' holds, each source left out: that of the GPUs is `SOFTWARE_SPREAD` of
+objectives/uncertainty.py; and the error with the others' mean for a level. ZeRO-3's steps of
+2021 are set aside there: they shared a state over all chips, which cannot be told, for groups are
+faster.
 """
 
 from __future__ import annotations
@@ -52,12 +54,13 @@ WHOLE = ["d_head", "micro_batch_size", "tensor_parallel", "pipeline_parallel", "
 TOLD = [*WHOLE, "remat", "sharding", "attention"]
 SHOWN = ["remat", "sharding", "n_replicas", "tensor_parallel", "pipeline_parallel"]
 SHOWN += ["virtual_stages", "micro_batch_size", "n_accumulation"]
-KEPT = ["role", "source", "model", "device", "n_devices", "kind", "precision"]
+KEPT = ["role", "source", "model", "device", "n_devices", "kind", "precision", "software"]
 # Of the model and of what its chips may write.
 BARE = ["d_head", "attention"]
 BUDGET = "100d"
 ASIDE = ("ZeRO-3 2021",)
 HARDWARE = {"A100 and H100": "a100|h100", "TPU": "tpu"}
+SOFTWARE = {"torch.compile": "torch.compile", "PyTorch, eager": "eager", "Megatron": "Megatron"}
 # Of a source's rows about their mean: the scatter of shapes left out that presets have.
 SHAPES_SCATTER = 0.05
 
@@ -130,23 +133,34 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
 
 def spread(scores: pd.DataFrame) -> pd.DataFrame:
     """How far a source is from the prediction on all its rows alike, and whether that foretells."""
-    rows = []
     judged = scores[scores.judged & ~scores.source.isin(ASIDE) & (scores.role != "relate")]
-    for hardware, devices in HARDWARE.items():
-        own = judged[judged.device.str.contains(devices)].assign(off=lambda one: np.log(one.ratio))
-        levels = own.groupby("source").off.mean()
-        others = {name: np.sqrt((levels.drop(name) ** 2).mean()) for name in levels.index}
-        width = NORMAL_95 * np.hypot(own.source.map(others), SHAPES_SCATTER)
-        rows.append(
-            {
-                "hardware": hardware,
-                "n_sources": len(levels),
-                "mean": levels.mean(),
-                "rms": np.sqrt((levels**2).mean()),
-                "rows_held": (own.off.abs() <= width).mean(),
-            }
-        )
-    return pd.DataFrame(rows)
+    judged = judged.assign(off=lambda one: np.log(one.ratio))
+    groups = [(name, judged[judged.device.str.contains(one)]) for name, one in HARDWARE.items()]
+    groups += [(f"{kind}s", one) for kind, one in judged.groupby("kind")]
+    steps = judged[(judged.kind == "step") & ~judged.device.str.contains("tpu")]
+    groups += [
+        (f"steps, {name}", steps[steps.software.str.contains(one)])
+        for name, one in SOFTWARE.items()
+    ]
+    return pd.DataFrame(levels(name, own) for name, own in groups)
+
+
+def levels(name: str, own: pd.DataFrame) -> dict[str, Any]:
+    """Of one group of rows; `others_error` takes the mean of a source's others as its level."""
+    level = own.groupby("source").off.mean()
+    others = {source: level.drop(source) for source in level.index}
+    rms = own.source.map({source: np.sqrt((rest**2).mean()) for source, rest in others.items()})
+    mean = own.source.map({source: rest.mean() for source, rest in others.items()})
+    return {
+        "rows": name,
+        "n_sources": len(level),
+        "mean": level.mean(),
+        "std": level.std(),
+        "rms": np.sqrt((level**2).mean()),
+        "rows_held": (own.off.abs() <= NORMAL_95 * np.hypot(rms, SHAPES_SCATTER)).mean(),
+        "error": np.exp(own.off.abs().mean()) - 1,
+        "others_error": np.exp((own.off - mean).abs().mean()) - 1,
+    }
 
 
 def main() -> None:
@@ -165,13 +179,13 @@ def main() -> None:
         print(errors.round(2).to_string(index=False))
         return
     scores.to_csv(out / "scores.csv", index=False, float_format="%.4g")
-    levels = spread(scores)
-    levels.to_csv(out / "spread.csv", index=False, float_format="%.3f")
+    apart = spread(scores)
+    apart.to_csv(out / "spread.csv", index=False, float_format="%.3f")
     errors.to_csv(out / "summary.csv", index=False, float_format="%.3f")
     with pd.option_context("display.width", 200):
         print(scores.drop(columns=["execution"]).round(3).to_string(index=False))
         print(errors.round(2).to_string(index=False))
-        print(levels.round(3).to_string(index=False))
+        print(apart.round(3).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -181,10 +181,16 @@ class Execution:
 
     @property
     def n_passes(self) -> Count:
-        """Passes that the last stage waits for and runs: a pipeline fills before it runs full."""
+        """Passes that the last stage waits for and runs: a pipeline fills before it runs full.
+
+        Where there are fewer passes than stages, a stage's next piece waits for the first of them.
+        """
         waits = self.pipeline_parallel - 1
-        interleaved = np.any(self.virtual_stages > 1)
-        return self.n_accumulation + (waits / self.virtual_stages if interleaved else waits)
+        if not np.any(self.virtual_stages > 1):
+            return self.n_accumulation + waits
+        each_piece = np.maximum(self.n_accumulation, self.pipeline_parallel)
+        pieces = (self.virtual_stages - 1) * each_piece + self.n_accumulation + waits
+        return pieces / self.virtual_stages
 
     @property
     def share_full(self) -> Count:

@@ -159,3 +159,10 @@ def test_flag_off_the_tiles(roomy):
     assert said[0].startswith("off the tiles: d_ff 513: 640 is faster, its steps ")
     on = dataclasses.replace(ARCH, d_ff=520)
     assert not any("tiles" in flag for flag in flags(asked, on, asked.predict(on)))
+
+
+def test_flag_that_a_run_of_days_on_several_chips_is_not_steps_alone(chips):
+    day = dataclasses.replace(chips, time_budget_s=86_400.0)
+    assert any("all of the time is steps here" in flag for flag in flags_of(day))
+    for less in ({"n_chips": 1}, {"time_budget_s": 86_399.0}):
+        assert not any("all of the time" in flag for flag in flags_of(day, **less))

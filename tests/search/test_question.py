@@ -8,7 +8,7 @@ import pytest
 
 from anybudget.api import fit
 from anybudget.objectives.cost.counts import n_params, n_params_non_embedding
-from anybudget.presets.devices import DEFAULT_DEVICE, load_device
+from anybudget.presets.devices import DEFAULT_DEVICE, known_device, load_device, save_device
 from anybudget.presets.laws import CPU_LAW, DEFAULT_LAW, load_law
 from anybudget.presets.spaces import ANY_ASPECT_RATIO, batch_sizes, evidence, load_space
 from anybudget.search.explore.study import Exploring
@@ -45,6 +45,15 @@ def test_a_budget_alone_is_a_question():
 def test_attention_is_fused_unless_asked_otherwise(device, attention, asked):
     words = Words(budget="3h", device=device, attention=attention)
     assert ask(words).objective.attention == asked
+
+
+def test_on_several_cpus_attention_is_plain_by_itself(tmp_path):
+    core = known_device("cpu-core")
+    linked = dataclasses.replace(core.device, interconnect_bytes_per_s=1e9)
+    save_device(tmp_path / "linked.toml", dataclasses.replace(core, device=linked))
+    words = Words(budget="3h", device=str(tmp_path / "linked.toml"))
+    assert ask(words).objective.fused
+    assert not ask(dataclasses.replace(words, chips=4)).objective.fused
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,11 @@ def test_a_longest_stage_has_the_layers_that_do_not_come_out_even():
     # Seven pieces fill in a seventh of the time, and one pass more is on its way.
     assert (pieces.n_passes, pieces.n_in_flight) == (65, 9)
     assert pieces.share_full == pytest.approx(64 / 65)
+    # One pass alone goes through all stages, one after the other, however they are cut.
+    assert pieces.in_passes(1).n_passes == 8
+    assert dataclasses.replace(pieces, n_accumulation=np.array([1, 4])).n_passes == pytest.approx(
+        [8, 8 + 3 / 7]
+    )
 
 
 def test_the_optimizer_s_state_alone_may_be_shared():
