@@ -8,7 +8,8 @@ from typing import Any
 
 from .blocks import Attention, Experts, GatedDelta, LatentAttention, Mamba2, Mlp
 from .decoder import Block, Decoder, FeedForward, Mixer
-from .hf_count import HfCount, Polynomial, families, product
+from .hf_count import HfCount, families
+from .hf_polynomials import Polynomial, product
 
 # Families whose blocks are those of `blocks`, as far as their matrices are the same, which is
 # checked. What sets them apart besides: kinds of norm, biases, learned positions, blocks whose
@@ -24,7 +25,15 @@ OTHERS = (
     *("mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "flex_olmo", "phimoe", "granitemoe"),
     *("gpt_oss", "ernie4_5_moe", "glm4_moe", "minimax_m2", "solar_open", "granitemoeshared"),
     *("deepseek_v2", "deepseek_v3", "minicpm3", "youtu", "mamba2", "qwen3_next"),
+    *("bamba", "granitemoehybrid"),
 )
+# What families call the numbers of a state space: expansion, heads, state, groups, convolution.
+STATE_SPACES = {
+    "state_size": ("expand", "num_heads", "state_size", "n_groups", "conv_kernel"),
+    "mamba_d_state": (
+        *("mamba_expand", "mamba_n_heads", "mamba_d_state", "mamba_n_groups", "mamba_d_conv"),
+    ),
+}
 WINDOW = "sliding_attention"
 
 
@@ -72,8 +81,8 @@ def _is_matrix(monomial: str) -> bool:
     names = monomial.split("*")
     if "max_position_embeddings" in names or names == ["experts", "hidden_size"]:
         return False
-    if "expand" in names:  # times the width it is a width of its own
-        names.remove("expand")
+    for expand in {"expand", "mamba_expand"} & {*names}:  # times the width it is one of its own
+        names.remove(expand)
         names.remove("hidden_size")
         names.append("inner")
     return len(names) > 1 and ("hidden_size" in names or any("lora_rank" in one for one in names))
@@ -114,21 +123,8 @@ def _mixer(matrices: Polynomial, count: HfCount) -> Mixer | None:
             d_value=sizes["linear_value_head_dim"],
             d_conv=sizes["linear_conv_kernel_dim"],
         )
-    if "state_size" in names:
-        d_inner = sizes["expand"] * sizes["hidden_size"]
-        d_head = families()["counted"][count.family]["fixed"]["head_dim"]
-        if d_inner != sizes["num_heads"] * d_head:
-            raise ValueError(
-                "heads of a state-space layer must fill `expand` * `hidden_size`, "
-                f"but got {sizes['num_heads']} of {d_head} and a width of {d_inner}"
-            )
-        return Mamba2(
-            n_heads=sizes["num_heads"],
-            d_head=d_head,
-            d_state=sizes["state_size"],
-            n_groups=sizes["n_groups"],
-            d_conv=sizes["conv_kernel"],
-        )
+    for state in STATE_SPACES.keys() & names:
+        return _state_space(count, *(sizes[key] for key in STATE_SPACES[state]))
     n_heads = sizes["num_attention_heads"]
     return Attention(
         n_heads=n_heads,
@@ -136,6 +132,20 @@ def _mixer(matrices: Polynomial, count: HfCount) -> Mixer | None:
         d_head=sizes.get("head_dim", sizes["hidden_size"] // n_heads),
         gated=matrices.get("head_dim*hidden_size*num_attention_heads") == 3,
     )
+
+
+def _state_space(
+    count: HfCount, expand: int, n_heads: int, d_state: int, n_groups: int, d_conv: int
+) -> Mamba2:
+    d_inner = expand * count.sizes["hidden_size"]
+    fixed = families()["counted"][count.family]["fixed"]
+    d_head = fixed.get("head_dim", d_inner // n_heads)
+    if d_inner != n_heads * d_head:
+        raise ValueError(
+            "heads of a state-space layer must fill `expand` * `hidden_size`, "
+            f"but got {n_heads} of {d_head} and a width of {d_inner}"
+        )
+    return Mamba2(n_heads=n_heads, d_head=d_head, d_state=d_state, n_groups=n_groups, d_conv=d_conv)
 
 
 def _feed_forward(matrices: Polynomial, count: HfCount) -> FeedForward | None:
@@ -154,7 +164,7 @@ def _feed_forward(matrices: Polynomial, count: HfCount) -> FeedForward | None:
             gated=n_matrices == 3,
             d_shared=shared // (n_matrices * sizes["hidden_size"]),
         )
-    if "intermediate_size" not in names and ("state_size" in names or not names):
+    if "intermediate_size" not in names and (STATE_SPACES.keys() & names or not names):
         return None
     gated = matrices.get("hidden_size*intermediate_size", 2) == 3
     d_ff = sizes.get("intermediate_size", 4 * sizes["hidden_size"])

@@ -16,25 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from ..files.read import did_you_mean
-from .hf_layers import kinds, types
+from .hf_layers import filled, kinds, types
+from .hf_polynomials import Polynomial, plus, product, value_of
 from .limits import MOST_OF_FIELD
-
-Polynomial = Mapping[str, int]
 
 # Keys that name what a family without them does not have.
 FOREIGN = re.compile(
     r"expert|moe|cross_attention|lora_rank|mamba|ssm|linear_num|linear_attn_config|index_n_heads"
 )
-# What some of them are where they change nothing: experts in each layer that may have them, or what
-# another key says.
-NEUTRAL = {"moe_layer_freq": 1}
+# What some of them are where they change nothing: experts in each layer that may have them, an MLP
+# beside a state space, or what another key says. Of capacities none is a matrix.
+NEUTRAL = {"moe_layer_freq": 1, "mamba_use_mlp": True}
+CAPACITY = "moe_capacity"
 SAID_TWICE = {"experts_per_token": "num_experts_per_tok"}
 # Each is counted by itself, for it may be of its own kind.
 MOST_LAYERS = 100_000
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
-HEAD = "hidden_size//num_attention_heads"
-FLOOR = "floor(hidden_size/num_attention_heads)"
-SIXTEENTH = "ceil(hidden_size/16)"
 TIED = "tie_word_embeddings"
 
 
@@ -91,18 +88,18 @@ def hf_count(config: Mapping[str, Any]) -> HfCount:
     given = _by_usual_name(config, family)
     defaults = {own.get(key, key): value for key, value in family["defaults"].items()}
     on = [key for key in flags if _is_on(own.get(key, key), flags[key]["is"], given, defaults)]
-    _check_keys(family, given, on, own, defaults)
     without = {own.get(key, key) for key in on} & set(defaults)
     sizes = _sizes(family, given, {k: v for k, v in defaults.items() if k not in without})
+    _check_keys(family, given, on, own, defaults, sizes)
     tied = given.get(TIED, defaults[TIED])
     if not isinstance(tied, bool):
         raise ValueError(f"`{TIED}` must be true or false, but got {tied!r}")
-    outside = _plus(family["outside"], *(flags[key]["outside"] for key in on))
+    outside = plus(family["outside"], *(flags[key]["outside"] for key in on))
     if not tied:
-        outside = _plus(outside, family["untied"])
+        outside = plus(outside, family["untied"])
     chosen = (family, *(flags[key] for key in on))
     named = list(kinds(family, given, sizes))
-    by_kind = {k: _plus(*(_of_kind(one["layers"], k) for one in chosen)) for k in {*named}}
+    by_kind = {k: plus(*(_of_kind(one["layers"], k) for one in chosen)) for k in {*named}}
     layers = [by_kind[kind] for kind in named]
     total, active = 0, 0
     for polynomial, times in [(outside, 1), *((by_kind[k], named.count(k)) for k in by_kind)]:
@@ -200,13 +197,18 @@ def _check_keys(
     on: list[str],
     own: Mapping[str, str],
     defaults: Mapping[str, Any],
+    sizes: Mapping[str, int],
 ) -> None:
     """That nothing is otherwise than it was seen to be."""
     for key, value in family["fixed"].items():
-        said, twin = given.get(own.get(key, key), value), family["equal"].get(key)
-        twins = () if twin is None else (given.get(twin, defaults.get(twin)),)
-        # Nothing, null and an empty list are one.
-        if (said or None) != (value or None) and said not in twins:
+        said = given.get(own.get(key, key), value)
+        if (said or None) == (value or None):  # nothing, null and an empty list are one
+            continue
+        twin, rule = family["equal"].get(key), family["filled"].get(key)
+        same = [] if twin is None else [given.get(twin, defaults.get(twin))]
+        if rule:
+            same.append(filled(rule, sizes))
+        if said not in same:
             raise ValueError(f"`{key}` must be {value!r} to be counted, but got {said!r}")
     for key, flag in family["flags"].items():
         if isinstance(flag["is"], bool) and not isinstance(given.get(key, False), bool):
@@ -218,7 +220,7 @@ def _check_keys(
     known = {*family["defaults"], *family["fixed"], *family["flags"], *family["harmless"]}
     known |= {*own, *own.values()}
     for key, value in given.items():
-        if isinstance(value, str) or key in known or not FOREIGN.search(key):
+        if isinstance(value, str) or key in {*known, CAPACITY} or not FOREIGN.search(key):
             continue  # how tokens are routed is a word, and no matrix
         if value and value not in (NEUTRAL.get(key), given.get(SAID_TWICE.get(key, ""))):
             raise ValueError(f"`{key}` is not of this family, so it is not known what it builds")
@@ -249,39 +251,8 @@ def _sizes(
     if experts := [sizes[key] for key in EXPERTS if key in sizes]:
         sizes["experts"] = experts[0]
     for key in nulls:
-        sizes[key] = sum(n * product(one, sizes) for one, n in family["null"][key].items())
+        sizes[key] = value_of(family["null"][key], sizes)
     return sizes
-
-
-def _plus(*polynomials: Polynomial) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for polynomial in polynomials:
-        for monomial, n in polynomial.items():
-            total[monomial] = total.get(monomial, 0) + n
-    return {monomial: n for monomial, n in total.items() if n}
-
-
-def product(monomial: str, sizes: Mapping[str, int]) -> int:
-    """The product that a monomial stands for; `""` is 1."""
-    product = 1
-    for name in filter(None, monomial.split("*")):
-        if name == HEAD:
-            d_model, n_heads = sizes["hidden_size"], sizes["num_attention_heads"]
-            if d_model % n_heads:
-                raise ValueError(
-                    "without `head_dim`, heads must divide the width, "
-                    f"but got {n_heads} heads and a width of {d_model}"
-                )
-            product *= d_model // n_heads
-        elif name == FLOOR:
-            product *= sizes["hidden_size"] // sizes["num_attention_heads"]
-        elif name == SIXTEENTH:
-            product *= -(-sizes["hidden_size"] // 16)
-        elif name in sizes:
-            product *= sizes[name]
-        else:
-            raise ValueError(f"`{name}` must be a whole number >= 1, but is missing")
-    return product
 
 
 def _active(monomial: str, units: int, sizes: Mapping[str, int]) -> int:

@@ -6,8 +6,12 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .hf_polynomials import value_of
+
 # Kinds of layers that differ in what a token sees, not in their weights.
 WEIGHTLESS = ("full_attention", "sliding_attention", "chunked_attention")
+# What some were called before; transformers still takes it (`configuration_utils`, 5.24).
+FORMER = {"attention": "full_attention", "mamba": "linear_attention"}
 
 
 def kinds(
@@ -15,17 +19,15 @@ def kinds(
 ) -> Iterator[str]:
     """Which polynomial each block has."""
     n_layers, known, pattern = sizes["num_hidden_layers"], family["layers"], family["pattern"]
-    said = {name: given[name] for name in ("layer_types", "mlp_layer_types") if given.get(name)}
-    for named in said.values():
-        if not isinstance(named, list) or len(named) != n_layers:
-            raise ValueError(f"layer types must be {n_layers}, one a layer, but got {named!r}")
+    said = _said(family, given, n_layers)
+    usual = _usual(family, sizes)
     if "" in known:
-        for named in said.values():
-            if strange := sorted({*map(str, named)} - {*WEIGHTLESS, "sparse"}):
+        for name, named in said.items():
+            strange = sorted({*map(str, named)} - {*WEIGHTLESS, "sparse"})
+            if strange and named != usual.get(name):
                 raise ValueError(f"layers of type {strange[0]!r} are not counted in this family")
         yield from [""] * n_layers
         return
-    usual = _usual(family, sizes)
     if "" in pattern:  # its config does not say what sets layers apart
         for name, named in said.items():
             if named != usual.get(name):
@@ -45,7 +47,22 @@ def kinds(
 def types(family: dict[str, Any], given: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
     """What each layer is called, as far as that says what a token sees."""
     usual = _usual(family, sizes).get("layer_types", [""] * sizes["num_hidden_layers"])
-    return given.get("layer_types") or usual
+    return _said(family, given, sizes["num_hidden_layers"]).get("layer_types") or usual
+
+
+def _said(family: dict[str, Any], given: Mapping[str, Any], n_layers: int) -> dict[str, list[str]]:
+    """What a config says of each layer, by lists of all or by the numbers of those of one kind."""
+    said = {name: given[name] for name in ("layer_types", "mlp_layer_types") if given.get(name)}
+    for key, (other, kind) in family["indexed"].items():
+        if "layer_types" not in said and (listed := given.get(key)):
+            if not isinstance(listed, list) or {*map(type, listed)} != {int}:
+                raise ValueError(f"`{key}` must be a list of layers' numbers, but got {listed!r}")
+            said["layer_types"] = [kind if i in listed else other for i in range(n_layers)]
+    for name, named in said.items():
+        if not isinstance(named, list) or len(named) != n_layers:
+            raise ValueError(f"layer types must be {n_layers}, one a layer, but got {named!r}")
+        said[name] = [FORMER.get(str(one), one) for one in named]
+    return said
 
 
 def _usual(family: dict[str, Any], sizes: Mapping[str, int]) -> dict[str, list[str]]:
@@ -60,6 +77,27 @@ def _usual(family: dict[str, Any], sizes: Mapping[str, int]) -> dict[str, list[s
         period = {"first": [], "again": [*linear, "full_attention"]}
         usual["layer_types"] = follow(period, n_layers)
     return usual
+
+
+def filled(rule: Mapping[str, Any], sizes: Mapping[str, int]) -> Any:
+    """What a family's class puts where a config says nothing, and saves.
+
+    It is a value, a number that hangs on sizes, a list of one for each layer by a pattern, or where
+    that pattern is no 0; names of sizes stand for them.
+
+    Examples:
+        >>> sizes = {"num_hidden_layers": 4, "num_attention_heads": 8}
+        >>> filled({"first": [], "again": ["num_attention_heads"]}, sizes)
+        [8, 8, 8, 8]
+        >>> filled({"first": [0], "again": [1], "where": True}, sizes)
+        [1, 2, 3]
+    """
+    if "is" in rule:
+        return rule["is"]
+    if "size" in rule:
+        return value_of(rule["size"], sizes)
+    listed = [sizes.get(one, one) for one in follow(rule, sizes["num_hidden_layers"])]
+    return [i for i, one in enumerate(listed) if one] if rule.get("where") else listed
 
 
 def follow(rule: Mapping[str, list[str]], n_layers: int) -> list[str]:

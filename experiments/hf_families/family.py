@@ -17,6 +17,17 @@ KINDS = ("layer_types", "mlp_layer_types")
 FIRST_DENSE = "first_k_dense_replace"
 # Blocks of a probed model, where its family has models of so many.
 N_LAYERS = 8
+# Of families whose default has layers of one kind alone: a config that has all, at `N_LAYERS`.
+SHOWN = {
+    "bamba": {"attn_layer_indices": [1, 4, 6]},
+    "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"] * (N_LAYERS // 2)},
+    "lfm2": {"layer_types": ["conv", "full_attention"] * (N_LAYERS // 2)},
+}
+# Keys by which a config numbers the layers of one kind: what the others are called, and these.
+INDEXED = {
+    "bamba": {"attn_layer_indices": ("linear_attention", "full_attention")},
+    "lfm2": {"full_attn_idxs": ("conv", "full_attention")},
+}
 # What a model may read although its config does not list it.
 UNLISTED = {
     "head_dim": None,
@@ -201,22 +212,28 @@ class Family:
         """The family's own name of a canonical key."""
         return key if key in self.fields else self.own.get(key, key)
 
-    def build(self, changes: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-        """Shapes by name of a model at the probe's sizes, changed; tied weights once."""
-        import torch
-        from transformers import AutoModelForCausalLM
-
+    def configured(self, changes: dict[str, Any]) -> Any:
+        """A config at the probe's sizes, changed."""
         sizes = {self.mine(key): self.at[key] for key in self.free}
         layers = self.mine("num_hidden_layers")
         if self.n_layers != self.fields.get(layers):
             sizes[layers] = self.n_layers
         if self.fields.get(FIRST_DENSE) == 0:  # blocks of both kinds, for a config may have them
             sizes[FIRST_DENSE] = 2
+        if changes.get(layers, self.n_layers) == N_LAYERS == sizes.get(layers):
+            sizes |= SHOWN.get(self.name, {})
         unlisted = {key for key in changes if changes[key] is None and key in self.unlisted}
-        sizes = {key: n for key, n in (sizes | changes).items() if key not in unlisted}
+        given = {key: n for key, n in (sizes | changes).items() if key not in unlisted}
+        return self.config_class(**given)
+
+    def build(self, changes: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+        """Shapes by name of a model at the probe's sizes, changed; tied weights once."""
+        import torch
+        from transformers import AutoModelForCausalLM
+
         signal.alarm(120)
         try:
-            config = self.config_class(**sizes)
+            config = self.configured(changes)
             with torch.device("meta"):
                 model = AutoModelForCausalLM.from_config(config)
             self.class_name, self.config = type(model).__name__, config
@@ -232,14 +249,14 @@ class Family:
 
 @functools.cache
 def usual_numbers() -> set[str]:
-    """Keys that are whole numbers in some family's config, and one that is in none's any more."""
+    """Keys that are whole numbers in some family's config, and two that are in none's any more."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     classes = [CONFIG_MAPPING[name] for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES]
     fields = [field for one in classes for field in dataclasses.fields(one)]
     names = {field.name for field in fields if type(field.default) is int}
-    return {"n_embed"} | {name for name in names if not NO_NUMBER.search(name)}
+    return {"n_embed", "block_ff_dim"} | {name for name in names if not NO_NUMBER.search(name)}
 
 
 def next_prime(n: int) -> int:

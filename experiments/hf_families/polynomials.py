@@ -52,7 +52,13 @@ SIZES = {
     "embedding_size": 1034,
 }
 # Where a family's own rules tie its sizes together.
-TIES = {"mamba2": {"head_dim": 110}}
+STATES = {"mamba_d_conv": 17, "mamba_d_state": 26, "mamba_n_groups": 9, "mamba_n_heads": 84}
+TIES = {
+    "mamba2": {"head_dim": 110},
+    "bamba": {**STATES, "mamba_expand": 7},
+    "granitemoehybrid": {**STATES, "mamba_expand": 7},
+    "falcon_h1": {**STATES, "mamba_d_ssm": 84 * 97},
+}
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 HEAD = "hidden_size//num_attention_heads"
 FLOOR = "floor(hidden_size/num_attention_heads)"
@@ -117,10 +123,14 @@ def sides(keys: Mapping[str, int]) -> list[tuple[Poly, int]]:
     found += [value_width, key_width, key_width + key_width + value_width]
     found += [key_width + key_width + value_width + value_width]
     found += [symbol("linear_num_value_heads", 2)]
-    inner = times(symbol("expand"), symbol("hidden_size"))
-    states = times(symbol("n_groups"), symbol("state_size"))
-    found += [inner, inner + inner, inner + states + states]
-    found += [inner + inner + states + states + symbol("num_heads")]
+    for prefix, state, n in (
+        ("", "state_size", "num_heads"),
+        ("mamba_", "mamba_d_state", "mamba_n_heads"),
+    ):
+        states = times(symbol(f"{prefix}n_groups"), symbol(state))
+        for inner in (times(symbol(f"{prefix}expand"), symbol(d)), symbol("mamba_d_ssm")):
+            found += [inner, inner + inner, inner + states + states]
+            found += [inner + inner + states + states + symbol(n)]
     found += [symbol("time_step_rank") + symbol("state_size", 2)]
     # Last what no family was seen to have by name: so many of so wide, once to three times.
     many = sorted(key for key in keys if re.search(r"num|^n_|heads|groups|expand", key))

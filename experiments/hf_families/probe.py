@@ -23,7 +23,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from anybudget.experiments.hf_families.family import KINDS, ODD, Family
+from anybudget.experiments.hf_families.family import INDEXED, KINDS, ODD, Family
+from anybudget.experiments.hf_families.filled import filled_of
 from anybudget.experiments.hf_families.flags import additive, flag_of, null_sizes
 from anybudget.experiments.hf_families.polynomials import EXPERTS, TIED, Poly, count, difference
 from anybudget.experiments.hf_families.reading import fit, kinds_of, read
@@ -37,7 +38,7 @@ HARMLESS = re.compile(
     r"|epsilon|initializer|time_step_(limit|min|max|floor)|^bos_|^eos_|^pad_|is_encoder_decoder|^tie_word"
     r"|^attention_types$)"  # GPT-Neo's: which blocks see all
 )
-WORDS = re.compile(r"expert|moe|cross|lora|mamba|ssm|mtp|vision|audio|linear_attn")
+WORDS = re.compile(r"expert|moe|cross|lora|mamba|ssm|mtp|vision|audio|linear_attn|index_n_heads")
 
 
 def probe(name: str) -> dict[str, Any]:
@@ -81,6 +82,9 @@ def probe(name: str) -> dict[str, Any]:
             row[kind][key] = what
             if kind == "fixed" and default is None and (other := twin_of(family, key)):
                 row["equal"][key] = other
+    row["indexed"] = indexed(family)
+    row["fixed"] = {key: n for key, n in row["fixed"].items() if key not in row["indexed"]}
+    row["filled"] = {key: what for key in row["fixed"] if (what := filled_of(family, key))}
     row["alone"] = not additive(family, flags, base, labels)
     row["null"] = nulls
     row["window"] = {key: family.fields[key] for key in WINDOW if key in family.fields}
@@ -97,6 +101,20 @@ def keys_of(family: Family, polynomials: list[Poly]) -> set[str]:
     used |= {"num_hidden_layers", "num_attention_heads", "num_experts_per_tok"}
     mine = {family.mine(key) for key in used if key and "//" not in key and key != "experts"}
     return mine | {TIED, "first_k_dense_replace", "full_attention_interval", *KINDS}
+
+
+def indexed(family: Family) -> dict[str, list[str]]:
+    """Keys that number the layers of one kind: what the others are, and these.
+
+    Raises:
+        ValueError: the config class takes one otherwise.
+    """
+    found = {key: [*kinds] for key, kinds in INDEXED.get(family.name, {}).items()}
+    for key, (other, kind) in found.items():
+        shown = family.config_class(**{key: [1, 3], family.mine("num_hidden_layers"): 4})
+        if shown.layer_types != [other, kind, other, kind]:
+            raise ValueError(f"`{key}` does not number its layers")
+    return found
 
 
 def role_of(
@@ -116,8 +134,14 @@ def role_of(
         saved = getattr(family.config, key, None)
         if isinstance(saved, list) and {*map(str, saved)} <= {"0", "1"}:
             tries = {tuple(1 - flag for flag in saved)}
-        else:
-            tries = {8}
+        elif key == "position_embedding_type":
+            tries = {"nope", "rope"}
+        elif isinstance(saved, float):
+            tries = {saved / 2}
+        elif isinstance(saved, list) and any(isinstance(one, float) for one in saved):
+            tries = {tuple(one / 2 for one in saved)}
+        else:  # not the probe's depth alone, by which it may be left as it is
+            tries = {5, 8}
     elif isinstance(default, str):
         tries = {"gelu"} if "act" in key else set()
     elif isinstance(default, float) or "layer_types" in key:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from anybudget.experiments.hf_families.family import Family
+from anybudget.experiments.hf_families.family import SHOWN, Family
 from anybudget.experiments.hf_families.polynomials import (
     TIED,
     NoProductError,
@@ -104,6 +104,8 @@ def kinds_of(family: Family, layers: list[Poly]) -> tuple[dict, list[str], dict]
         unlike += (one for ones, _ in sequences for one in ones if one not in unlike)
         found = {str(i): one for i, one in enumerate(unlike)}
         named = [[str(unlike.index(one)) for one in ones] for ones, _ in sequences]
+    if family.name in SHOWN:  # what is shown is no pattern
+        sequences = sequences[1:]
     lists = {key: [kinds[key] for _, kinds in sequences] for key in sequences[0][1]}
     if "0" in found:
         lists[""] = named

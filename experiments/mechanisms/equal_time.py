@@ -33,7 +33,6 @@ from anybudget.machines import host
 host.use_cores(1)
 host.keep_freed_memory()
 
-import jax
 import numpy as np
 import pandas as pd
 from pydantic import AwareDatetime, PositiveFloat, PositiveInt
@@ -42,31 +41,16 @@ from anybudget.experiments.loss_law.loss_law import tokens_of
 from anybudget.experiments.mechanisms import training
 from anybudget.experiments.mechanisms.models import decoder, mechanisms
 from anybudget.experiments.mechanisms.report import report
+from anybudget.experiments.mechanisms.steps import ROWS, Key, time_steps
 from anybudget.objectives.cost.counts import n_active_params, n_params
-from anybudget.space.decoder import Decoder
-from anybudget.validation.backend import machine_name
-from anybudget.validation.runs import Row, append_row, finished, read_rows
+from anybudget.validation.runs import Row, append_row, finished
 from anybudget.validation.training.batches import batch, heldout_batches
 from anybudget.validation.training.tokens import Tokens
 
-FOLDER = Path(__file__).parent
-STEPS, RUNS = FOLDER / "steps.csv", FOLDER / "runs.csv"
+RUNS = Path(__file__).with_name("runs.csv")
 BUDGET_S, N_SEEDS, OTHER_RATES = 20.0, 3, (0.5, 2.0)
 D_MODEL, N_LAYERS, TOKENS_PER_STEP, N_HELDOUT = 64, 4, 1024, 2**16
 LENGTHS = (128, 1024)
-N_TURNS, STEPS_A_TURN = 9, 3
-
-
-class StepRow(Row):
-    """The processor time of one model's step, the median of its turns and their quartiles."""
-
-    kind: str
-    seq_len: PositiveInt
-    step_s: PositiveFloat
-    low_s: PositiveFloat
-    high_s: PositiveFloat
-    machine: str
-    measured: AwareDatetime
 
 
 class RunRow(Row):
@@ -91,31 +75,9 @@ def text() -> Tokens:
     return tokens_of("python")
 
 
-def model(kind: str, seq_len: int) -> Decoder:
-    """One of the twelve."""
-    return decoder(kind, D_MODEL, N_LAYERS, seq_len, TOKENS_PER_STEP // seq_len)
-
-
-def time_steps() -> dict[tuple[str, int], float]:
-    """Processor seconds of each one's step, timed in turns where the file lacks any."""
-    wanted = [(kind, t) for t in LENGTHS for kind in mechanisms(D_MODEL, N_LAYERS, t)]
-    if len(read_rows(STEPS, StepRow)) < len(wanted):
-        STEPS.unlink(missing_ok=True)
-        states = {key: training.compiled(model(*key)).begin(0) for key in wanted}
-        turns_s: dict[tuple[str, int], list[float]] = {key: [] for key in wanted}
-        for turn in range(N_TURNS + 1):
-            for key in wanted:
-                took_s, states[key] = training.processor_s(model(*key), states[key], STEPS_A_TURN)
-                turns_s[key] += [took_s] * (turn > 0)  # the first warms caches
-        for key in wanted:
-            low_s, step_s, high_s = np.quantile(turns_s[key], (0.25, 0.5, 0.75))
-            append_row(STEPS, StepRow(
-                kind=key[0], seq_len=key[1], step_s=step_s, low_s=low_s, high_s=high_s,
-                machine=machine_name(jax.default_backend()),
-                measured=datetime.datetime.now(datetime.UTC),
-            ))  # fmt: skip
-            print(f"{key}: {1e3 * step_s:.1f} ms", flush=True)
-    return {(row.kind, row.seq_len): row.step_s for row in read_rows(STEPS, StepRow)}
+def key(kind: str, seq_len: int) -> Key:
+    """One of the twelve models."""
+    return kind, D_MODEL, N_LAYERS, seq_len, TOKENS_PER_STEP // seq_len
 
 
 def jobs(keys: list[tuple[str, int]]) -> list[tuple[str, int, int, float]]:
@@ -126,12 +88,12 @@ def jobs(keys: list[tuple[str, int]]) -> list[tuple[str, int, int, float]]:
 
 def run(kind: str, seq_len: int, seed: int, rate: float, n_steps: int) -> RunRow:
     """Train one and judge it."""
-    arch = model(kind, seq_len)
+    arch = decoder(*key(kind, seq_len))
     size = {"batch_size": arch.batch_size, "seq_len": seq_len}
-    started = datetime.datetime.now(datetime.UTC)
+    started, train_text = datetime.datetime.now(datetime.UTC), text().train
 
     def load(step: int) -> np.ndarray:
-        return batch(text().train, seed=seed, step=step, **size)
+        return batch(train_text, seed=seed, step=step, **size)
 
     state, took_s = training.train(arch, load, n_steps, seed, rate)
     heldout = heldout_batches(text().heldout, max_tokens=N_HELDOUT, **size)
@@ -153,12 +115,16 @@ def run(kind: str, seq_len: int, seed: int, rate: float, n_steps: int) -> RunRow
 def main() -> None:
     """Time, train what is missing, compare and draw."""
     if "--figure" not in sys.argv:
-        step_s = time_steps()
-        for job in jobs(list(step_s)):
+        keys = {
+            (kind, t): key(kind, t) for t in LENGTHS for kind in mechanisms(D_MODEL, N_LAYERS, t)
+        }
+        step_s = time_steps(keys.values())
+        for job in jobs(list(keys)):
             if job not in finished(RUNS, RunRow, ("kind", "seq_len", "seed", "rate")):
-                append_row(RUNS, row := run(*job, n_steps=round(BUDGET_S / step_s[job[:2]])))
+                append_row(RUNS, row := run(*job, n_steps=round(BUDGET_S / step_s[keys[job[:2]]])))
                 print(f"{job}: {row.measured_loss:.4f}, {row.processor_s:.1f} s", flush=True)
-    print(report(pd.read_csv(RUNS), pd.read_csv(STEPS)).to_string(index=False))
+    steps = pd.read_csv(ROWS).query(f"d_model == {D_MODEL} and n_layers == {N_LAYERS}")
+    print(report(pd.read_csv(RUNS), steps).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -28,13 +28,14 @@ def report(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
         table = table.dropna().loc[
             [kind for kind in all_of.kind.unique() if kind in table.dropna().index]
         ]
+        own_steps = steps[steps.seq_len == seq_len]
         behind = table.drop(index="dense") - table.loc["dense"]
         n_seeds = table.shape[1]
         half, half_pair = (_half(one.to_numpy(), n_seeds) for one in (table, behind))
         rates = all_of[all_of.seed == 0].pivot(index="kind", columns="rate", values="measured_loss")
         for kind, losses in table.iterrows():
             first = all_of[all_of.kind == kind].iloc[0]
-            step_s = steps[(steps.kind == kind) & (steps.seq_len == seq_len)].step_s.iloc[0]
+            step_s = own_steps[own_steps.kind == kind].step_s.iloc[0]
             gap = behind.loc[kind].mean() if kind in behind.index else 0.0
             found.append({
                 "kind": kind, "seq_len": seq_len, "n_seeds": n_seeds, "n_params": first.n_params,

@@ -59,7 +59,58 @@ PUBLISHED = {
          "auto_map": {"AutoModelForCausalLM": "modeling_deepseek.DeepseekV2ForCausalLM"}},
         15_706_484_224,
     ),
+    "Granite-4.0-H-Tiny": (
+        {"model_type": "granitemoehybrid", "hidden_size": 1536, "intermediate_size": 512,
+         "layer_types": (["mamba"] * 5 + ["attention"] + ["mamba"] * 4) * 4,
+         "num_hidden_layers": 40, "num_attention_heads": 12, "num_key_value_heads": 4,
+         "mamba_n_heads": 48, "mamba_d_head": 64, "mamba_d_state": 128, "mamba_n_groups": 1,
+         "mamba_expand": 2, "mamba_d_conv": 4, "num_local_experts": 64, "num_experts_per_tok": 6,
+         "shared_intermediate_size": 1024, "position_embedding_type": "nope",
+         "tie_word_embeddings": True, "vocab_size": 100352},
+        6_939_037_248,
+    ),
+    "Bamba-9B": (
+        {"model_type": "bamba", "attn_layer_indices": [9, 18, 27], "hidden_size": 4096,
+         "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
+         "num_key_value_heads": 8, "mamba_n_heads": 128, "mamba_d_head": 64, "mamba_d_state": 128,
+         "mamba_n_groups": 1, "mamba_expand": 2, "mamba_d_conv": 4, "vocab_size": 128256,
+         "tie_word_embeddings": False},
+        9_780_235_392,
+    ),
+    "ERNIE-4.5-21B-A3B": (
+        {"model_type": "ernie4_5_moe", "hidden_size": 2560, "intermediate_size": 12288,
+         "moe_intermediate_size": 1536, "moe_capacity": [64, 64, 64], "moe_k": 6,
+         "moe_layer_start_index": 1, "moe_layer_end_index": 27, "moe_layer_interval": 1,
+         "moe_num_experts": 64, "moe_num_shared_experts": 2, "num_hidden_layers": 28,
+         "num_attention_heads": 20, "num_key_value_heads": 4, "use_bias": False,
+         "tie_word_embeddings": True, "vocab_size": 103424},
+        21_825_437_888,
+    ),
 }  # fmt: skip
+# Counted, of blocks that are not known.
+COUNTED = {
+    "Falcon-H1-0.5B": (
+        {"model_type": "falcon_h1", "hidden_size": 1024, "intermediate_size": 2048, "head_dim": 64,
+         "num_hidden_layers": 36, "num_attention_heads": 8, "num_key_value_heads": 2,
+         "mamba_d_ssm": 1536, "mamba_n_heads": 24, "mamba_d_head": 64, "mamba_d_state": 128,
+         "mamba_n_groups": 1, "mamba_d_conv": 4, "mamba_use_mlp": True, "mlp_bias": False,
+         "tie_word_embeddings": False, "vocab_size": 32784},
+        521_411_104,
+    ),
+    "LFM2-1.2B": (
+        {"model_type": "lfm2", "block_ff_dim": 12288, "block_auto_adjust_ff_dim": True,
+         "block_multiple_of": 256, "conv_L_cache": 3, "conv_bias": False,
+         "full_attn_idxs": [2, 5, 8, 10, 12, 14], "hidden_size": 2048, "num_hidden_layers": 16,
+         "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 65536},
+        1_170_340_608,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_hybrids_of_other_blocks_are_counted(name):
+    config, n_built = COUNTED[name]
+    assert hf_count(config).n_params == n_built
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -77,6 +128,10 @@ def test_files_as_they_were_published(tmp_path, name):
     [
         {"model_type": "kimi_linear", "first_k_dense_replace": 2},
         {"model_type": "opt", "word_embed_proj_dim": 512},
+        {"model_type": "ernie4_5_moe", "moe_layer_end_index": 20},
+        {"model_type": "lfm2", "block_ff_dim": 6656},
+        {"model_type": "lfm2", "full_attn_idxs": "all"},
+        {"model_type": "hrm_text", "num_layers_per_stack": 16},
         {"model_type": "deepseek_v3", "moe_layer_freq": 2},
         {"model_type": "gemma3_text", "sliding_window_pattern": 2},
         {"model_type": "gpt_oss", "experts_per_token": 8},
