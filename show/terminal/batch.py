@@ -11,7 +11,7 @@ from rich.markup import escape
 from ...search.batch.curves import CURVE
 from ...space.architecture import marks, marks_mean
 from ..words import REMAT_MARKS, remat_means, short_count
-from .parts import Lines, plain_table
+from .parts import Lines, plain_table, prose
 
 # Rows on a terminal; batch.csv has all.
 MOST_ROWS = 200
@@ -46,11 +46,9 @@ def show_batch(table: pd.DataFrame, curves: pd.DataFrame) -> Lines:
 
 def _heading(row: dict[str, Any]) -> str:
     """What the rows of one table share, as far as it is not what `find` does anyway."""
-    parts = [
-        f"[bold]{escape(row['device'])}[/], {escape(row['law'])}, space {escape(row['space'])}"
-    ]
+    parts = [f"{row['device']}, {row['law']}, space {row['space']}"]
     if row["settings"]:
-        parts.append(escape(row["settings"]))
+        parts.append(row["settings"])
     if row["attention"] != "plain":
         parts.append(f"{row['attention']} attention")
     if row["remat_asked"] != "auto":
@@ -61,15 +59,17 @@ def _heading(row: dict[str, Any]) -> str:
         parts.append("critical batch")
     if row["seed"]:
         parts.append(f"seed {row['seed']}")
-    return "; ".join(parts)
+    return f"[bold]{prose('; '.join(parts))}[/]"
 
 
 def _winners(rows: list[dict[str, Any]]) -> Any:
     priced = any(pd.notna(row["cost_usd"]) for row in rows)
     sure = any(pd.notna(row["loss_low"]) for row in rows)
+    # Beside what is not known, and a price, there is no room in 80 columns for all.
+    roomy = not (sure or priced)
     table = plain_table(
         "budget", "shape", *([] if priced else ["heads"]), "d_ff", "params",
-        *(["moves"] if sure else []), "tokens", *([] if priced else ["D/N"]),
+        *(["moves"] if sure else []), "tokens", *(["D/N"] if roomy else []),
         "loss", *(["95%"] if sure else []), *(["cost"] if priced else []),
     )  # fmt: skip
     for row in rows:
@@ -88,7 +88,7 @@ def _winners(rows: list[dict[str, Any]]) -> Any:
             short_count(row["n_params"]),
             *moves[:1],
             short_count(row["n_tokens"]),
-            *([] if priced else [f"{row['tokens_per_param']:.3g}"]),
+            *([f"{row['tokens_per_param']:.3g}"] if roomy else []),
             f"{row['predicted_loss']:.4f}",
             *moves[1:],
             *([f"${row['cost_usd']:,.2f}"] if priced else []),
@@ -105,7 +105,7 @@ def _marks(table: pd.DataFrame) -> Lines:
         "moves: parameters of 95% of the draws' winners": not np.all(table["loss_low"].isna()),
     }
     if shown := "; ".join(mark for mark, is_there in there.items() if is_there):
-        yield f"[dim]{shown}[/]\n"
+        yield f"[dim]{prose(shown)}[/]\n"
 
 
 def _exponents(curves: pd.DataFrame) -> Any:

@@ -8,10 +8,11 @@ from pathlib import Path
 from rich.markup import escape
 
 from ..export.brief import Export
+from .parts import prose
 
 
 def show_export(exported: Export, folder: Path) -> Iterator[str]:
     """What the trainer does otherwise, and how to start it."""
     yield "What the trainer does otherwise, or wants:"
-    yield from (f"- {note}" for note in exported.notes)
+    yield from (prose(note, "- ") for note in exported.notes)
     yield f"\nStart: {escape(exported.command_in(folder))}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ...search.forecast import Forecast
 from ..words import shape_of, short_count, time_text
+from .parts import prose
 
 TOLD = {
     "truncated": "the log ends within a line, at {}: that line was left out",
@@ -26,13 +27,13 @@ def show_forecast(one: Forecast) -> Iterator[str]:
     for kind in dict.fromkeys(event.kind for event in one.events):
         places = [short_count(event.n_tokens) for event in one.events if event.kind == kind]
         more = f" and {len(places) - 1} times more" if len(places) > 1 else ""
-        yield f"! {TOLD[kind].format(f'{places[0]} tokens{more}')}"
+        yield prose(TOLD[kind].format(f"{places[0]} tokens{more}"), "! ")
     if (final := one.final_loss) is None:
         yield "[bold]No final loss[/]: the run diverged"
         return
     yield (
-        f"[bold]Final loss {final.value:.4f}[/] ({final.low:.4f} to {final.high:.4f}, 95%); "
-        f"{one.law} predicted {one.predicted_loss:.4f}, rate {one.schedule}"
+        f"[bold]Final loss {final.value:.4f}[/] ({final.low:.4f} to {final.high:.4f}, 95%), rate "
+        f"{one.schedule};\n{one.law} predicted {one.predicted_loss:.4f}"
     )
     if one.end_s is None or one.elapsed_s is None:
         yield "End: the log has no seconds"
@@ -43,7 +44,7 @@ def show_forecast(one: Forecast) -> Iterator[str]:
         )
         yield f"[bold]Ends in {left}[/] ({low} to {high}, 95%)"
     if one.off_level:
-        yield (
+        yield prose(
             f"From the first {one.off_level:.3g} times the predicted loss: another corpus or "
             "vocabulary, or another recipe; held to its course at its own level"
         )

@@ -159,7 +159,7 @@ def _marks(rows: list[dict[str, Any]]) -> str:
     full = "s: fully sharded" if any(row["sharding"] == "full" for row in rows) else ""
     remats = remat_means({row["remat"] for row in rows})
     meanings = "; ".join(filter(None, [experts, *marks_mean(rows), *remats, full]))
-    return f"[dim]{meanings}[/]\n" if meanings else ""
+    return f"[dim]{prose(meanings)}[/]\n" if meanings else ""
 
 
 def show_front(
@@ -183,8 +183,8 @@ def show_front(
         )
     yield table
     if certified:
-        yield (
-            f"\nCertified: of all {question.space.n_architectures:,} architectures, by bounds, the "
+        yield "\n" + prose(
+            f"Certified: of all {question.space.n_architectures:,} architectures, by bounds, the "
             "lowest predicted loss at each of several limits; between two it lies between theirs."
         )
     else:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from rich.markup import escape
+from collections.abc import Sequence
 
 from ...objectives.device import Device
 from ...objectives.law.loss_law import LossLaw
-from .parts import Lines, plain_table
+from ...presets.anchors import anchor_names
+from ..words import short_count
+from .parts import Lines, plain_table, prose
 
 
 def show_devices(devices: list[Device], *, sources: bool) -> Lines:
@@ -28,25 +28,39 @@ def show_devices(devices: list[Device], *, sources: bool) -> Lines:
 
 
 def show_laws(laws: list[LossLaw], *, sources: bool) -> Lines:
-    """A table of laws, and where their numbers come from."""
-    table = plain_table("law", "E", "A", "alpha", "B", "beta", "kappa", "N counts", "N", "D")
+    """A table of laws, each with its text and range, and where its numbers come from."""
+    table = plain_table("law", "E", "alpha", "beta", "N", "D", "text")
     for law in laws:
         table.add_row(
             law.name,
-            *(f"{n:.4g}" for n in (law.E, law.A, law.alpha, law.B, law.beta, law.kappa)),
-            law.n_convention,
-            *("{:.2g}..{:.2g}".format(*ends) for ends in (law.n_params_range, law.n_tokens_range)),
+            *(f"{n:.3g}" for n in (law.E, law.alpha, law.beta)),
+            *(_range(*ends) for ends in (law.n_params_range, law.n_tokens_range)),
+            law.corpus.partition(" (")[0].partition(",")[0],
         )
-    yield "L(N, D) = (E + A / N^alpha + B / D^beta)^kappa, nats per token\n"
+    yield prose("L(N, D) = (E + A / N^alpha + B / D^beta)^kappa, nats per token") + "\n"
     yield table
-    copying = [f"{law.name}: {law.copying.sentence}" for law in laws if law.copying]
-    yield from map(escape, ["\nCopying", *copying] if copying else [])
-    experts = [f"{law.name}: {law.experts.sentence}" for law in laws if law.experts]
-    yield from map(escape, ["\nExperts", *experts] if experts else [])
+    names = ", ".join(anchor_names())
+    yield "\n" + prose(f"--anchor moves a law to runs of yours, or to a known text: {names}.")
+    told = [(law, about) for law in laws for about in (law.copying, law.experts) if about]
+    yield from (prose(f"{law.name}: {about.sentence}") for law, about in told)
     yield from _sources(laws) if sources else ()
 
 
-def _sources(rows: list[Any]) -> Lines:
+def _range(low: float, high: float) -> str:
+    """From one count to another, two digits each."""
+    return "..".join(short_count(float(f"{end:.2g}")) for end in (low, high))
+
+
+def _sources(rows: Sequence[Device | LossLaw]) -> Lines:
     yield "\n[dim]Sources[/]"
     for row in rows:
-        yield escape(f"{row.name}: {row.source}")
+        yield prose(f"{row.name}{_numbers(row)}: {row.source}")
+
+
+def _numbers(row: Device | LossLaw) -> str:
+    """A law's numbers, of which its table has but some."""
+    if isinstance(row, Device):
+        return ""
+    numbers = {"E": row.E, "A": row.A, "alpha": row.alpha, "B": row.B, "beta": row.beta}
+    told = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+    return f" ({told}, kappa {row.kappa:.4g}, N {row.n_convention})"
