@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
 
 from ...objectives.budget import format_budget
 from ...validation.confirm.compare import Agreement, Comparison
 from ..words import milliseconds
-from .parts import plain_table, show_warnings
+from .parts import plain_table, prose, show_warnings
 
 if TYPE_CHECKING:  # it trains
     from ...validation.confirm.confirm import Confirmation
@@ -23,19 +22,19 @@ Lines = Iterator[str | Table]
 def show_confirmation(confirmation: Confirmation) -> Lines:
     """What it rests on, predicted beside measured, and the verdict."""
     objective, tokens = confirmation.objective, confirmation.tokens
-    yield escape(
+    yield prose(
         f"Each model trained for {format_budget(objective.time_budget_s)} on {tokens.corpus}, at "
         f"most {confirmation.max_bytes / 1e6:,.0f} MB of it: {len(tokens.train) / 1e6:,.3g}M "
-        f"tokens of a vocabulary of {tokens.vocab_size:,}.\n"
-        f"Device {objective.device.label}; law {objective.law.name}.\n"
+        f"tokens of a vocabulary of {tokens.vocab_size:,}."
     )
+    yield prose(f"Device {objective.device.label}; law {objective.law.name}.") + "\n"
     yield _models(confirmation.comparison)
     yield ""
     yield from _agreement(confirmation.comparison)
     if confirmation.p_best:
         chances = ", ".join(f"{label} {p:.0%}" for label, p in confirmation.p_best.items())
-        yield f"P(best) among these before training: {escape(chances)}."
-    yield f"\n[bold]{escape(confirmation.verdict)}[/]"
+        yield prose(f"P(best) among these before training: {chances}.")
+    yield f"\n[bold]{prose(confirmation.verdict)}[/]"
     yield from show_warnings(confirmation.warnings)
 
 
