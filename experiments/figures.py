@@ -35,6 +35,7 @@ FIGURES = {
     "copying/copying.png": ["copying.py"],
     "gemstones/wide_or_deep.png": ["wide_or_deep.py"],
     "wider_deeper/wider_deeper.png": ["wider_deeper.py", "--figure"],
+    "mechanisms/equal_time.png": ["equal_time.py", "--figure"],
 }
 
 

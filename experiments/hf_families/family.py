@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import re
 import signal
 from typing import Any
@@ -12,6 +13,9 @@ from anybudget.experiments.hf_families.polynomials import EXPERTS, SIZES, TIES, 
 
 # No size of a model, and what no model has.
 NO_NUMBER, ODD = re.compile(r"token_id|num_labels"), 61
+# A key that a class takes out of what it does not list; positions and labels shape no decoder.
+READ = re.compile(r'kwargs\.(?:pop|get)\(\s*"(\w+)"')
+NO_SHAPE = re.compile(r"^rope|rotary|theta|labels")
 # What a config may say of each layer.
 KINDS = ("layer_types", "mlp_layer_types")
 FIRST_DENSE = "first_k_dense_replace"
@@ -180,21 +184,33 @@ class Family:
         }
 
     @functools.cached_property
-    def swallowed(self) -> dict[str, str | int | None]:
-        """What the config class takes without listing it: another name, or a number that it reads.
+    def swallowed(self) -> dict[str, Any]:
+        """What the config class takes without listing it: another name, or a value that it reads.
 
-        By key the name that it is another of, or the number that leaves a config as it is without
+        By key the name that it is another of, or the value that leaves a config as it is without
         it, None where none does.
         """
         mapped = self.config_class.attribute_map
-        found: dict[str, str | int | None] = {}
-        for key in sorted(usual_numbers() - {*self.fields, *mapped, *mapped.values()}):
-            if (changed := self._saved({key: ODD})) in (None, self._saved({})):
+        found: dict[str, Any] = {}
+        read, unchanged = self._read_besides, self._saved({})
+        for key in sorted((usual_numbers() | read) - {*self.fields, *mapped, *mapped.values()}):
+            changed = self._saved({key: ODD})
+            if changed == unchanged or (changed is None and key not in read):
                 continue
-            same = [mine for mine in self.fields if self._saved({mine: ODD}) == changed]
-            nothing = [n for n in range(9) if self._saved({key: n}) == self._saved({})]
-            found[key] = next(iter(same + nothing), None)
+            same = [mine for mine in self.fields if changed and self._saved({mine: ODD}) == changed]
+            nothing = [n for n in (*range(9), True, False) if self._saved({key: n}) == unchanged]
+            found[key] = next(iter([*same, *nothing]), None)
         return found
+
+    @functools.cached_property
+    def _read_besides(self) -> set[str]:
+        """What the class takes out of what it does not list, by its source."""
+        text = "".join(
+            inspect.getsource(one)
+            for one in self.config_class.__mro__
+            if one.__module__.startswith("transformers.models")
+        )
+        return {key for key in READ.findall(text) if not NO_SHAPE.search(key)}
 
     def _saved(self, given: dict[str, Any]) -> dict[str, Any] | None:
         """The config that the class makes of this, without what was given in vain."""

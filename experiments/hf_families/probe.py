@@ -132,8 +132,9 @@ def role_of(
             tries = {at_probe // 2, at_probe * 2}
     elif default is None:
         saved = getattr(family.config, key, None)
-        if isinstance(saved, list) and {*map(str, saved)} <= {"0", "1"}:
-            tries = {tuple(1 - flag for flag in saved)}
+        flags = saved if isinstance(saved, list) and len(saved) == family.n_layers else [None]
+        if {*map(str, flags)} <= {"0", "1"}:
+            tries = {tuple(1 - flag for flag in flags)}
         elif key == "position_embedding_type":
             tries = {"nope", "rope"}
         elif isinstance(saved, float):
@@ -145,7 +146,7 @@ def role_of(
     elif isinstance(default, str):
         tries = {"gelu"} if "act" in key else set()
     elif isinstance(default, float) or "layer_types" in key:
-        tries = set()
+        tries = {2 * default} if "dim" in key else set()  # a width may be so many times another
     else:
         return "fixed", default
     return ("harmless", None) if is_harmless(family, key, tries, base) else ("fixed", default)
