@@ -6,6 +6,7 @@ import pytest
 
 from anybudget import api
 from anybudget.search.candidate import Candidate
+from anybudget.search.certify.scan import MAX_SCANNED
 from anybudget.search.record import read_record
 
 SMALL = {"d_model": "512:640:64", "d_head": 64, "n_experts": "2,8,32"}
@@ -88,3 +89,13 @@ def test_what_is_kept_is_not_taken_for_a_dense_model(found, tmp_path):
     assert "n_experts" in (tmp_path / "candidates.csv").read_text().splitlines()[0]
     with pytest.raises(ValueError, match="of models with experts"):
         read_record(tmp_path)
+
+
+def test_a_space_too_large_to_enumerate_is_certified_by_bounds(found):
+    of_all = {"n_experts": "2:32", "batch_size": "8:512:8"}
+    large = api.find("1h", device="h100-sxm", space="moe", set=of_all, trials=20)
+    assert large.space.n_architectures > MAX_SCANNED
+    assert large.certified
+    assert large.n_valid is None
+    assert large.optimum.loss < found.optimum.loss
+    assert "without experts the same law's best is" in "\n".join(large.warnings)
