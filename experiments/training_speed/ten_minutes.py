@@ -1,14 +1,14 @@
 """What do ten minutes of one core come to, with this step and with an earlier one?
 
-Command: python experiments/training_speed/ten_minutes.py after
+Command: python experiments/training_speed/ten_minutes.py after [seconds of each shape]
          (and with `before`, in an environment that has anybudget of commit 1fd62a5)
 Wall time: ten minutes each of a quiet core, and some for compiling and judging.
 Expected: on a processor with AMX twice the steps, and a loss lower by a tenth.
 
-Two and a half minutes of training for each of four shapes, as `confirm` trains, from the same
-weights and in the same order of the text, with one recipe. The clock is the processor's, since what
-else runs on a machine is no matter of the step's. Writes ten_minutes.csv; rows that are there are
-kept.
+Two and a half minutes of training, or as told, for each of four shapes, as `confirm` trains, from
+the same weights and in the same order of the text, with one recipe. The clock is the processor's,
+since what else runs on a machine is no matter of the step's. Writes ten_minutes.csv; rows that are
+there are kept.
 """
 # ruff: noqa: E402
 
@@ -35,7 +35,7 @@ from anybudget.space.architecture import Architecture
 from anybudget.validation.training import clock
 from anybudget.validation.training.corpus import load_corpus
 from anybudget.validation.training.tokens import prepare_tokens
-from anybudget.validation.training.train import train
+from anybudget.validation.training.train import Upkeep, train
 
 TEXT = {"vocab_size": 2048, "seq_len": 256, "batch_size": 8}
 SHAPES = {
@@ -44,12 +44,12 @@ SHAPES = {
     "gated": {"d_model": 256, "n_layers": 6, "d_ff": 688, "gated_mlp": True},
     "long": {"d_model": 256, "n_layers": 4, "seq_len": 1024, "batch_size": 2},
 }
-TIME_BUDGET_S = 150.0
+UPKEEP = Upkeep(n_heldout_tokens=2**15)
 ATTENTION = {"before": "plain", "after": "fused"}
 RESULT = Path(__file__).with_suffix(".csv")
 
 
-def main(which: str) -> None:
+def main(which: str, time_budget_s: float = 150.0) -> None:
     """Train what is missing, a row each."""
     tokens = prepare_tokens(load_corpus("python"), vocab_size=TEXT["vocab_size"])
     rows = pd.read_csv(RESULT) if RESULT.exists() else pd.DataFrame(columns=["step", "shape"])
@@ -62,7 +62,8 @@ def main(which: str) -> None:
                 Architecture.from_shape(**TEXT | shape),
                 tokens,
                 seed=0,
-                time_budget_s=TIME_BUDGET_S,
+                time_budget_s=time_budget_s,
+                upkeep=UPKEEP,
                 recipe=Recipe(),
                 execution=Execution(attention=ATTENTION[which]),
             )
@@ -71,7 +72,7 @@ def main(which: str) -> None:
             "step": which,
             "shape": name,
             "dtype": getattr(run, "dtype", "float32"),
-            "time_budget_s": TIME_BUDGET_S,
+            "time_budget_s": time_budget_s,
             "n_steps": run.n_steps,
             "n_tokens": run.n_tokens,
             "measured_loss": run.measured_loss,
@@ -82,4 +83,4 @@ def main(which: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], *map(float, sys.argv[2:]))

@@ -14,6 +14,9 @@ plain: eager, `scaled_dot_product_attention`, fused AdamW; its bfloat16 is autoc
 bfloat16 operands in its products and float32 in all else. malloc keeps what is freed, as in
 `anybudget confirm`, for all. Writes training_speed.csv, which names the processor;
 rows of other processors and of shapes not named are kept.
+
+older.c beside lets a process see a processor without AVX-512 and AMX, which XLA's, oneDNN's and
+PyTorch's own switches do not do for each other's kernels.
 """
 # ruff: noqa: E402
 
@@ -71,11 +74,14 @@ SHAPES = {
         d_model=256, n_layers=4, **TEXT | {"seq_len": 4096, "batch_size": 1}
     ),
 }
-DTYPES = ("float32", "bfloat16") if has_amx() else ("float32",)
+# What PyTorch's own kernels use, by what CPUID tells it.
+INSTRUCTIONS = torch.backends.cpu.get_cpu_capability()
+IS_ON_AMX = has_amx() and INSTRUCTIONS == "AVX512"
+DTYPES = ("float32", "bfloat16") if IS_ON_AMX else ("float32",)
 N_STEPS, N_WARM_UP = 5, 1
 FUSED = Execution(attention="fused")
 RESULT = Path(__file__).with_suffix(".csv")
-KEY = ("processor", "n_cores", "shape", "dtype")
+KEY = ("processor", "instructions", "n_cores", "shape", "dtype")
 
 
 class Block(nn.Module):
@@ -231,7 +237,7 @@ def write(rows: pd.DataFrame, path: Path = RESULT, key: Sequence[str] = KEY) -> 
 def main() -> None:
     """Measure the shapes, print the table, and write it as it grows."""
     torch.set_num_threads(N_CORES)
-    print(f"{cpu_name()}, {N_CORES} core(s), {clock_name()} time")
+    print(f"{cpu_name()}, {INSTRUCTIONS}, {N_CORES} core(s), {clock_name()} time")
     rows = []
     for name in NAMES or SHAPES:
         arch = SHAPES[name]
@@ -241,6 +247,7 @@ def main() -> None:
             rows.append(
                 {
                     "processor": cpu_name(),
+                    "instructions": INSTRUCTIONS,
                     "n_cores": N_CORES,
                     "shape": name,
                     "dtype": dtype,

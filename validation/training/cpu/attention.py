@@ -1,7 +1,8 @@
 """Causal attention in blocks that stay in a core's cache; no matrix of scores is kept.
 
-A block is some query rows of one key head and all keys that the last of them may see: what
-causality masks is skipped but for each block's corner. The backward pass computes a block's scores
+A block is some query rows of one key head and some of the keys that the last of them may see: what
+causality masks is skipped but for each block's corner. A row's sum is begun with its first block
+and scaled anew where a later one has a higher score. The backward pass computes a block's scores
 once more from the rows' log-sum-exp (Dao et al. 2022, FlashAttention, arXiv:2205.14135), keys
 first, so that no block needs a transpose: XLA takes one into the product beside it, which is then
 slow, or in bfloat16 impossible.
@@ -24,15 +25,27 @@ from .matmul import product
 
 # Scores of a block: half a megabyte in float32, which with its twins fits a core's second cache.
 MOST_SCORES = 1 << 17
+# Of more keys some are taken at once, since each is read and added to once a block: with few rows a
+# block would be little more than that.
+MOST_KEYS, MOST_PARTS = 512, 16
 MASKED = -1e30
 
 
 class Kind(NamedTuple):
-    """Query positions from `start` to `end`, which see the keys before `end`, `rows` at once."""
+    """Query positions from `start` to `end`, which see the keys before `end`.
+
+    `rows` of them and `keys` of the keys are taken at once.
+    """
 
     start: int
     end: int
     rows: int
+    keys: int
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether a row's keys are not taken all at once."""
+        return self.keys < self.end
 
 
 def kinds_of(seq_len: int, group: int) -> list[Kind]:
@@ -40,10 +53,11 @@ def kinds_of(seq_len: int, group: int) -> list[Kind]:
     length = seq_len // n_lengths(seq_len)
     kinds = []
     for end in range(length, seq_len + 1, length):
-        rows = length
-        while rows % 2 == 0 and rows * group * end > MOST_SCORES:
+        parts = (n for n in range(1, MOST_PARTS + 1) if end % n == 0 and end <= n * MOST_KEYS)
+        rows, keys = length, end // next(parts, 1)
+        while rows % 2 == 0 and rows * group * keys > MOST_SCORES:
             rows //= 2
-        kinds.append(Kind(end - length, end, rows))
+        kinds.append(Kind(end - length, end, rows, keys))
     return kinds
 
 
@@ -72,18 +86,25 @@ def _forward(
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     # What is cut from these or put into them block by block is never bfloat16, whose arrays XLA
     # converts whole at each turn.
-    begun = (jnp.zeros_like(q_pgtc), jnp.zeros_like(q_pgtc[..., 0]))
+    none_pgt = jnp.zeros_like(q_pgtc[..., 0])
+    begun = (jnp.zeros_like(q_pgtc), none_pgt + MASKED, none_pgt)
 
     def block(at: Place, done: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         k_sc, v_sc = at.keys(k_ptc), at.keys(v_ptc)
         scores_rs = at.masked(product(at.rows(q_pgtc), k_sc, 1, dtype), row_axis=0)
-        top_r1 = scores_rs.max(axis=1, keepdims=True)
-        share_rs = jnp.exp(scores_rs - top_r1)
-        total_r1 = share_rs.sum(axis=1, keepdims=True)
-        out_rc = product(share_rs, v_sc, 0, dtype) / total_r1
-        return at.put(done[0], out_rc), at.put(done[1], top_r1 + jnp.log(total_r1))
+        top_r = scores_rs.max(axis=1)
+        if at.kind.in_parts:
+            before_rc, before_top_r, before_r = map(at.rows, done)
+            top_r = jnp.maximum(top_r, before_top_r)
+        share_rs = jnp.exp(scores_rs - top_r[:, None])
+        out_rc, total_r = product(share_rs, v_sc, 0, dtype), share_rs.sum(axis=1)
+        if at.kind.in_parts:
+            stays_r = jnp.exp(before_top_r - top_r)
+            out_rc, total_r = out_rc + before_rc * stays_r[:, None], total_r + before_r * stays_r
+        return tuple(map(at.put, done, (out_rc, top_r, total_r)))
 
-    out_pgtc, lse_pgt = _over_blocks(block, begun, q_pgtc.shape)
+    out_pgtc, top_pgt, total_pgt = _over_blocks(block, begun, q_pgtc.shape)
+    out_pgtc, lse_pgt = out_pgtc / total_pgt[..., None], top_pgt + jnp.log(total_pgt)
     return out_pgtc, (q_pgtc, k_ptc, v_ptc, out_pgtc, lse_pgt)
 
 
@@ -103,7 +124,7 @@ def _backward(
         share_sr = jnp.exp(at.masked(product(k_sc, q_rc, 1, dtype), row_axis=1) - lse_r)
         slope_sr = share_sr * (product(v_sc, g_rc, 1, dtype) - along_r)
         return (
-            at.put_turned(done[0], product(at.keys(k_pct, axis=2), slope_sr, 0, dtype)),
+            at.add_turned(done[0], product(at.keys(k_pct, axis=2), slope_sr, 0, dtype)),
             at.add(done[1], product(slope_sr, q_rc, 0, dtype)),
             at.add(done[2], product(share_sr, g_rc, 0, dtype)),
         )
@@ -116,11 +137,12 @@ _attend.defvjp(_forward, _backward)
 
 
 class Place(NamedTuple):
-    """A block's place in the arrays: its pair, its kind, and its first position."""
+    """A block's place in the arrays: its pair, its kind, its first position and its first key."""
 
     pair: jax.Array
     kind: Kind
     first: jax.Array
+    first_key: jax.Array
 
     def rows(self, x: jax.Array) -> jax.Array:
         """Of (p, g, t, ...), the block's rows, (r, ...)."""
@@ -129,10 +151,10 @@ class Place(NamedTuple):
         return cut.reshape(-1, *x.shape[3:])
 
     def keys(self, x: jax.Array, axis: int = 1) -> jax.Array:
-        """Of positions along an axis, those that the block sees, without the pair's axis."""
-        sizes = [1, *x.shape[1:]]
-        sizes[axis] = self.kind.end
-        return jax.lax.dynamic_slice(x, (self.pair, 0, 0), sizes)[0]
+        """Of positions along an axis, the block's keys, without the pair's axis."""
+        start, sizes = [self.pair, 0, 0], [1, *x.shape[1:]]
+        start[axis], sizes[axis] = self.first_key, self.kind.keys
+        return jax.lax.dynamic_slice(x, start, sizes)[0]
 
     def masked(self, scores: jax.Array, row_axis: int) -> jax.Array:
         """Scores without those of keys after a row's position."""
@@ -141,7 +163,7 @@ class Place(NamedTuple):
         shape[row_axis : row_axis + 1] = (-1, self.kind.rows)
         apart = scores.reshape(shape)
         row = self.first + jax.lax.broadcasted_iota(jnp.int32, apart.shape, row_axis + 1)
-        key = jax.lax.broadcasted_iota(jnp.int32, apart.shape, 2 - 2 * row_axis)
+        key = self.first_key + jax.lax.broadcasted_iota(jnp.int32, apart.shape, 2 - 2 * row_axis)
         return jnp.where(key <= row, apart, MASKED).reshape(scores.shape)
 
     def put(self, x: jax.Array, of_rows: jax.Array) -> jax.Array:
@@ -149,15 +171,16 @@ class Place(NamedTuple):
         new = of_rows.reshape(1, x.shape[1], self.kind.rows, *x.shape[3:])
         return jax.lax.dynamic_update_slice(x, new, self._start(x))
 
-    def put_turned(self, x_pcgt: jax.Array, of_rows_cr: jax.Array) -> jax.Array:
-        """`x_pcgt` with these as the columns of its rows."""
-        new = of_rows_cr.reshape(1, *x_pcgt.shape[1:3], self.kind.rows)
-        return jax.lax.dynamic_update_slice(x_pcgt, new, (self.pair, 0, 0, self.first))
+    def add_turned(self, x_pcgt: jax.Array, of_rows_cr: jax.Array) -> jax.Array:
+        """`x_pcgt` with these added to the columns of its rows."""
+        start, shape = (self.pair, 0, 0, self.first), (1, *x_pcgt.shape[1:3], self.kind.rows)
+        new = jax.lax.dynamic_slice(x_pcgt, start, shape) + of_rows_cr.reshape(shape)
+        return jax.lax.dynamic_update_slice(x_pcgt, new, start)
 
     def add(self, x_ptc: jax.Array, of_keys_sc: jax.Array) -> jax.Array:
         """`x_ptc` with these added to what the block's keys have."""
         new = self.keys(x_ptc) + of_keys_sc
-        return jax.lax.dynamic_update_slice(x_ptc, new[None], (self.pair, 0, 0))
+        return jax.lax.dynamic_update_slice(x_ptc, new[None], (self.pair, self.first_key, 0))
 
     def _start(self, x: jax.Array) -> tuple[jax.Array | int, ...]:
         return (self.pair, 0, self.first, *[0] * (x.ndim - 3))
@@ -171,12 +194,18 @@ def _over_blocks(
     """Let every block of every pair do its part, one after the other."""
     n_pairs, group, seq_len, _ = shape_pgtc
     for kind in kinds_of(seq_len, group):
-        n_blocks = (kind.end - kind.start) // kind.rows
+        n_rows, n_keys = (kind.end - kind.start) // kind.rows, kind.end // kind.keys
 
         def one(
-            i: jax.Array, done: tuple[jax.Array, ...], kind: Kind = kind, n: int = n_blocks
+            i: jax.Array,
+            done: tuple[jax.Array, ...],
+            kind: Kind = kind,
+            n_rows: int = n_rows,
+            n_keys: int = n_keys,
         ) -> tuple[jax.Array, ...]:
-            return block(Place(i // n, kind, kind.start + i % n * kind.rows), done)
+            at_rows, at_keys = i // n_keys, i % n_keys
+            first = kind.start + at_rows % n_rows * kind.rows
+            return block(Place(at_rows // n_rows, kind, first, at_keys * kind.keys), done)
 
-        done = jax.lax.fori_loop(0, n_pairs * n_blocks, one, done)
+        done = jax.lax.fori_loop(0, n_pairs * n_rows * n_keys, one, done)
     return done
