@@ -37,7 +37,7 @@ from anybudget.validation.runs import Row, append_row, finished, read_rows
 ROWS = Path(__file__).with_suffix(".csv")
 KINDS = ("8 experts", "Mamba-2")
 # Width, layers, tokens of a sequence, sequences.
-SHAPES = ((64, 4, 128, 8), (128, 4, 128, 8), (128, 4, 1024, 1))
+SHAPES = ((64, 4, 128, 8), (64, 4, 1024, 1), (128, 4, 128, 8))
 N_TURNS, TURN_S = 9, 0.3
 
 
