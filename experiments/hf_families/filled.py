@@ -30,7 +30,7 @@ def filled_of(family: Family, key: str) -> dict[str, Any] | None:
                 configs.append(make(change))
             except Exception:  # no model is of this shape
                 continue
-    values = [getattr(config, key, None) for config in configs]
+    values: list[Any] = [getattr(config, key, None) for config in configs]
     if values[0] in (None, family.fields.get(key)):
         return None
     if all(value == values[0] for value in values):

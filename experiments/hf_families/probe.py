@@ -132,7 +132,9 @@ def role_of(
             tries = {at_probe // 2, at_probe * 2}
     elif default is None:
         saved = getattr(family.config, key, None)
-        flags = saved if isinstance(saved, list) and len(saved) == family.n_layers else [None]
+        flags: list[Any] = (
+            saved if isinstance(saved, list) and len(saved) == family.n_layers else [None]
+        )
         if {*map(str, flags)} <= {"0", "1"}:
             tries = {tuple(1 - flag for flag in flags)}
         elif key == "position_embedding_type":

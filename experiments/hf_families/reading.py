@@ -122,7 +122,7 @@ def kinds_of(family: Family, layers: list[Poly]) -> tuple[dict, list[str], dict]
     return {kind: dict(sorted(one.items())) for kind, one in found.items()}, named[0], pattern
 
 
-def pattern_of(sequences: list[list[str]]) -> dict[str, list[str]] | None:
+def pattern_of(sequences: list[list[Any]]) -> dict[str, list[Any]] | None:
     """What comes first in all of them, and what is repeated after it; None where there is none."""
     longest = max(sequences, key=len)
     for n_first in range(4):
