@@ -168,11 +168,16 @@ def show_front(
     """A Pareto front, thinned to `most` rows spread over it where it was explored."""
     yield assumptions(question.objective) + "\n"
     most = len(frame) if certified else most
-    table = plain_table("time", "memory GB", "shape", "heads", "d_ff", "params", "tokens", "loss")
+    priced = question.cost_usd is not None
+    table = plain_table(
+        "time", *(["cost"] if priced else []),
+        "memory GB", "shape", "heads", "d_ff", "params", "tokens", "loss",
+    )  # fmt: skip
     kept = np.unique(np.linspace(0, len(frame) - 1, most).round().astype(int))
     for row in frame.iloc[kept].to_dict(orient="records"):
         table.add_row(
             format_budget(row["time_budget_s"]),
+            *([f"${row['cost_usd']:,.2f}"] if priced else []),
             gigabytes(row["memory_bytes"]),
             f"{row['d_model']}×{row['n_layers']}",
             f"{row['n_heads']}×{row['d_head']}",
