@@ -27,11 +27,10 @@ import pandas as pd
 from scipy import optimize
 
 from anybudget.objectives.curve import Curve
-from anybudget.objectives.fit.as_law import as_loss_law
 from anybudget.objectives.fit.bootstrap import bootstrap_law
 from anybudget.objectives.fit.law import REFERENCE_DELTA, fit_varpro
 from anybudget.objectives.fit.prior import shrunk
-from anybudget.objectives.fit.runs import law_runs
+from anybudget.objectives.fit.runs import as_loss_law, law_runs
 from anybudget.objectives.forecast import Course, Seen, end_time, final_loss, rate_share, seen
 from anybudget.objectives.law.loss_law import LossLaw
 from anybudget.objectives.law.terms import FORMS

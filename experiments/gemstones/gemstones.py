@@ -31,12 +31,11 @@ from scipy import stats
 
 from anybudget.objectives.cost.communication import sent
 from anybudget.objectives.cost.execution import Execution
-from anybudget.objectives.fit.as_law import as_loss_law
 from anybudget.objectives.fit.bootstrap import bootstrap_law
 from anybudget.objectives.fit.law import REFERENCE_DELTA, LawFit, fit_varpro
 from anybudget.objectives.fit.prior import OWN_LEVEL, shrunk
 from anybudget.objectives.fit.report import Fitting, report_law
-from anybudget.objectives.fit.runs import law_runs
+from anybudget.objectives.fit.runs import as_loss_law, law_runs
 from anybudget.objectives.fit.step_time import Steps, fit_step_time
 from anybudget.objectives.law.loss_law import LossLaw
 from anybudget.objectives.law.terms import FORMS

@@ -34,11 +34,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from anybudget.objectives.fit.as_law import as_loss_law
 from anybudget.objectives.fit.bootstrap import bootstrap_law
 from anybudget.objectives.fit.law import LawFit, fit_varpro
 from anybudget.objectives.fit.prior import LEVEL, OWN_LEVEL, anchor
-from anybudget.objectives.fit.runs import LawRuns, law_runs
+from anybudget.objectives.fit.runs import LawRuns, as_loss_law, law_runs
 from anybudget.objectives.law.loss_law import LossLaw
 from anybudget.objectives.law.terms import FORMS
 from anybudget.presets.laws import KnownLaw, known_law, save_law

@@ -19,10 +19,9 @@ import pandas as pd
 
 from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step, n_params
 from anybudget.objectives.device import Device
-from anybudget.objectives.fit.as_law import as_loss_law
 from anybudget.objectives.fit.bootstrap import bootstrap_law
 from anybudget.objectives.fit.law import fit_varpro
-from anybudget.objectives.fit.runs import law_runs
+from anybudget.objectives.fit.runs import as_loss_law, law_runs
 from anybudget.objectives.fit.step_time import Steps, draw_coefficients, fit_step_time
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.uncertainty import Draws, rank

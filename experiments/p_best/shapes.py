@@ -27,11 +27,10 @@ import numpy as np
 import pandas as pd
 from p_best import TIME_NOISE, made_device, step_times_s
 
-from anybudget.objectives.fit.as_law import as_loss_law
 from anybudget.objectives.fit.bootstrap import bootstrap_law
 from anybudget.objectives.fit.law import REFERENCE_DELTA, fit_varpro
 from anybudget.objectives.fit.prior import anchor, between_corpora
-from anybudget.objectives.fit.runs import LawRuns, law_runs
+from anybudget.objectives.fit.runs import LawRuns, as_loss_law, law_runs
 from anybudget.objectives.law.loss_law import PARAMETERS, LossLaw
 from anybudget.objectives.law.terms import FORMS
 from anybudget.objectives.loss_at_time import LossAtTime

@@ -30,7 +30,8 @@ from published_gpu import FACTS, SHAPE, Table, gemstones, llm_foundry
 from scipy.optimize import nnls
 
 from anybudget.objectives.cost.features import LINKS, units_by_part
-from anybudget.objectives.fit.step_time import LEVEL_ROUNDS, MOST_HOP_S
+from anybudget.objectives.fit.step_problem import LEVEL_ROUNDS
+from anybudget.objectives.fit.step_time import MOST_HOP_S
 from anybudget.presets.devices import load_device
 from anybudget.validation.timing.step_table import StepTable, read_step_table
 

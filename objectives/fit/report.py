@@ -11,14 +11,13 @@ from ..law.copying import Copying
 from ..law.loss_law import PARAMETERS, Convention, LossLaw
 from ..law.terms import FORMS
 from ..shown import Shown, numbers_frame
-from .as_law import as_loss_law
 from .bootstrap import LawDraws, bootstrap_law
 from .choose_copying import choose_copying, std_beyond_luck
 from .forms import KAPPAS, FormScore, choose_form
 from .law import REFERENCE_DELTA, LawFit, fit_linear, fit_varpro
 from .multi_start import fit_multi_start
 from .prior import shrunk
-from .runs import LawRuns, law_runs
+from .runs import LawRuns, as_loss_law, law_runs
 from .scores import (
     Score,
     Trend,

@@ -11,25 +11,18 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
 
 from ...space.architecture import Architecture
 from ..cost.counts import flops_per_step, memcpys_per_step
 from ..cost.execution import PLAIN, Execution
 from ..cost.features import ATTENTION, ROOFLINE, units_by_part
 from ..cost.step_time import MODELS, StepTimeModel, features_of
+from .step_problem import PRIOR_OFF, Problem, centred
 
-# FLOPs in the time of one memory copy: from 1 to a thousand, in steps of a fifth.
-RIDGES = 2.0 ** np.arange(0, 10.01, 0.25)
 # No GPU's hop takes longer: in hosts of eight, seven hops at 3.4 microseconds over NVLink to one at
 # 14 over the network (what NCCL tunes its rings by, src/graph/tuning.cc). Steps on few devices
 # cannot tell hops from bytes, and hops grow with the devices.
 MOST_HOP_S = (7 * 3.4e-6 + 14e-6) / 8
-# Rounds in which the levels of several trainers settle.
-LEVEL_ROUNDS = 20
-# Another ridge than the usual one is taken if it lowers the error by so much of it: steps that are
-# all bound by FLOPs fit any ridge alike.
-RIDGE_PAYS = 0.01
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +38,7 @@ class Steps:
         usual_ridge: that of the datasheet, kept where another fits hardly better.
         peak_flops_per_s: that no coefficient of FLOPs may go beyond, if it is known.
         trainer: for each step, which software ran it, from 0; None: one ran all.
+        prior: what others fitted to the same hardware; None: nothing is known before.
 
     Raises:
         ValueError: a time is not positive, or shapes are too few to hold one out.
@@ -58,6 +52,7 @@ class Steps:
     usual_ridge: float | None = None
     peak_flops_per_s: float = np.inf
     trainer: np.ndarray | None = None
+    prior: StepTimeModel | None = None
 
     def __post_init__(self) -> None:
         if not (np.all(np.isfinite(self.measured_s)) and np.all(self.measured_s > 0)):
@@ -115,20 +110,30 @@ class StepTimeFit:
 
     Attributes:
         model: fitted to all steps.
+        measured_s: seconds of each step.
         heldout_s: each step's prediction by the model fitted without its shape, at the level of its
             trainer.
         r2: share of the variance of measured seconds that `heldout_s` explains.
         mape: mean of |predicted / measured - 1|, held out.
         ratio_95: measured over predicted, held out: the middle 95%.
         levels: seconds of each trainer over those of the model, which is the mean of them all.
+        from_prior: whether what others fitted holds where the steps do not tell otherwise.
     """
 
     model: StepTimeModel
+    measured_s: np.ndarray
     heldout_s: np.ndarray
     r2: float
     mape: float
     ratio_95: tuple[float, float]
     levels: np.ndarray
+    from_prior: bool = False
+
+    @property
+    def mape_error(self) -> float:
+        """Standard error of `mape`."""
+        off = np.abs(self.heldout_s / self.measured_s - 1)
+        return float(np.std(off) / np.sqrt(len(off)))
 
 
 def fit_step_time(steps: Steps, name: str) -> StepTimeFit:
@@ -137,7 +142,7 @@ def fit_step_time(steps: Steps, name: str) -> StepTimeFit:
     Raises:
         ValueError: all steps take the same time.
     """
-    problem, shape_index = _Problem.of(steps, name), steps.shape_index
+    problem, shape_index = Problem.of(steps, name), steps.shape_index
     measured_s, level = steps.measured_s, problem.level
     if measured_s.min() == measured_s.max():
         raise ValueError(f"timed steps must differ in time, but all take {measured_s[0]:.4g} s")
@@ -154,17 +159,28 @@ def fit_step_time(steps: Steps, name: str) -> StepTimeFit:
             seconds_per_unit=dict(zip(steps.features(name), seconds.tolist(), strict=True)),
             ridge=float(ridge),
         ),
+        measured_s=measured_s,
         heldout_s=heldout_s,
-        r2=float(1 - np.sum((measured_s - heldout_s) ** 2) / np.sum(_centred(measured_s) ** 2)),
+        r2=float(1 - np.sum((measured_s - heldout_s) ** 2) / np.sum(centred(measured_s) ** 2)),
         mape=float(np.mean(np.abs(heldout_s / measured_s - 1))),
         ratio_95=(float(low), float(high)),
         levels=problem.levels,
+        from_prior=steps.prior is not None,
     )
 
 
 def compare_step_times(steps: Steps, names: Iterable[str] = tuple(MODELS)) -> list[StepTimeFit]:
-    """Fit several models, the one of lowest held-out relative error first."""
-    return sorted((fit_step_time(steps, name) for name in names), key=lambda fit: fit.mape)
+    """Fit several models, the one of lowest held-out relative error first.
+
+    What others fitted comes first unless another is better by more than its standard error.
+    """
+    alone = dataclasses.replace(steps, prior=None)
+    fits = sorted((fit_step_time(alone, name) for name in names), key=lambda fit: fit.mape)
+    if steps.prior is None:
+        return fits
+    moved = fit_step_time(steps, steps.prior.name)
+    place = 0 if moved.mape <= fits[0].mape + fits[0].mape_error else len(fits)
+    return [*fits[:place], moved, *fits[place:]]
 
 
 def draw_coefficients(
@@ -172,15 +188,19 @@ def draw_coefficients(
 ) -> np.ndarray:
     """Seconds per unit refitted to shapes drawn with replacement, (draws, features).
 
-    The ridge stays as fitted.
+    The ridge stays as fitted; what others fitted is drawn too.
     """
-    problem = _Problem.of(steps, model.name, [model.ridge])
+    problem = Problem.of(steps, model.name, [model.ridge])
     rng = np.random.default_rng(seed)
     rows = [np.flatnonzero(steps.shape_index == i) for i in range(steps.shape_index.max() + 1)]
     draws = []
     for _ in range(n_draws):
         drawn = np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])
-        draws.append(problem.solve(drawn)[1])
+        one = problem
+        if steps.prior:
+            off = np.exp(PRIOR_OFF * rng.standard_normal(len(problem.prior)))
+            one = dataclasses.replace(problem, prior=problem.prior * off)
+        draws.append(one.solve(drawn)[1])
     return np.stack(draws)
 
 
@@ -211,84 +231,3 @@ def implied_rates(model: StepTimeModel, bytes_per_element: int) -> dict[str, flo
     if flop_s:
         rates["peak_flops_per_s"] = 1 / flop_s
     return rates
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Problem:
-    """Steps as least squares: units by ridge, the usual one first, and what bounds the solution."""
-
-    units: dict[float, np.ndarray]
-    measured_s: np.ndarray
-    least: np.ndarray
-    most: np.ndarray
-    trainer: np.ndarray
-    levels: np.ndarray
-
-    @classmethod
-    def of(cls, steps: Steps, name: str, ridges: Iterable[float] | None = None) -> _Problem:
-        """With the levels at which the trainers are alike; their logarithms add up to 0."""
-        if ridges is None:
-            has_roof = ROOFLINE in MODELS[name]
-            ridges = [steps.usual_ridge or RIDGES[0], *RIDGES] if has_roof else [0.0]
-        trainer = steps.trainer
-        one = cls(
-            units={ridge: steps.units(name, ridge) for ridge in ridges},
-            measured_s=steps.measured_s,
-            least=steps.least(name),
-            most=steps.most(name),
-            trainer=np.zeros(len(steps.measured_s), int) if trainer is None else trainer,
-            levels=np.ones(1 if trainer is None else int(trainer.max()) + 1),
-        )
-        return one._settled() if len(one.levels) > 1 else one
-
-    @property
-    def level(self) -> np.ndarray:
-        """Of each step's trainer."""
-        return self.levels[self.trainer]
-
-    def _settled(self) -> _Problem:
-        one = self
-        for _ in range(LEVEL_ROUNDS):
-            ridge, seconds = one.solve(np.full(len(one.measured_s), True))
-            off = np.log(one.measured_s / (one.units[ridge] @ seconds))
-            means = np.array([off[one.trainer == i].mean() for i in range(len(one.levels))])
-            one = dataclasses.replace(one, levels=np.exp(_centred(means)))
-        return one
-
-    def solve(self, rows: np.ndarray) -> tuple[float, np.ndarray]:
-        """The ridge and the coefficients of least relative error on some rows.
-
-        The first ridge is the usual one, which another must beat by `RIDGE_PAYS`.
-        """
-        best: tuple[float, float, np.ndarray] | None = None
-        bar = np.inf
-        alike_s = self.measured_s / self.level
-        for ridge, matrix in self.units.items():
-            relative = matrix[rows] / alike_s[rows, None]
-            seconds, error = _bounded(relative, self.least, self.most)
-            if best is None or error < bar:
-                bar = error if best else (1 - RIDGE_PAYS) * error
-                best = error, ridge, seconds
-        assert best is not None
-        return best[1:]
-
-
-def _bounded(relative: np.ndarray, least: np.ndarray, most: np.ndarray) -> tuple[np.ndarray, float]:
-    """The coefficients between their bounds whose sums come nearest to 1, and how near.
-
-    One that would go beyond its `most` stays there: with one such feature that is the optimum.
-    """
-    # FLOPs and steps differ by ten orders of magnitude; what no row has stays at 0.
-    scale = np.maximum(relative.mean(axis=0), np.finfo(float).tiny)
-
-    def above(base: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, float]:
-        rest, error = nnls(free * relative / scale, np.ones(len(relative)) - relative @ base)
-        return base + rest / scale, error
-
-    seconds, error = above(least, np.ones(len(least)))
-    over = seconds > most
-    return above(np.where(over, most, least), ~over) if np.any(over) else (seconds, error)
-
-
-def _centred(values: np.ndarray) -> np.ndarray:
-    return values - values.mean()

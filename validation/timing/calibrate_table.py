@@ -29,6 +29,10 @@ class TableCalibration(Calibration):
         facts = self.device.calibration
         alike = [f"{name} ({n[0]})" for name, n in facts["varied"].items() if n[0] == n[-1]]
         warnings = []
+        if moved := facts.get("moved_from"):
+            warnings.append(
+                f"{moved} moved by these steps: its level first, the rest as far as they tell"
+            )
         if (n_shapes := facts["n_architectures"]) < FEW_SHAPES:
             warnings.append(
                 f"{facts['n_timings']} steps of {n_shapes} shapes are few: the error held out is "
@@ -80,10 +84,12 @@ def calibrate_table(
         raise ValueError(f"--basis must be published or measured, but got {basis!r}")
     table = read_step_table(table_path, hardware)
     try:
-        steps = table.steps
+        steps = dataclasses.replace(table.steps, prior=hardware.step_time)
     except ValueError as error:
         raise ValueError(f"{table_path}: {error}") from None
     fits = compare_step_times(steps)
+    if not fits[0].from_prior:
+        steps = dataclasses.replace(steps, prior=None)
     device = dataclasses.replace(
         hardware,
         name=path.stem,
@@ -96,6 +102,7 @@ def calibrate_table(
             "table": table_path.name,
             **_facts(table),
             **_trainers(table, fits[0].levels),
+            **({"moved_from": hardware.name} if fits[0].from_prior else {}),
             "n_timings": len(table.rows),
             "n_architectures": int(steps.shape_index.max()) + 1,
             **judgement(steps, fits),

@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 
-from anybudget.objectives.fit.as_law import as_loss_law
 from anybudget.objectives.fit.law import (
     LawFit,
     fit_linear,
@@ -11,7 +10,7 @@ from anybudget.objectives.fit.law import (
     law_data,
     profile,
 )
-from anybudget.objectives.fit.runs import LawRuns, law_runs
+from anybudget.objectives.fit.runs import LawRuns, as_loss_law, law_runs
 from anybudget.objectives.fit.solver import minimise
 
 TRUTH = {"E": 1.8, "A": 480.0, "B": 2000.0, "alpha": 0.35, "beta": 0.37}

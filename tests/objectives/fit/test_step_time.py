@@ -9,9 +9,9 @@ from anybudget.objectives.cost.communication import sent
 from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step
 from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.cost.step_time import MODELS, StepTimeModel
+from anybudget.objectives.fit.step_problem import RIDGES
 from anybudget.objectives.fit.step_time import (
     MOST_HOP_S,
-    RIDGES,
     Steps,
     compare_step_times,
     draw_coefficients,
