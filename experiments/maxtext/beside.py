@@ -1,8 +1,13 @@
 """Two programs of one model on one compiler: MaxText's own ahead-of-time compile beside ours.
 
-    anybudget find 15m --device tpu-v5e --space llama --set batch_size=16 --out RESULT
-    anybudget export RESULT --to maxtext
-    python -m anybudget.experiments.maxtext.beside RESULT ...
+    L="--device tpu-v5e --space llama"
+    anybudget find 15m $L --set seq_len=1024 --set batch_size=16 --out small
+    anybudget find 7d $L --set d_model=2048:4096:128 --set seq_len=1024 --set batch_size=8 \\
+      --out large
+    anybudget find 3d $L --set seq_len=2048 --set n_kv_heads=4 --set batch_size=16 --out grouped
+    anybudget find 3d $L --set seq_len=8192 --set batch_size=4 --out long
+    for r in small large grouped long; do anybudget export $r --to maxtext; done
+    python -m anybudget.experiments.maxtext.beside small large grouped long
 
 Needs Python 3.12, `pip install 'maxtext[tpu]==0.2.5'` and anybudget beside it, and no TPU. For each
 result MaxText's step of the exported file is compiled for one v5e chip, and its FLOPs are counted
