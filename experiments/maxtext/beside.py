@@ -1,9 +1,8 @@
 """Two programs of one model on one compiler: MaxText's own ahead-of-time compile beside ours.
 
-    L="--device tpu-v5e --space llama"
+    L="--device tpu-v5e --space llama"; B="--set seq_len=1024 --set batch_size=8"
     anybudget find 15m $L --set seq_len=1024 --set batch_size=16 --out small
-    anybudget find 7d $L --set d_model=2048:4096:128 --set seq_len=1024 --set batch_size=8 \\
-      --out large
+    anybudget find 7d $L --set d_model=2048:4096:128 $B --out large
     anybudget find 3d $L --set seq_len=2048 --set n_kv_heads=4 --set batch_size=16 --out grouped
     anybudget find 3d $L --set seq_len=8192 --set batch_size=4 --out long
     for r in small large grouped long; do anybudget export $r --to maxtext; done
