@@ -133,7 +133,7 @@ class Family:
         # One after another, where a model has it; widths before what must divide them.
         tried, self.at = {key: sizes[key] for key in wanted} | own_sizes, {}
         for n_layers in (N_LAYERS, self.fields.get(self.mine("num_hidden_layers"))):
-            self.n_layers = n_layers
+            self.n_layers = n_layers or N_LAYERS
             if self._built():
                 break
         for key in sorted(tried, key=lambda key: (key not in SIZES, key)):
