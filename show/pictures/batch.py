@@ -44,10 +44,9 @@ class Curve:
     colour: str
     dash: str
 
-    @property
-    def family(self) -> tuple[str, ...]:
+    def family(self, names: Sequence[str]) -> tuple[str, ...]:
         """What it shares with the curves that it is drawn among."""
-        return tuple(map(str, self.rows[FAMILY].iloc[0]))
+        return tuple(map(str, self.rows[[*names]].iloc[0]))
 
     @property
     def times(self) -> list[float]:
@@ -84,10 +83,11 @@ def batch_sheets(questions: list[Question], table: pd.DataFrame) -> dict[str, Sh
     several are of one law, up to `MOST_SHEETS`; `money` where a curve has its costs.
     """
     curves = _curves(questions, table)
+    names = _shared(curves)
     families: dict[tuple[str, ...], list[Curve]] = {}
     for curve in curves:
-        families.setdefault(curve.family, []).append(curve)
-    titles = dict(zip(families, _titles(list(families)), strict=True))
+        families.setdefault(curve.family(names), []).append(curve)
+    titles = dict(zip(families, _titles(names, list(families)), strict=True))
     sheets: dict[str, Sheet] = {}
     for family, members in list(families.items())[:MOST_SHEETS]:
         several = sum(other[0] == family[0] for other in families) > 1
@@ -119,12 +119,19 @@ def _curves(questions: list[Question], table: pd.DataFrame) -> list[Curve]:
     ]
 
 
-def _titles(families: Sequence[tuple[str, ...]]) -> Iterator[str]:
+def _shared(curves: Sequence[Curve]) -> list[str]:
+    """`FAMILY`, but where each machine has one space, its own by default, machines are compared."""
+    names = [name for name in FAMILY if name != "space"]
+    once = {(curve.question.objective.machine, *curve.family(names)) for curve in curves}
+    return names if len(once) == len(curves) else FAMILY
+
+
+def _titles(names: Sequence[str], families: Sequence[tuple[str, ...]]) -> Iterator[str]:
     """The law of each family, and whatever else tells it from the others."""
     for family in families:
         differing = [
             value if name == "settings" else f"{name.replace('_', ' ')} {value}"
-            for name, value, values in zip(FAMILY, family, zip(*families, strict=True), strict=True)
+            for name, value, values in zip(names, family, zip(*families, strict=True), strict=True)
             if name != "law" and value and (len(set(values)) > 1 or name == "settings")
         ]
         yield ", ".join([family[0], *differing])
