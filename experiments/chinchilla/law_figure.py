@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 
 from anybudget.objectives.law.loss_law import LossLaw
 from anybudget.presets.laws import load_law
+from anybudget.show.pictures.style import STYLE
 
 HERE = Path(__file__).parent
 ACCENT, SECOND = "#c2410c", "#1d4ed8"
@@ -58,7 +59,7 @@ def draw_exponents(axes: Axes, draws: pd.DataFrame, law: LossLaw) -> None:
 if __name__ == "__main__":
     table = pd.read_csv(HERE / "chinchilla_extracted.csv", comment="#")
     law = load_law("besiroglu-2024")
-    plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
+    plt.rcParams |= STYLE
     figure, panels = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
     runs = table.query("status == 'ok'")
     draw_points(panels[0], runs, law)

@@ -32,6 +32,8 @@ from gemstones import (
     timed,
 )
 
+from anybudget.show.pictures.style import STYLE
+
 OUT = Path(__file__).with_suffix(".csv")
 NAMES = {1: "100M", 2: "500M", 3: "1B", 4: "2B"}
 TOKENS = np.array([1.01e10, 3e10, 1e11, 3e11])
@@ -85,6 +87,7 @@ def rows_of(
 
 def draw(frame: pd.DataFrame) -> None:
     """Loss behind the best of a size against width over depth, by hours and by tokens."""
+    plt.rcParams |= STYLE
     figure, panels = plt.subplots(
         2, len(NAMES), figsize=(11, 5.2), sharey="col", sharex=True, layout="constrained"
     )
@@ -104,7 +107,7 @@ def draw(frame: pd.DataFrame) -> None:
     for axes in panels[1]:
         axes.set_xlabel("width over depth")
     figure.supylabel("nats behind the best of the size; dotted: foretold")
-    figure.savefig(OUT.with_suffix(".png"), dpi=110)
+    figure.savefig(OUT.with_suffix(".png"))
 
 
 if __name__ == "__main__":
