@@ -44,13 +44,13 @@ class Claims:
 
     Attributes:
         taken: keys that other living processes claim.
-        abandoned: keys that dead ones claimed and no living one has claimed since; some of them
-            were finished before.
+        abandoned: keys that dead ones claimed and no living one has claimed since, in their order:
+            the first were evaluated first, and some were finished.
     """
 
     def __init__(self) -> None:
         self.taken: set[Key] = set()
-        self.abandoned: set[Key] = set()
+        self.abandoned: list[Key] = []
         self.me = f"{PREFIX}{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.n_made = 0
         self.made_at = 0.0
@@ -77,7 +77,7 @@ class Claims:
     def read(self, storage: BaseStorage, study_id: int) -> None:
         """Sort what others claim into taken and abandoned."""
         now = time.monotonic()
-        self.taken, self.abandoned = set(), set()
+        self.taken, abandoned = set(), list[Key]()
         for worker, claim in storage.get_study_system_attrs(study_id).items():
             if not worker.startswith(PREFIX) or worker == self.me:
                 continue
@@ -85,8 +85,9 @@ class Claims:
             if worker not in self.others or self.others[worker][0] != claim:
                 self.others[worker] = claim, now
             dead = now - self.others[worker][1] > GRACE_S or _has_died_here(worker, claim)
-            (self.abandoned if dead else self.taken).update(map(tuple, claim["keys"]))
-        self.abandoned -= self.taken
+            keys = map(tuple, claim["keys"])
+            abandoned.extend(keys) if dead else self.taken.update(keys)
+        self.abandoned = [key for key in dict.fromkeys(abandoned) if key not in self.taken]
 
 
 def _machine() -> str:

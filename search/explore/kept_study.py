@@ -83,7 +83,7 @@ class KeptStudy:
     @property
     def abandoned(self) -> list[Architecture]:
         """What dead processes had claimed and not finished."""
-        keys = self.claims.abandoned - self.done
+        keys = [key for key in self.claims.abandoned if key not in self.done]
         return [Architecture(**dict(zip(FIELDS, key, strict=True))) for key in keys]
 
     def claim(self, wanted: list[Architecture]) -> None:
@@ -111,7 +111,7 @@ class KeptStudy:
         free = [arch for arch in self.mine if Candidate.key_of(arch) not in others]
         old = [arch for arch in free if Candidate.key_of(arch) in self.claims.abandoned]
         fresh = [arch for arch in free if arch not in old]
-        n_old, n_fresh = n_trials - len(others), n_trials - len(others | self.claims.abandoned)
+        n_old, n_fresh = n_trials - len(others), n_trials - len(others.union(self.claims.abandoned))
         return [*old[: max(n_old, 0)], *fresh[: max(n_fresh, 0)]]
 
     def write(self, candidate: Candidate) -> None:

@@ -153,7 +153,8 @@ def _search_with_others(
         n_missing = n_trials - len(kept.done | kept.taken) - len(wanted)
         fresh = proposer.propose(min(BATCH - len(wanted), n_missing))
         wanted = list(dict.fromkeys([*wanted, *fresh]))
-        if wanted:
+        if wanted or kept.mine:
+            # Two that claim the same, and are refused it, would wait for each other's claim to age.
             kept.claim(wanted)
         _meet(proposer, kept)
         granted = kept.granted(n_trials) if wanted else []

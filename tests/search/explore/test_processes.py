@@ -102,7 +102,7 @@ def url(request, tmp_path):
 
 def test_processes_share_a_new_study_and_a_killed_ones_batch_is_redone(url, kept_trials):
     """All with one seed, started at once, on a storage without its tables."""
-    doomed, *others = [start(url, 40) for _ in range(3)]
+    doomed, *others = [start(url, 100) for _ in range(3)]
     assert doomed.stdout
     by_doomed = [doomed.stdout.readline().strip()]
     os.kill(doomed.pid, signal.SIGKILL)
@@ -111,7 +111,7 @@ def test_processes_share_a_new_study_and_a_killed_ones_batch_is_redone(url, kept
     assert max(evaluated.values()) == 1
     trials = kept_trials(url)
     assert {trial.state for trial in trials} == {optuna.trial.TrialState.COMPLETE}
-    assert len(trials) == len({tuple(sorted(trial.params.items())) for trial in trials}) == 40
+    assert len(trials) == len({tuple(sorted(trial.params.items())) for trial in trials}) == 100
     # What it had evaluated and not yet written is evaluated again, and is one at most.
     assert len(set(by_doomed) & set(evaluated)) <= 1
-    assert len(set(by_doomed) | set(evaluated)) == 40
+    assert len(set(by_doomed) | set(evaluated)) == 100
