@@ -8,8 +8,9 @@ from collections.abc import Callable
 from ..machines.machine import count_cores, cpu_name, has_accelerator, has_amx
 from ..objectives.device import Device
 
-# With JAX of this release products reached AMX; earlier ones were not tried.
-FIRST_ON_AMX = (0, 10)
+# With JAX of this release products reach AMX; of others 0.12 was tried, which compiled with little
+# optimization has no such product for a CPU (an error of XLA's).
+ON_AMX = (0, 10)
 
 
 def machine_name(kind: str) -> str:
@@ -30,7 +31,7 @@ def compute_dtype(kind: str, n_chips: int = 1) -> str:
         return "bfloat16"
     import jax
 
-    reaches_amx = n_chips == 1 and has_amx() and jax.__version_info__ >= FIRST_ON_AMX
+    reaches_amx = n_chips == 1 and has_amx() and jax.__version_info__[:2] == ON_AMX
     return "bfloat16" if reaches_amx else "float32"
 
 
