@@ -11,14 +11,11 @@ corpora.csv: the default law's errors on each family, anchored by the other fami
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from public_losses import HERE, foretold, run_of
+from public_losses import HERE, foretold, moved_to, run_of
 
-from anybudget.presets.anchored import moved_by
 from anybudget.presets.anchors import ANCHORS
 from anybudget.presets.laws import DEFAULT_LAW, known_law
 
@@ -49,10 +46,7 @@ def score(corpus: str, facts: pd.DataFrame) -> list[dict[str, Any]]:
         others = pd.DataFrame(facts[facts.family != family])
         laws = {"as it is": known}
         if len(others):
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / f"{corpus}.csv"
-                table_of(others, corpus).to_csv(path, index=False)
-                laws["anchored by the others"] = moved_by(known, path).known
+            laws["anchored by the others"] = moved_to(known, table_of(others, corpus))
         for how, law in laws.items():
             for fact in own.to_dict("records"):
                 loss, low, high = foretold(law, run_of(fact))

@@ -75,6 +75,14 @@ def foretold(known: KnownLaw, run: dict[str, Any]) -> tuple[float, float, float]
     return loss, float(low), float(high)
 
 
+def moved_to(known: KnownLaw, runs: pd.DataFrame) -> KnownLaw:
+    """A law moved by some runs, as `--anchor` moves it."""
+    with tempfile.TemporaryDirectory() as folder:
+        anchor = Path(folder) / "anchor.csv"
+        runs.to_csv(anchor, index=False)
+        return moved_by(known, anchor).known
+
+
 def score_family(family: str, facts: pd.DataFrame) -> list[dict[str, Any]]:
     """All predictions of a family's models, the smallest run first."""
     ordered = facts.sort_values(["d_model", "n_tokens"]).to_dict("records")
@@ -83,10 +91,7 @@ def score_family(family: str, facts: pd.DataFrame) -> list[dict[str, Any]]:
     laws = {"default": DEFAULT_LAW, "nearest": ordered[0]["nearest_law"]}
     for which, name in laws.items():
         known = known_law(name)
-        with tempfile.TemporaryDirectory() as folder:
-            anchor = Path(folder) / "anchor.csv"
-            pd.DataFrame(runs[:1]).to_csv(anchor, index=False)
-            moved = moved_by(known, anchor).known
+        moved = moved_to(known, pd.DataFrame(runs[:1]))
         for place, (fact, run) in enumerate(zip(ordered, runs, strict=True)):
             for how, law in (("as it is", known), ("anchored", moved)):
                 if how == "anchored" and place == 0:

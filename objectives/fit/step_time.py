@@ -130,6 +130,11 @@ class StepTimeFit:
     from_prior: bool = False
 
     @property
+    def label(self) -> str:
+        """The model's name, and whether another's was moved."""
+        return self.model.name + ", moved" * self.from_prior
+
+    @property
     def mape_error(self) -> float:
         """Standard error of `mape`."""
         off = np.abs(self.heldout_s / self.measured_s - 1)

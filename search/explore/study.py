@@ -157,7 +157,7 @@ def _search_with_others(
             # Two that claim the same, and are refused it, would wait for each other's claim to age.
             kept.claim(wanted)
         _meet(proposer, kept)
-        granted = kept.granted(n_trials) if wanted else []
+        granted = kept.granted(n_trials)
         left = _evaluate(proposer, kept, granted)
         for key in set(proposer.pending) - {Candidate.key_of(arch) for arch in left}:
             proposer.withdraw(key)

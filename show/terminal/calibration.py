@@ -38,8 +38,7 @@ def show_calibration(found: Calibration, path: Path) -> Iterator[str | Table]:
     )
     table = plain_table("model", "R²", "error", "features")
     for fit in found.fits:
-        named = f"{fit.model.name}, moved" if fit.from_prior else fit.model.name
-        table.add_row(named, f"{fit.r2:.3f}", f"{fit.mape:.1%}", f"{len(fit.model.features)}")
+        table.add_row(fit.label, f"{fit.r2:.3f}", f"{fit.mape:.1%}", f"{len(fit.model.features)}")
     yield ""
     yield table
     alone = setting["variance_explained_alone"]

@@ -256,10 +256,7 @@ def judgement(steps: Steps, fits: list[StepTimeFit]) -> dict[str, Any]:
     return {
         "actual_over_predicted_95": list(fits[0].ratio_95),
         "variance_explained_alone": variance_explained_alone(steps),
-        "heldout": {
-            fit.model.name + ", moved" * fit.from_prior: {"r2": fit.r2, "mape": fit.mape}
-            for fit in fits
-        },
+        "heldout": {fit.label: {"r2": fit.r2, "mape": fit.mape} for fit in fits},
     }
 
 
