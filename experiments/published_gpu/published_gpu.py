@@ -199,6 +199,8 @@ def main() -> None:
             if given.source == "vtrain":
                 out = Path(folder) / "vtrain.toml"
             calibrated = calibrate_table(out, table, load_device(datasheet), source=source)
+        beyond = calibrated.device.calibration["n_beyond_memory"]
+        print(f"{name}: {len(rows) - beyond} of {len(rows)} steps, which all ran, fit by our count")
         for warning in calibrated.warnings:
             print(f"{name}: {warning}")
         found += scores(name, calibrated.fits[0], rows)

@@ -66,6 +66,8 @@ PLANS, FIRST, NEAR, FRESH = (FOLDER / f"{name}.csv" for name in ("plans", "first
 FUSED, IRONWOOD = FOLDER / "fused.csv", FOLDER / "ironwood.csv"
 IRONWOOD_CHIP = "tpu7x:1x1x1"
 N_NEAR = 20
+MOST_BATCH = 400
+LIMIT_BYTES = parse_topology(CHIP).device.memory_bytes
 
 
 def _shape(d: int, n: int, v: int, t: int, b: int, heads: str = "", **fields: object):
@@ -134,14 +136,14 @@ def near_limit(seed: int) -> list[Job]:
     return drawn(0.7, 1.4, N_NEAR, seed=seed)
 
 
-def drawn(least: float, most: float, n: int, *, seed: int) -> list[Job]:
-    """Random steps that by the model need from `least` to `most` of the chip's memory."""
+def drawn(least: float, most: float, n: int, *, seed: int, limit: float = LIMIT_BYTES) -> list[Job]:
+    """Random steps that by the model need from `least` to `most` of a chip's memory."""
     rng = np.random.default_rng(seed)
-    limit = parse_topology(CHIP).device.memory_bytes
-    return [_draw(rng, share * limit) for share in np.linspace(least, most, n)]
+    most_batch = round(MOST_BATCH * limit / LIMIT_BYTES)
+    return [_draw(rng, share * limit, most_batch) for share in np.linspace(least, most, n)]
 
 
-def _draw(rng: np.random.Generator, needed_bytes: float) -> Job:
+def _draw(rng: np.random.Generator, needed_bytes: float, most_batch: int) -> Job:
     """A random architecture with the batch that needs so much, within 2%."""
     while True:
         d_head, group = int(rng.choice([64, 128])), int(rng.choice([1, 1, 4]))
@@ -157,10 +159,10 @@ def _draw(rng: np.random.Generator, needed_bytes: float) -> Job:
             vocab_size=int(rng.choice([2048, 8192, 16384, 32000, 50304])),
             tied_embeddings=bool(rng.integers(2)),
             seq_len=int(rng.choice([256, 512, 1024, 2048])),
-            batch_size=np.arange(2, 400),
+            batch_size=np.arange(2, most_batch),
         )
         execution = Execution(remat=int(rng.integers(3)))
-        needed = memory_bytes(arch, execution, bytes_per_element=2)
+        needed = memory_bytes(arch, execution, bytes_per_element=2, kind="tpu")
         nearest = int(np.argmin(np.abs(needed - needed_bytes)))
         if abs(needed[nearest] / needed_bytes - 1) < 0.02:
             batch_size = int(arch.batch_size[nearest])

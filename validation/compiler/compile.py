@@ -43,6 +43,7 @@ def compile_for(
     execution: Execution,
     *,
     with_time: bool = True,
+    within_bytes: float | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> Compiled:
     """Compile an architecture's training step for a topology, or look up that it was.
@@ -52,6 +53,7 @@ def compile_for(
         topology: the chips.
         execution: how the step is run; its chips are those of the topology.
         with_time: False stops after the memory plan, in seconds instead of minutes.
+        within_bytes: compile as if a chip had no more memory than so much.
         timeout_s: after which the compiler is stopped; what was planned by then is the answer.
 
     Raises:
@@ -66,13 +68,8 @@ def compile_for(
             f"`batch_size` must be a multiple of the {topology.n_chips} chips of {topology.name}, "
             f"but got {arch.batch_size}"
         )
-    request = {
-        "architecture": arch.as_dict(),
-        "execution": execution.named(),
-        "topology": topology.name,
-        "stage": "program" if with_time else "plan",
-    }
-    plan = request | {"stage": "plan"}
+    plan = _plan_of(arch, topology, execution, within_bytes)
+    request = plan | {"stage": "program"} if with_time else plan
     try:
         folder = cached(
             request, lambda partial: _run_compiler(request, topology, timeout_s, partial)
@@ -95,6 +92,21 @@ def compile_for(
         versions=versions(),
         **known,
     )
+
+
+def _plan_of(
+    arch: Architecture, topology: Topology, execution: Execution, within_bytes: float | None
+) -> dict[str, Any]:
+    """What the compiler's process is asked for where a memory plan is enough."""
+    plan = {
+        "architecture": arch.as_dict(),
+        "execution": execution.named(),
+        "topology": topology.name,
+        "stage": "plan",
+    }
+    if within_bytes is not None:
+        plan["reserved_bytes"] = round(topology.device.memory_bytes - within_bytes)
+    return plan
 
 
 class UnfinishedError(Exception):
@@ -192,11 +204,14 @@ def _run_compiler(
     """Let a process of its own write the answer into the folder, or say why there is none."""
     require_compiler()
     command = [sys.executable, "-P", "-m", "anybudget.validation.compiler.step"]
+    flags = {"XLA_FLAGS": dump_flags(folder)}
+    if reserved_bytes := request.get("reserved_bytes"):
+        flags["LIBTPU_INIT_ARGS"] = f"--xla_tpu_user_reserved_hbm_bytes={reserved_bytes}"
     with tempfile.TemporaryDirectory() as log_folder:
         try:
             done = subprocess.run(
                 [*command, json.dumps(request), str(folder)],
-                env=compiler_environment(topology, log_folder) | {"XLA_FLAGS": dump_flags(folder)},
+                env=compiler_environment(topology, log_folder) | flags,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

@@ -84,6 +84,14 @@ def test_one_chip_has_the_programs_numbers_beside_ours(answer):
     assert len(calls) == 1
 
 
+def test_a_step_is_compiled_as_if_a_chip_had_less_memory(answer):
+    calls = answer(ANSWER)
+    compile_for(ARCH, CHIP, Execution())
+    compile_for(ARCH, CHIP, Execution(), within_bytes=CHIP.device.memory_bytes - 5e9)
+    flags = [environment.get("LIBTPU_INIT_ARGS") for _, environment, _ in calls]
+    assert flags == [None, "--xla_tpu_user_reserved_hbm_bytes=5000000000"]
+
+
 @pytest.mark.parametrize(
     ("batch_size", "scan_layers", "predicted"),
     [(40, False, "yes"), (70, False, "run again in part"), (70, True, "no"), (100, False, "no")],
