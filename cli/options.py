@@ -57,7 +57,8 @@ class Chain:
     law: str | None = None
     """A name of `anybudget laws`, or a TOML file; default: by device."""
     anchor: str | None = None
-    """Runs to move the law: a CSV of yours, as `fit` takes it, or fineweb, openwebtext, pile."""
+    """Runs to move the law: a CSV of yours, as `fit` takes it, or c4, fineweb, openwebtext,
+    pile."""
     column: Annotated[tuple[str, ...], Repeatable] = ()
     """One of its columns under another name, as n_params=params. Repeatable."""
     remat: str = "auto"
@@ -76,7 +77,7 @@ class Chain:
     micro_batch_size: Positive | None = None
     """Sequences that a chip takes in one pass; default: what makes the fastest step that fits."""
     data_limit_tokens: float | None = None
-    """Unique tokens that there are; repeated ones count for less."""
+    """Unique tokens that there are; repeated ones count for less, the larger the model."""
     critical_batch: bool | None = None
     """Batches off the best cost tokens, and the batch is searched; default: on accelerators."""
     extrapolate: Flag = False

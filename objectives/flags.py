@@ -12,6 +12,7 @@ from ..space.sparse import is_sparse
 from .cost.kernel import KERNELS, as_run
 from .cost.tiles import LANES
 from .law.copying import UNDECIDED
+from .law.repetition import best_epochs, enough_epochs
 from .loss_at_time import REACH, LossAtTime, Prediction
 from .step_cost import Cost, flop_utilisation
 
@@ -54,7 +55,7 @@ def flags(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> 
         *_of_luck(objective, arch, prediction),
         *_of_attention(objective, arch, prediction),
         *_of_tiles(objective, arch, prediction),
-        *of_training(objective, prediction.n_steps, prediction.n_tokens),
+        *of_training(objective, prediction.n_params, prediction.n_steps, prediction.n_tokens),
         *_of_whole_runs(objective),
     ]
 
@@ -114,7 +115,9 @@ def _of_luck(objective: LossAtTime, arch: Architecture, prediction: Prediction) 
     copying = objective.law.copying
     if not copying or prediction.n_steps < 1:
         return
-    n_tokens = objective.effective_tokens(prediction.n_tokens, arch.tokens_per_step)
+    n_tokens = objective.effective_tokens(
+        prediction.n_tokens, arch.tokens_per_step, prediction.n_params
+    )
     chance = float(copying.chance(n_tokens, arch.as_dict()))
     if UNDECIDED[0] < chance < UNDECIDED[1]:
         yield (
@@ -173,7 +176,9 @@ def _of_tiles(objective: LossAtTime, arch: Architecture, prediction: Prediction)
                 )
 
 
-def of_training(objective: LossAtTime, n_steps: float, n_tokens: float) -> Iterator[str]:
+def of_training(
+    objective: LossAtTime, n_params: float, n_steps: float, n_tokens: float
+) -> Iterator[str]:
     """Sentences where steps are few, or tokens are repeated often."""
     if n_steps < FEW_STEPS:
         yield (
@@ -183,7 +188,16 @@ def of_training(objective: LossAtTime, n_steps: float, n_tokens: float) -> Itera
     if objective.data_limit_tokens:
         epochs = n_tokens / objective.data_limit_tokens
         if epochs > MANY_EPOCHS:
-            yield f"{epochs:.1f} epochs over the data (more than {MANY_EPOCHS})"
+            enough = float(enough_epochs(n_params, objective.data_limit_tokens))
+            spent = f", though {enough:.0f} give nearly all that it can" if epochs > enough else ""
+            yield f"{epochs:.1f} epochs over the data (more than {MANY_EPOCHS}){spent}"
+        best = float(best_epochs(n_params, objective.data_limit_tokens))
+        if epochs > best:
+            yield (
+                f"learns by heart: {n_params / objective.data_limit_tokens:.1f} parameters for "
+                f"each token of the text; published runs like it were best after some {best:.0f} "
+                "epochs and lost again: end it there, as the foretold loss takes it"
+            )
 
 
 def _of_whole_runs(objective: LossAtTime) -> Iterator[str]:

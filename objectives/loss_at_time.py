@@ -20,21 +20,17 @@ from .cost.kernel import ACCELERATORS, KERNELS
 from .cost.ways import Families, by_batch_alone, every_split, every_way, passes_of
 from .device import Device
 from .fastest import fastest
-from .law.batch_price import best_batch_tokens, best_batch_worth
+from .law.batch_price import best_batch_worth
 from .law.loss_law import LossLaw
+from .law.repetition import fresh_worth
 from .step_cost import Cost, certain_compute_s, run_columns
 
 AUTO = "auto"
 # What a machine's name ends with where attention is fused, for people.
 FUSED_MARK = ", fused attention"
-
-# How many times the parameters of a law's largest run it is believed for: a few. Fitted on models
-# below 150 million, the default's form foretells 475 million to 2 billion within 1% on average
-# (experiments/gemstones); of more nothing is known.
+# How many times the parameters of a law's largest run it is believed for. Fitted below 150 million,
+# the default's form foretells 475 million to 2 billion within 1% (experiments/gemstones).
 REACH = 4.0
-
-# Repetitions in which tokens lose their worth (Muennighoff et al. 2023, arXiv:2305.16264, eq. 17).
-REPETITIONS_SCALE = 15.39
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,11 +60,10 @@ class LossAtTime:
         time_budget_s: seconds of training.
         remat: what the backward pass runs a second time: `none`; `dots`, all but what matmuls with
             weights put out; `layer`, whole blocks; or `auto`, the fastest of these that fits.
-        data_limit_tokens: unique tokens that there are; tokens beyond it are repetitions and count
-            for less (Muennighoff et al. 2023, equation 5). None: without limit.
-        critical_batch: whether tokens in batches too large or too small count for less
-            (`best_batch_worth`), so that the batch may be searched. The law's own runs are taken to
-            have had the best batch.
+        data_limit_tokens: unique tokens that there are; repetitions count for less, the larger the
+            model (`fresh_worth`). None: without limit.
+        critical_batch: whether tokens in batches too large or too small count for less, as if the
+            law's own runs had the best (`best_batch_worth`), so that the batch may be searched.
         n_chips: devices among which every batch is split.
         reach: how many times the parameters of the law's largest run a model may have; None: any.
         attention: `plain`, matmuls that write their scores to memory; `fused`, one kernel that does
@@ -258,7 +253,9 @@ class LossAtTime:
             & (self.counted_params(cost) <= self.most_params),
             predicted_loss=self.law.loss(
                 self.counted_params(cost),
-                self.effective_tokens(n_steps * arch.tokens_per_step, arch.tokens_per_step),
+                self.effective_tokens(
+                    n_steps * arch.tokens_per_step, arch.tokens_per_step, cost.n_params
+                ),
                 run_columns(arch, cost, n_steps),
             ),
         )
@@ -279,21 +276,25 @@ class LossAtTime:
         return counts.n_active_params if self.law.experts else getattr(counts, self.law.n_column)
 
     def effective_tokens(
-        self, n_tokens: Any, tokens_per_step: Any, most_per_step: Any | None = None
+        self,
+        n_tokens: Any,
+        tokens_per_step: Any,
+        n_params: Any,
+        *,
+        most_per_step: Any | None = None,
+        spread: Any = 1.0,
     ) -> Any:
         """Tokens that the law counts, where some are repetitions or the batch is not the best.
 
         Args:
             n_tokens: D, tokens trained on.
-            tokens_per_step: in a batch, or in the smallest of a range.
-            most_per_step: in the largest of the range, of which the best is then taken.
+            tokens_per_step: see `best_batch_worth`.
+            n_params: all of the model's, or the fewest of a range.
+            most_per_step: see `best_batch_worth`.
+            spread: of repetitions, see `fresh_worth`.
         """
         if self.data_limit_tokens is not None:
-            repetitions = np.maximum(n_tokens / self.data_limit_tokens - 1, 0)
-            worth = REPETITIONS_SCALE * (1 - math.e ** (-repetitions / REPETITIONS_SCALE))
-            n_tokens = np.minimum(n_tokens, self.data_limit_tokens) + self.data_limit_tokens * worth
-        if not self.critical_batch:
-            return n_tokens
-        if most_per_step is not None:
-            tokens_per_step = np.clip(best_batch_tokens(n_tokens), tokens_per_step, most_per_step)
-        return best_batch_worth(n_tokens, tokens_per_step)
+            n_tokens = fresh_worth(n_tokens, self.data_limit_tokens, n_params, spread)
+        if self.critical_batch:
+            n_tokens = best_batch_worth(n_tokens, tokens_per_step, most_per_step)
+        return n_tokens

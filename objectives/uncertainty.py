@@ -18,6 +18,7 @@ from ..space.architecture import Architecture
 from .cost.execution import Execution
 from .cost.ways import chosen
 from .device import Device
+from .law.repetition import SCALE_SPREAD
 from .loss_at_time import LossAtTime, Prediction
 from .step_cost import run_columns
 from .time_draws import (
@@ -267,7 +268,12 @@ def draw_losses(
         objective.device, arch, prediction.execution, seconds, rng, residual=residual
     )
     n_steps = np.maximum(np.floor(objective.time_budget_s / step_time_s), 1)
-    n_tokens = objective.effective_tokens(n_steps * arch.tokens_per_step, arch.tokens_per_step)
+    spread: Any = 1.0
+    if objective.data_limit_tokens is not None:
+        spread = np.exp(SCALE_SPREAD * rng.standard_normal((n_draws, 1)))
+    n_tokens = objective.effective_tokens(
+        n_steps * arch.tokens_per_step, arch.tokens_per_step, prediction.n_params, spread=spread
+    )
     off_law = residuals(rng, draws.law_residual, *shape) if alone else 1.0
     run = run_columns(arch, prediction, n_steps)
     law = objective.law

@@ -123,7 +123,9 @@ def costed(arch: Decoder, objective: LossAtTime, more: tuple[str, ...] = ()) -> 
         NO_LAW.format(what),
         *of_memory(objective, cost),
         NOT_TIMED.format(what),
-        *of_training(objective, found.n_steps, found.n_steps * arch.tokens_per_step),
+        *of_training(
+            objective, found.cost.n_params, found.n_steps, found.n_steps * arch.tokens_per_step
+        ),
     ]
     return dataclasses.replace(found, warnings=told)
 

@@ -141,7 +141,7 @@ def _course(
     objective, law, arch = answer.objective, answer.objective.law, one.arch
     tokens = np.append(points.n_tokens, end_tokens)
     n_params = float(objective.counted_params(one.prediction))
-    effective = objective.effective_tokens(tokens, arch.tokens_per_step)
+    effective = objective.effective_tokens(tokens, arch.tokens_per_step, one.prediction.n_params)
     run = run_columns(arch, one.prediction, tokens / arch.tokens_per_step)
     draws = answer.known.law.draws
     return Course(

@@ -122,13 +122,12 @@ def _least_in(
         greatest = _columns(last, edges[1:], vocabulary, many)
         most_counted = edges[1:] if objective.law.experts else greatest[objective.law.n_column]
         tokens = np.minimum(n_tokens, many * (1 + ROUNDING) * last.tokens_per_step)
-        of_range = least_loss(
-            objective.law,
-            most_counted,
-            objective.effective_tokens(tokens, first.tokens_per_step, last.tokens_per_step),
-            _columns(first, edges[:-1], vocabulary, few),
-            greatest,
+        least = _columns(first, edges[:-1], vocabulary, few)
+        # A text is worth most to the smallest model.
+        tokens = objective.effective_tokens(
+            tokens, first.tokens_per_step, least["n_params"], most_per_step=last.tokens_per_step
         )
+        of_range = least_loss(objective.law, most_counted, tokens, least, greatest)
         losses = np.minimum(losses, of_range)
     return np.min(np.where(makes_a_step, losses, np.inf), axis=0)
 

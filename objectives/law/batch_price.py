@@ -26,6 +26,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 PRICE = 0.147
 STEPS_AT_1E9 = 8900.0
 STEPS_EXPONENT = 0.547
@@ -62,7 +64,7 @@ def tokens_needed(n_tokens: Any, tokens_per_step: Any) -> Any:
     return 1 + PRICE * (ratio + 1 / ratio - 2)
 
 
-def best_batch_worth(n_tokens: Any, tokens_per_step: Any) -> Any:
+def best_batch_worth(n_tokens: Any, tokens_per_step: Any, most_per_step: Any = None) -> Any:
     """Tokens that would do as much in their best batch as `n_tokens` in batches of another size.
 
     Never more than `n_tokens`. At any one batch it grows with the tokens (for PRICE < 1/2 and a
@@ -72,6 +74,10 @@ def best_batch_worth(n_tokens: Any, tokens_per_step: Any) -> Any:
 
     Args:
         n_tokens: D, tokens trained on.
-        tokens_per_step: B, tokens in an optimizer step; both scalars or arrays that broadcast.
+        tokens_per_step: B, tokens in an optimizer step, or the fewest of a range; all scalars or
+            arrays that broadcast.
+        most_per_step: the most of the range, the best of which is then taken.
     """
+    if most_per_step is not None:
+        tokens_per_step = np.clip(best_batch_tokens(n_tokens), tokens_per_step, most_per_step)
     return n_tokens / tokens_needed(n_tokens, tokens_per_step)

@@ -208,7 +208,7 @@ def _data(objective: LossAtTime) -> str:
     limit = objective.data_limit_tokens
     if limit is None:
         return "Every token is new: there are as many as the time allows."
-    return f"{limit:,.4g} unique tokens; repeated ones count for less (Muennighoff et al. 2023)."
+    return f"{limit:,.4g} unique tokens; repeated ones count for less, the larger the model."
 
 
 def _batch(objective: LossAtTime) -> str:

@@ -8,7 +8,7 @@ import pytest
 from anybudget.objectives.cost.execution import Execution, Remat
 from anybudget.objectives.cost.memory import memory_bytes
 from anybudget.objectives.cost.step_time import MODELS, StepTimeModel
-from anybudget.objectives.flags import flags
+from anybudget.objectives.flags import flags, of_training
 from anybudget.space.architecture import Architecture
 
 ARCH = Architecture.from_shape(d_model=128, n_layers=4, vocab_size=1000, seq_len=64, batch_size=4)
@@ -87,6 +87,17 @@ def test_flag_many_epochs(roomy):
     assert flags_of(roomy, data_limit_tokens=tokens / 4.5) == [
         "4.5 epochs over the data (more than 4)"
     ]
+
+
+@pytest.mark.parametrize(
+    ("n_params", "epochs", "best"),
+    [(1e8, 45, None), (1e8, 47, 46), (4e8, 13, 12), (6e7, 1e3, None)],
+)
+def test_flag_learning_by_heart(roomy, n_params, epochs, best):
+    limited = dataclasses.replace(roomy, data_limit_tokens=1e8)
+    first, *told = of_training(limited, n_params, 5000, epochs * 1e8)
+    assert ("give nearly all" in first) == (epochs == 1e3)
+    assert [f"best after some {best} epochs" in text for text in told] == [True] * bool(best)
 
 
 def test_fused_attention_is_faster_and_needs_less_and_says_that_nothing_was_timed(roomy):

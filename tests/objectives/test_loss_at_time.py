@@ -9,6 +9,7 @@ import pytest
 from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step, n_params
 from anybudget.objectives.cost.execution import PLAIN, Execution, Remat
 from anybudget.objectives.cost.memory import memory_bytes
+from anybudget.objectives.law.repetition import fresh_worth
 from anybudget.space.architecture import Architecture
 
 ARCH = Architecture.from_shape(d_model=128, n_layers=4, vocab_size=1000, seq_len=64, batch_size=4)
@@ -64,15 +65,25 @@ def test_the_law_counts_parameters_its_own_way(roomy):
     [
         (0.5, 0.5),
         (1, 1),
-        # Muennighoff et al. 2023, equation 5: U + U R* (1 - exp(-R / R*)), R* = 15.39.
-        (2, 1 + 15.39 * (1 - math.exp(-1 / 15.39))),
-        (16.39, 1 + 15.39 * (1 - 1 / math.e)),
-        (1e6, 16.39),
+        # Muennighoff et al. 2023, equation 5: U + U R* (1 - exp(-R / R*)); a billion parameters and
+        # as many tokens have R* = 7.8 + 0.41.
+        (2, 1 + 8.21 * (1 - math.exp(-1 / 8.21))),
+        (9.21, 1 + 8.21 * (1 - 1 / math.e)),
+        (1e6, 9.21),
     ],
 )
 def test_repeated_tokens_are_worth_less(roomy, epochs, worth):
-    limited = dataclasses.replace(roomy, data_limit_tokens=1e6)
-    assert limited.effective_tokens(epochs * 1e6, 1) == pytest.approx(worth * 1e6, rel=1e-12)
+    limited = dataclasses.replace(roomy, data_limit_tokens=1e9)
+    assert limited.effective_tokens(epochs * 1e9, 1, 1e9) == pytest.approx(worth * 1e9, rel=1e-12)
+
+
+def test_repeated_tokens_are_worth_less_to_a_larger_model_and_more_of_a_longer_text():
+    sizes, texts = np.array([1e8, 1e9, 1e10]), (1e8, 1e9, 1e10, 1e11, 1e12)
+    worth = np.array([fresh_worth(20 * text, text, sizes) / text for text in texts])
+    assert (np.diff(worth, axis=1) < 0).all()
+    assert (np.diff(worth, axis=0) > -1e-9).all()
+    assert (worth > 1).all()
+    assert (worth < 20).all()
 
 
 def test_a_data_limit_raises_the_loss_and_leaves_the_tokens(roomy):
@@ -81,7 +92,8 @@ def test_a_data_limit_raises_the_loss_and_leaves_the_tokens(roomy):
     scarce = dataclasses.replace(roomy, data_limit_tokens=free.n_tokens / 10).predict(ARCH)
     assert enough.predicted_loss == pytest.approx(free.predicted_loss, rel=1e-12)
     assert scarce.n_tokens == free.n_tokens
-    worth = free.n_tokens / 10 * (1 + 15.39 * (1 - math.exp(-9 / 15.39)))
+    scale = 7.8e9 / n_params(ARCH) + 0.41e-9 * free.n_tokens / 10
+    worth = free.n_tokens / 10 * (1 + scale * (1 - math.exp(-9 / scale)))
     expected = 1.8 + 480 / n_params(ARCH) ** 0.35 + 2000 / worth**0.37
     assert scarce.predicted_loss == pytest.approx(expected, rel=1e-12)
 
