@@ -21,9 +21,11 @@ from ..presets.devices import KnownDevice
 from ..presets.drawn import Reference, draws_text, read_draws
 from ..presets.known import Known, shipped
 from ..presets.laws import KnownLaw
-from ..space.architecture import ADDED, BOOL_FIELDS, FIELDS, Architecture
+from ..space.architecture import ADDED, BOOL_FIELDS, FIELDS
 from ..space.search_space import SearchSpace
 from ..space.sparse import FIELD as EXPERTS
+from ..space.sparse import model_of
+from ..space.sparse_space import SparseSpace
 from .answer import Answer, Made
 from .candidate import Candidate, to_rows
 from .certify.scan import best_of_each_shape
@@ -118,12 +120,7 @@ def read_record(path: Path, *, whole: bool = False) -> Answer:
 def _question(data: dict[str, Any], path: Path, *, whole: bool) -> Question:
     objective = build(LossAtTime, _part(data, LossAtTime), str(path))
     fields = _get(data, "space", dict, str(path))
-    if EXPERTS in fields:
-        raise ValueError(
-            f"{path} is of models with experts, which nothing here trains or exports yet; search "
-            "dense ones"
-        )
-    space = build(SearchSpace, fields, f"{path}: space")
+    space = build(SparseSpace if EXPERTS in fields else SearchSpace, fields, f"{path}: space")
     known = _known(data, objective, path)
     return Question(
         space=space,
@@ -178,10 +175,11 @@ def candidate_of(row: Any, question: Question, where: str) -> Candidate:
     if not isinstance(row, dict):
         raise ValueError(f"{where} must be a JSON object, but got {row!r}")
     row = ADDED | row
-    fields = {name: _get(row, name, bool if name in BOOL_FIELDS else int, where) for name in FIELDS}
+    names = (*FIELDS, EXPERTS) if isinstance(question.space, SparseSpace) else FIELDS
+    fields = {name: _get(row, name, bool if name in BOOL_FIELDS else int, where) for name in names}
     recorded = _get(row, "predicted_loss", float, where)
     try:
-        arch = Architecture(**fields)
+        arch = model_of(fields)
         question.space.encode(arch)
         candidate = Candidate.of(arch, question.objective)
     except (ValueError, OverflowError) as error:
@@ -235,7 +233,7 @@ def _shapes(path: Path, question: Question) -> list[Candidate]:
     table = csv.DictReader(io.StringIO(check_plain(read_text(path), path)))
     shapes = []
     for row in table:
-        wanted = (*FIELDS, "predicted_loss")
+        wanted = (*FIELDS, EXPERTS, "predicted_loss")
         values = {name: _plain(row[name]) for name in wanted if name in row}
         where = f"{path}, line {table.line_num}"
         shapes.append(candidate_of(values, question, where))

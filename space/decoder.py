@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, TypeGuard
 
 from .architecture import Architecture, Count
 from .blocks import Attention, Experts, GatedDelta, LatentAttention, Mamba2, Mlp, Weight
@@ -117,6 +117,29 @@ def kinds_of(arch: Any) -> tuple[tuple[Count, Block], ...]:
     else:
         fed = Mlp(d_ff=arch.d_ff, gated=arch.gated_mlp)
     return ((arch.n_layers, Block(mixer=mixer, feed_forward=fed)),)
+
+
+def is_dense(arch: Any) -> TypeGuard[Architecture]:
+    """Whether a model, or each of many, has the dense one's fields."""
+    return not isinstance(arch, Decoder | SparseArchitecture)
+
+
+def has_dense_blocks(arch: Any) -> bool:
+    """Whether all blocks of a model, or of many, are alike: full attention and an MLP."""
+    if is_dense(arch):
+        return True
+    (_, block), *others = kinds_of(arch)
+    full = isinstance(block.mixer, Attention) and block.mixer.window is None
+    return not others and full and isinstance(block.feed_forward, Mlp)
+
+
+def as_decoder(arch: Any) -> Decoder:
+    """One model as the list of its blocks."""
+    if isinstance(arch, Decoder):
+        return arch
+    ((n, block),) = kinds_of(arch)
+    names = ("d_model", "vocab_size", "tied_embeddings", "seq_len", "batch_size")
+    return Decoder(pattern=(block,) * n, **{name: getattr(arch, name) for name in names})
 
 
 def last_block(arch: Any) -> Block:

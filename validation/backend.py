@@ -22,16 +22,17 @@ def machine_name(kind: str) -> str:
     return jax.devices()[0].device_kind
 
 
-def compute_dtype(kind: str, n_chips: int = 1) -> str:
+def compute_dtype(kind: str, n_chips: int = 1, *, dense: bool = True) -> str:
     """Of the matmuls of a step of ours: float32 on a CPU without AMX, bfloat16 elsewhere.
 
-    Several CPUs share no step in which a CPU's matrix units are reached, see `training.model`.
+    Several CPUs share no step in which a CPU's matrix units are reached, see `training.model`, and
+    experts' rows are multiplied without them.
     """
     if kind != "cpu":
         return "bfloat16"
     import jax
 
-    reaches_amx = n_chips == 1 and has_amx() and jax.__version_info__[:2] == ON_AMX
+    reaches_amx = dense and n_chips == 1 and has_amx() and jax.__version_info__[:2] == ON_AMX
     return "bfloat16" if reaches_amx else "float32"
 
 

@@ -11,8 +11,20 @@ from ..files.rows import Row, append_row, finished, read_rows
 from ..objectives.cost.execution import COUNTS, KINDS, Execution
 from ..objectives.cost.execution import FIELDS as EXECUTION_FIELDS
 from ..space.architecture import ABOUT, ADDED, FIELDS, Architecture
+from ..space.sparse import FIELD as EXPERTS
+from ..space.sparse import is_sparse, model_of
 
-__all__ = ["ArchitectureRow", "ExecutedRow", "Row", "Run", "append_row", "finished", "read_rows"]
+__all__ = [
+    "ArchitectureRow",
+    "ExecutedRow",
+    "Row",
+    "Run",
+    "SparseRun",
+    "append_row",
+    "finished",
+    "read_rows",
+    "run_type",
+]
 
 
 # A column for each field; one that came later may be missing from a file.
@@ -29,7 +41,8 @@ class ArchitectureRow(_Columns):
     @property
     def architecture(self) -> Architecture:
         """The architecture that the row is about."""
-        return Architecture(**{name: getattr(self, name) for name in FIELDS})
+        names = [name for name in (*FIELDS, EXPERTS) if hasattr(self, name)]
+        return model_of({name: getattr(self, name) for name in names})
 
     @pydantic.model_validator(mode="after")
     def _the_architecture_can_be(self) -> ArchitectureRow:
@@ -110,3 +123,14 @@ class Run(ExecutedRow):
         if self.status == "ok" and self.measured_loss is None:
             raise ValueError("a run with status `ok` must have a measured_loss")
         return self
+
+
+class SparseRun(Run):
+    """One training run of a model with experts, which no law is fitted to yet."""
+
+    n_experts: PositiveInt
+
+
+def run_type(arch: Architecture) -> type[Run]:
+    """What a run of an architecture is a row of."""
+    return SparseRun if is_sparse(arch) else Run

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from anybudget.machines import host
@@ -31,6 +32,7 @@ from pydantic import AwareDatetime, PositiveFloat, PositiveInt
 from anybudget.experiments.mechanisms import training
 from anybudget.experiments.mechanisms.models import decoder
 from anybudget.experiments.mechanisms.torch_model import TorchDecoder
+from anybudget.space.decoder import Decoder
 from anybudget.validation.backend import machine_name
 from anybudget.validation.runs import Row, append_row, finished, read_rows
 
@@ -57,18 +59,18 @@ class SpeedRow(Row):
     measured: AwareDatetime
 
 
-def compare(kind: str, *shape: int) -> SpeedRow:
-    """Time one model in both."""
-    arch = decoder(kind, *shape)
-    own = training.compiled(arch)
-    state = own.begin(0)
-    theirs = TorchDecoder(arch, state[0])
+def tokens_of(arch: Decoder) -> np.ndarray:
+    """A batch at random."""
+    shape = (arch.batch_size, arch.seq_len + 1)
+    return np.random.default_rng(0).integers(0, arch.vocab_size, shape, np.int32)
+
+
+def torch_stepper(theirs: TorchDecoder, tokens: np.ndarray) -> Callable[[], float]:
+    """One step of PyTorch's, which tells its processor seconds."""
     optimizer = torch.optim.AdamW(theirs.parameters(), lr=1e-4, fused=True)
-    rng = np.random.default_rng(0)
-    tokens = rng.integers(0, arch.vocab_size, (arch.batch_size, arch.seq_len + 1), np.int32)
     given = torch.tensor(tokens, dtype=torch.long)
 
-    def torch_step() -> float:
+    def step() -> float:
         began = time.process_time()
         optimizer.zero_grad()
         theirs(given).backward()
@@ -76,7 +78,17 @@ def compare(kind: str, *shape: int) -> SpeedRow:
         optimizer.step()
         return time.process_time() - began
 
-    differ = float(theirs(given).detach()) - float(training.lowered_loss(arch, state, tokens))
+    return step
+
+
+def compare(kind: str, *shape: int) -> SpeedRow:
+    """Time one model in both."""
+    arch = decoder(kind, *shape)
+    state = training.compiled(arch).begin(0)
+    theirs, tokens = TorchDecoder(arch, state[0]), tokens_of(arch)
+    torch_step = torch_stepper(theirs, tokens)
+    first = float(theirs(torch.tensor(tokens, dtype=torch.long)).detach())
+    differ = first - float(training.lowered_loss(arch, state, tokens))
     n_each = 0
     times: dict[str, list[float]] = {"ours": [], "torch": []}
     for turn in range(N_TURNS + 1):

@@ -53,7 +53,7 @@ from anybudget.validation.training.tokens import Tokens
 RUNS = Path(__file__).with_name("runs.csv")
 BUDGET_S, N_SEEDS, OTHER_RATES = 20.0, 3, (0.5, 2.0)
 D_MODEL, N_LAYERS, TOKENS_PER_STEP, N_HELDOUT = 64, 4, 1024, 2**16
-LENGTHS = (128, 1024)
+LENGTHS, RATED = (128, 1024), ("dense", "8 experts", "hybrid")
 
 
 class RunRow(Row):
@@ -85,7 +85,8 @@ def key(kind: str, seq_len: int) -> Key:
 def jobs(keys: list[tuple[str, int]]) -> list[tuple[str, int, int, float]]:
     """Kind, length, seed and rate of every run: all of a seed, then the next, then other rates."""
     seeds = [(*key, seed, 1.0) for seed in range(N_SEEDS) for key in keys]
-    return seeds + [(*key, 0, rate) for rate in OTHER_RATES for key in keys]
+    rated = [key for key in keys if key[0] in RATED and key[1] == LENGTHS[0]]
+    return seeds + [(*key, 0, rate) for rate in OTHER_RATES for key in rated]
 
 
 def run(kind: str, seq_len: int, seed: int, rate: float, n_steps: int) -> RunRow:

@@ -8,8 +8,10 @@ from anybudget.space.blocks import Attention, Experts, Mamba2, Mlp
 from anybudget.space.decoder import Block, Decoder
 
 D_HEAD, D_STATE, D_CONV = 32, 64, 4
-# A window is an eighth of the sequence; of four layers of the hybrid the third has attention.
+# A window is an eighth of the sequence; of four layers of the hybrid the third has attention, and
+# where windows and full attention take turns, that one is full.
 WINDOW_SHARE, FULL_OF_FOUR = 8, 2
+WINDOW_AND_FULL = "window, one of four full"
 
 
 def mechanisms(d_model: int, n_layers: int, seq_len: int) -> dict[str, tuple[Block, ...]]:
@@ -38,6 +40,7 @@ def mechanisms(d_model: int, n_layers: int, seq_len: int) -> dict[str, tuple[Blo
         "4 experts": experts(4),
         "8 experts": experts(8),
         "window": (local,) * n_layers,
+        WINDOW_AND_FULL: tuple(dense if i % 4 == FULL_OF_FOUR else local for i in range(n_layers)),
         "Mamba-2": (Block(mixer=scan, feed_forward=None),) * (2 * n_layers),
         "hybrid": tuple(dense if i % 4 == FULL_OF_FOUR else states for i in range(n_layers)),
     }

@@ -85,9 +85,15 @@ class StepRow(Row):
 
 
 def time_steps(keys: Iterable[Key]) -> dict[Key, float]:
-    """Processor seconds of each one's step; those that the file lacks are timed, all in turns."""
+    """Processor seconds of each one's step; those that the file lacks are timed, all in turns.
+
+    What comes later than the dense model of its shape is timed in turns with that one, and its time
+    is set right by what that one takes now over what it took.
+    """
     done = {row.key: row.step_s for row in read_rows(ROWS, StepRow)}
     lacking = {key: decoder(*key) for key in keys if key not in done}
+    before = {key: done[key] for key in {("dense", *key[1:]) for key in lacking} if key in done}
+    lacking |= {key: decoder(*key) for key in before}
     states = {key: training.compiled(arch).begin(0) for key, arch in lacking.items()}
     turns_s: dict[Key, list[float]] = {key: [] for key in lacking}
     for turn in range(N_TURNS + 1):
@@ -95,7 +101,11 @@ def time_steps(keys: Iterable[Key]) -> dict[Key, float]:
             took_s, states[key] = training.processor_s(arch, states[key], STEPS_A_TURN)
             turns_s[key] += [took_s] * (turn > 0)  # the first warms caches
     for key, times_s in turns_s.items():
-        low_s, done[key], high_s = (float(q) for q in np.quantile(times_s, (0.25, 0.5, 0.75)))
+        if key in before:
+            continue
+        dense = ("dense", *key[1:])
+        then = before[dense] / float(np.median(turns_s[dense])) if dense in before else 1.0
+        low_s, done[key], high_s = then * np.quantile(times_s, (0.25, 0.5, 0.75))
         named: dict[str, Any] = dict(zip(("kind", *SHAPE), key, strict=True))
         append_row(ROWS, StepRow(
             **named, step_s=done[key], low_s=low_s, high_s=high_s,

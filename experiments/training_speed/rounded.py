@@ -67,7 +67,7 @@ def main() -> None:
                     clock.append(time.process_time())
 
                 backend = Backend(dtype=dtype)
-                with mock.patch.object(training, "this_backend", lambda _, found=backend: found):
+                with mock.patch.object(training, "this_backend", lambda *_, found=backend: found):
                     run = training.train(
                         arch,
                         tokens,

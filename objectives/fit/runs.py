@@ -113,6 +113,8 @@ def law_runs(
         n_convention = "non_embedding" if only else "total"
     names = (N_COLUMNS[n_convention], "n_tokens", "measured_loss")
     _require_columns(names, table)
+    if np.any(np.asarray(table.get("n_experts", 1)).astype(float) > 1):
+        raise ValueError("runs of models with experts fit no law of dense ones; leave them out")
     columns, warnings = looked_through({n: np.asarray(table[n]) for n in table}, names)
     n_params, n_tokens, measured_loss = (positive(name, columns[name]) for name in names)
     run = run_of_rows(columns, len(n_params))

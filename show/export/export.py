@@ -9,6 +9,7 @@ from typing import Any
 from ...files.read import did_you_mean
 from ...files.write import write_together
 from ...search.answer import Answer
+from ...search.experts import refuse_sparse
 from ...space.architecture import ADDED, Architecture
 from .brief import Brief, Export, refuse
 from .hf import to_hf
@@ -49,6 +50,7 @@ def export(result: Answer, trainer: str, *, candidate: int = 1, seed: int = 0) -
             f"`candidate` must be from 1 to {len(result.candidates)}, "
             f"the number in the result, but got {candidate}; `find --top` keeps more"
         )
+    refuse_sparse(result.question, f"export --to {trainer}")
     chosen = result.candidates[candidate - 1]
     refuse(trainer, _unsaid(chosen.arch))
     return TRAINERS[trainer](Brief(candidate=chosen, objective=result.objective, seed=seed))

@@ -9,6 +9,7 @@ from pathlib import Path
 from ...files.write import check_writable, write_whole
 from ...objectives.budget import format_budget
 from ...search.batch.record import is_batch
+from ...search.experts import refuse_sparse
 from ...search.record import read_record
 from ...validation.confirm.confirmed import Confirmed, ConfirmedModel, load_confirmed
 from ..pictures.confirmation import losses, step_times
@@ -46,7 +47,9 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 
 
 def _of_search(folder: Path) -> Page:
-    page = search_page(read_record(folder, whole=True))
+    answer = read_record(folder, whole=True)
+    refuse_sparse(answer.question, "a report")
+    page = search_page(answer)
     confirmed = load_confirmed(folder)
     return with_confirmation(page, confirmed) if confirmed else page
 

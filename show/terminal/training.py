@@ -85,8 +85,8 @@ def _rows(
         + ", ".join(_choices(as_run(execution, arch, device.kind)))
         + (f", ${cost:,.2f}" if cost is not None else ""),
     )
-    if is_sparse(arch):
-        return  # nothing here trains or exports experts
+    if is_sparse(arch) and device.kind != "cpu":
+        return  # nothing here exports experts
     command = "confirm {}" if device.kind == "cpu" else "export {} --to TRAINER"
     first = "" if folder else "find … --out DIR, then "
     yield "next", f"{first}anybudget {command.format(folder or 'DIR')}"

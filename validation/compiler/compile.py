@@ -80,7 +80,7 @@ def compile_for(
     known: dict[str, Any] = {}
     # What a fused kernel does is not in the program's text.
     if answer["status"] != "out_of_memory" and not execution.fused:
-        known = _read_program(folder, answer, topology)
+        known = read_program(folder, answer, topology)
     if execution.scan_layers:
         known |= {"flops": None, "bytes_accessed": None}
     return Compiled(
@@ -232,7 +232,8 @@ def _run_compiler(
         raise ValueError(f"the TPU's compiler failed (exit code {done.returncode}): {last[:500]}")
 
 
-def _read_program(folder: Path, answer: dict[str, Any], topology: Topology) -> dict[str, Any]:
+def read_program(folder: Path, answer: dict[str, Any], topology: Topology) -> dict[str, Any]:
+    """What a compiled step's text says, for `Compiled`; of a mere plan no time."""
     with gzip.open(folder / PROGRAM, "rt", encoding="utf-8") as file:
         program = parse_program(file.read())
     known: dict[str, Any] = {

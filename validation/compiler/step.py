@@ -30,11 +30,12 @@ from jax.experimental import topologies
 from ...files.write import write_whole
 from ...objectives.cost.execution import Execution
 from ...objectives.recipe import Recipe
-from ...space.architecture import Architecture
+from ...space.decoder import Model
+from ...space.sparse import model_of
 from ..training.model import Backend
 from ..training.step import abstract_inputs, lower_step
 from .plan import PROGRAM, keep_plan
-from .topology import parse_topology
+from .topology import Topology, parse_topology
 
 ANSWER = "answer.json"
 POLL_S = 0.2
@@ -55,15 +56,26 @@ def compile_step(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         `memory_bytes` per chip and `status`: "ok", with `flops`, `bytes_accessed` and `compile_s`;
         "planned"; or "out_of_memory".
     """
-    arch = Architecture(**request["architecture"])
-    topology, recipe = parse_topology(request["topology"]), Recipe()
+    return compile_model(
+        model_of(request["architecture"]),
+        parse_topology(request["topology"]),
+        Execution(**request["execution"]),
+        folder,
+        plan_only=request["stage"] == "plan",
+    )
+
+
+def compile_model(
+    arch: Model, topology: Topology, execution: Execution, folder: Path, *, plan_only: bool
+) -> dict[str, Any]:
+    """As `compile_step`, of any model's step."""
+    recipe = Recipe()
     devices = topologies.get_topology_desc(**topology.description).devices[: topology.n_chips]
-    execution = Execution(**request["execution"])
     inputs = abstract_inputs(arch, recipe, devices, sharding=execution.sharding)
     backend = Backend(kind="tpu", dtype=topology.device.dtype)
     lowered = lower_step(inputs, arch, recipe=recipe, execution=execution, backend=backend)
     work = ThreadPoolExecutor(1).submit(_compile, lowered, folder)
-    if request["stage"] == "plan":
+    if plan_only:
         while not work.done():
             if memory_bytes := keep_plan(folder):
                 return {"status": "planned", "memory_bytes": memory_bytes}

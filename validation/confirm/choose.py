@@ -15,6 +15,7 @@ from ...search.candidate import Candidate
 from ...search.explore.polish import polish
 from ...search.question import Question
 from ...space.search_space import COORDINATES, SearchSpace
+from ...space.sparse import FIELD as EXPERTS
 from .compare import labels
 
 # Fewer steps than this are no training: the schedule alone needs them.
@@ -131,10 +132,13 @@ def _spread(
 ) -> list[Candidate]:
     """Feasible models at the middles of equal shares of the shapes, by predicted loss."""
     count, seed = choice.contrast, choice.seed
-    positions = np.random.default_rng(seed).random((N_DRAWN if count else 0, len(COORDINATES)))
+    rng, n_drawn = np.random.default_rng(seed), N_DRAWN if count else 0
+    # A dense space does not look at the last.
+    names = (*COORDINATES, EXPERTS)
+    positions = np.hstack([rng.random((n_drawn, len(COORDINATES))), rng.random((n_drawn, 1))])
     of_shape: dict[tuple[int, int], Candidate] = {}
     for position in positions:
-        arch = space.decode(dict(zip(COORDINATES, position, strict=True)))
+        arch = space.decode(dict(zip(names, position, strict=True)))
         candidate = Candidate.of(arch, objective)
         prediction = candidate.prediction
         if prediction.feasible and prediction.n_steps >= MIN_CONTRAST_STEPS:

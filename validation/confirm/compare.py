@@ -12,7 +12,8 @@ import pandas as pd
 from scipy import stats
 
 from ...search.candidate import Candidate
-from ...space.architecture import FIELDS, Architecture
+from ...space.architecture import Architecture
+from ...space.sparse import names_of
 from ..runs import Run
 
 
@@ -217,7 +218,9 @@ def labels(archs: Sequence[Architecture]) -> list[str]:
     texts = []
     for arch in archs:
         twins = [a for a in archs if (a.d_model, a.n_layers) == (arch.d_model, arch.n_layers)]
-        differing = [name for name in FIELDS if len({getattr(twin, name) for twin in twins}) > 1]
+        differing = [
+            name for name in names_of(arch) if len({getattr(twin, name) for twin in twins}) > 1
+        ]
         texts.append(
             " ".join(
                 [f"{arch.d_model}×{arch.n_layers}"]

@@ -14,6 +14,7 @@ from ...files.write import csv_text, json_text, write_together
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.uncertainty import Draws, rank
 from ...search.answer import Answer
+from ...space.sparse import is_sparse
 from ...validation.backend import (
     check_chips,
     check_kind,
@@ -161,7 +162,8 @@ def confirm(
         n_seeds=training.n_seeds,
     )
     if training.engine is None:
-        dtype = compute_dtype(objective.device.kind, objective.n_chips)
+        kind, dense = objective.device.kind, not is_sparse(question.space)
+        dtype = compute_dtype(kind, objective.n_chips, dense=dense)
         on_progress(f"training with matmuls in {dtype}")
         trainer = one_by_one(listed, training.train_one, on_progress)
     else:

@@ -18,6 +18,7 @@ from ...presets.devices import KnownDevice
 from ...presets.known import Known
 from ...presets.laws import KnownLaw, known_law, save_law
 from ...search.answer import Answer
+from ...search.experts import refuse_sparse
 from ...search.find import find
 from ...search.question import Question
 from ...search.record import write_record
@@ -95,6 +96,7 @@ def refine(
     Raises:
         ValueError: `rounds` is not positive, or see `confirm` and `report_law`.
     """
+    refuse_sparse(answer.question, "a law's refit")
     if rounds < 1:
         raise ValueError(f"`rounds` must be at least 1, but got {rounds}")
     tables = [read_runs(path) for path in runs]

@@ -18,8 +18,8 @@ from ...machines.job import Job
 from ...objectives.budget import format_budget
 from ...objectives.cost.execution import Execution
 from ...objectives.loss_at_time import LossAtTime
-from ...space.architecture import FIELDS
-from ..runs import Run, append_row, read_rows
+from ...search.candidate import Candidate
+from ..runs import Run, append_row, read_rows, run_type
 from ..training.corpus import check_corpus
 from ..training.hosts import is_first
 from ..training.loop import StepReport
@@ -74,6 +74,11 @@ class TrainingList:
     folder: Path
     objective: LossAtTime
     n_seeds: int = 1
+
+    @property
+    def row_type(self) -> type[Run]:
+        """What a run is a row of; all are of one space."""
+        return run_type(self.entries[0].candidate.arch)
 
     @property
     def runs(self) -> list[PlannedRun]:
@@ -148,7 +153,7 @@ def train_all(listed: TrainingList, trainer: Trainer) -> list[Trained]:
 
 def _trained(listed: TrainingList, trainer: Trainer, path: Path) -> dict[tuple, Run]:
     """The runs that are there, and those that were missing, by their keys."""
-    rows = {_key(row): row for row in read_rows(path, Run)}
+    rows = {_key(row): row for row in read_rows(path, listed.row_type)}
     for planned, row in trainer([planned for planned in listed.runs if planned.key not in rows]):
         rows[planned.key] = row
         if is_first():
@@ -224,7 +229,7 @@ def fan_out(
         for n_done, (job, answer) in enumerate(engine.run(list(jobs), listed.folder / JOBS_FOLDER)):
             on_progress(f"[{n_done + 1}/{len(todo)}] {job.label} has ended")
             machines.add(answer["machine"])
-            yield jobs[job], Run.model_validate(answer["run"])
+            yield jobs[job], listed.row_type.model_validate(answer["run"])
 
     return trainer
 
@@ -248,6 +253,6 @@ def _heartbeat(
 
 def _key(run: Run) -> tuple:
     """What makes two runs the same one."""
-    fields = (getattr(run, name) for name in FIELDS)
+    fields = Candidate.key_of(run.architecture)
     how = (run.execution.attention,)
     return (*fields, run.seed, run.time_budget_s, run.corpus_fingerprint, *how)

@@ -139,7 +139,7 @@ def param_shapes(arch: Architecture) -> Params:
 
 def rms_norm(x_nd: jax.Array, gain_d: jax.Array) -> jax.Array:
     """Divide each row by its root mean square; Zhang and Sennrich 2019, arXiv:1910.07467."""
-    wide_nd = _wide(x_nd)
+    wide_nd = wide(x_nd)
     mean_square_n1 = jnp.mean(jnp.square(wide_nd), axis=-1, keepdims=True)
     return (wide_nd * jax.lax.rsqrt(mean_square_n1 + 1e-6) * gain_d).astype(x_nd.dtype)
 
@@ -148,7 +148,7 @@ def rotate(x_btkc: jax.Array) -> jax.Array:
     """Rotary positions, the two halves of a head paired; Su et al. 2021, arXiv:2104.09864."""
     half = x_btkc.shape[3] // 2
     angle_t1c = np.arange(x_btkc.shape[1])[:, None, None] * 10_000.0 ** (-np.arange(half) / half)
-    wide_btkc = _wide(x_btkc)
+    wide_btkc = wide(x_btkc)
     cos_t1c = jnp.asarray(np.cos(angle_t1c), wide_btkc.dtype)
     sin_t1c = jnp.asarray(np.sin(angle_t1c), wide_btkc.dtype)
     a_btkc, b_btkc = jnp.split(wide_btkc, 2, axis=-1)
@@ -163,7 +163,7 @@ def attend(q_btqc: jax.Array, k_btkc: jax.Array, v_btkc: jax.Array) -> jax.Array
     q_bkgc = q_bktc.reshape(b, n_kv_heads, -1, c)
     k_bksc, v_bksc = k_btkc.transpose(0, 2, 1, 3), v_btkc.transpose(0, 2, 1, 3)
     is_past_gs = np.arange(q_bkgc.shape[2])[:, None] % t >= np.arange(t)
-    scores_bkgs = _wide(jnp.einsum("bkgc,bksc->bkgs", q_bkgc, k_bksc))
+    scores_bkgs = wide(jnp.einsum("bkgc,bksc->bkgs", q_bkgc, k_bksc))
     share_bkgs = jax.nn.softmax(jnp.where(is_past_gs, scores_bkgs, -1e30), axis=-1)
     out_bkgc = jnp.einsum("bkgs,bksc->bkgc", share_bkgs.astype(v_btkc.dtype), v_bksc)
     return out_bkgc.reshape(b, n_kv_heads, -1, t, c).transpose(0, 3, 1, 2, 4)
@@ -234,7 +234,7 @@ def logits(
     x_nd = hidden(params, tokens_bt, arch, execution, backend)
     w_vd = params[_logits_name(arch)].astype(x_nd.dtype)
     w_dv = jax.lax.optimization_barrier(w_vd.T)  # d_model first, for its gradient
-    return _wide(x_nd @ w_dv)
+    return wide(x_nd @ w_dv)
 
 
 def loss(
@@ -285,5 +285,6 @@ def _logits_name(arch: Architecture) -> str:
     return "embedding" if arch.tied_embeddings else "logits"
 
 
-def _wide(x: jax.Array) -> jax.Array:
+def wide(x: jax.Array) -> jax.Array:
+    """In float32 at least."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))

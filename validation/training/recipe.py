@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ...objectives.recipe import EPSILON, Recipe, Scale, scales
-from ...space.architecture import Architecture
-from .model import Params, param_shapes
+from ...objectives.recipe import EPSILON, Recipe, Scale
+from ...space.decoder import Model
+from .blocks.trainable import param_shapes, scales
+from .model import Params
 
 # What `recipe_for` sets by the horizon is an argument of a compiled step, the rest a part of it.
 BY_HORIZON = ("learning_rate", "warmup", "weight_decay", "beta2")
@@ -29,7 +30,7 @@ jax.tree_util.register_dataclass(
 )
 
 
-def init_params(arch: Architecture, recipe: Recipe, seed: int) -> Params:
+def init_params(arch: Model, recipe: Recipe, seed: int) -> Params:
     """The parameters before the first step, float32, on the host."""
     return drawn(scales(arch, recipe), param_shapes(arch), seed)
 
@@ -46,7 +47,7 @@ def drawn(table: Params, shapes: Params, seed: int) -> Params:
     return _for_each_array(draw, table, shapes)
 
 
-def optimizer(arch: Architecture, recipe: Recipe) -> optax.GradientTransformation:
+def optimizer(arch: Model, recipe: Recipe) -> optax.GradientTransformation:
     """Clipping and AdamW, without the schedule's factor and the sign."""
     return optimizer_by(scales(arch, recipe), recipe)
 

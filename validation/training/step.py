@@ -15,8 +15,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ...objectives.cost.execution import PLAIN, Execution, Sharding
 from ...objectives.recipe import Recipe
-from ...space.architecture import Architecture
-from .model import CPU, Backend, Params, loss, param_shapes
+from ...space.decoder import Model
+from .blocks.trainable import loss, param_shapes
+from .model import CPU, Backend, Params
 from .recipe import init_params, learning_rate, optimizer
 
 
@@ -33,7 +34,7 @@ def train_step(
     progress: jax.Array | float,
     recipe: Recipe,
     *,
-    arch: Architecture,
+    arch: Model,
     execution: Execution = PLAIN,
     backend: Backend = CPU,
 ) -> tuple[State, jax.Array]:
@@ -48,7 +49,9 @@ def train_step(
         execution: how its gradient is computed.
         backend: what it is compiled for.
     """
-    one_pass = functools.partial(loss, arch=arch, execution=execution, backend=backend)
+    one_pass = functools.partial(
+        loss, arch=arch, execution=execution, backend=backend, trained=True
+    )
     before, gradient = over_passes(
         functools.partial(jax.value_and_grad(one_pass), state.params), tokens_bt, execution
     )
@@ -106,7 +109,7 @@ class CompiledTraining:
 
 
 def compile_training(
-    arch: Architecture,
+    arch: Model,
     *,
     recipe: Recipe,
     execution: Execution = PLAIN,
@@ -166,7 +169,7 @@ class Inputs(NamedTuple):
 
 
 def abstract_inputs(
-    arch: Architecture,
+    arch: Model,
     recipe: Recipe,
     devices: Sequence[Any],
     *,
@@ -205,7 +208,7 @@ def abstract_inputs(
 
 def lower_step(
     inputs: Inputs,
-    arch: Architecture,
+    arch: Model,
     *,
     recipe: Recipe,
     execution: Execution = PLAIN,
@@ -218,7 +221,7 @@ def lower_step(
     return step.lower(inputs.state, inputs.tokens, 0.0, recipe)
 
 
-def _check(arch: Architecture, execution: Execution) -> None:
+def _check(arch: Model, execution: Execution) -> None:
     n_chips, n_here, together = execution.n_chips, jax.device_count(), jax.process_count() > 1
     if execution.n_split != n_chips:
         raise ValueError(

@@ -27,8 +27,9 @@ from ...objectives.cost import counts
 from ...objectives.cost.execution import PLAIN, Execution
 from ...objectives.recipe import Recipe, recipe_for
 from ...space.architecture import Architecture
+from ...space.sparse import is_sparse
 from ..backend import compute_dtype
-from ..runs import Run
+from ..runs import Run, run_type
 from .batches import batch, heldout_batches
 from .clock import Budget
 from .hosts import agreed
@@ -117,13 +118,13 @@ def train(
     load = functools.partial(_load, tokens.train, seed=seed, **size)
     heldout = heldout_batches(tokens.heldout, max_tokens=upkeep.n_heldout_tokens, **size)
     identity = arch.as_dict() | dataclasses.asdict(constants) | dataclasses.asdict(budget)
-    how = {"execution": execution, "backend": this_backend(execution.n_chips)}
+    how = {"execution": execution, "backend": this_backend(execution.n_chips, not is_sparse(arch))}
     identity |= {"seed": seed, "text": tokens.fingerprint, "dtype": how["backend"].dtype}
     started = datetime.datetime.now(datetime.UTC)
     load(0)  # a text too short says so before anything is compiled
     make = functools.partial(compile_training, arch, recipe=constants, **how)
     outcome = _attempt(make, _recipe_of(arch, recipe), budget, load, heldout, identity, upkeep)
-    return Run(
+    return run_type(arch)(
         **arch.as_dict(),
         **execution.columns(arch),
         **_measures(arch, outcome, **how),
@@ -140,10 +141,10 @@ def train(
     )
 
 
-def this_backend(n_chips: int = 1) -> Backend:
-    """What JAX compiles for here."""
+def this_backend(n_chips: int = 1, dense: bool = True) -> Backend:
+    """What JAX compiles for here, a dense model or one with experts."""
     kind = jax.default_backend()
-    return Backend(kind=kind, dtype=compute_dtype(kind, n_chips))
+    return Backend(kind=kind, dtype=compute_dtype(kind, n_chips, dense=dense))
 
 
 def check_kernel(execution: Execution) -> None:

@@ -14,6 +14,7 @@ from ...machines.job import find_function, reference
 from ...objectives.cost.execution import Execution
 from ...objectives.device import Device
 from ...space.architecture import Architecture
+from ...space.sparse import model_of
 from ...validation.backend import check_kind, machine_name
 from .corpus import load_corpus
 from .tokens import Tokens, is_whole, map_tokens, prepare_tokens
@@ -74,7 +75,7 @@ def train_job(
     """
     check_kind(device["name"], device["kind"])
     run = find_function(train)(
-        Architecture(**arch),
+        model_of(arch),
         open_text(**text),
         execution=Execution(**execution),
         upkeep=Upkeep(device_name=device["name"], checkpoint_dir=Path(checkpoint)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ....space.blocks import Attention
+from ....space.decoder import has_dense_blocks
 from ..execution import Execution, Parts, Remat
 from ..kernel import head_padding
 from .matmul import Matmul, weighted
@@ -14,6 +15,16 @@ from .matmul import Matmul, weighted
 WIDE_BYTES = 4
 # Of a block's scores: before and after the softmax's backward pass.
 SCORE_GRADIENTS = 2
+
+
+def score_bytes(arch: Any, size: int) -> tuple[int, int]:
+    """Bytes of a plain score that waits for the backward pass, and of those that pass has besides.
+
+    The TPU's compiler keeps a dense model's wide; those of other models, which are laid out
+    otherwise, in the compute dtype, and their gradient takes one more place
+    (`experiments/blocks/tpu_blocks.py`).
+    """
+    return (WIDE_BYTES, SCORE_GRADIENTS * size) if has_dense_blocks(arch) else (size, size)
 
 
 def matmuls(mixer: Attention, arch: Any, execution: Execution) -> tuple[Matmul, ...]:
@@ -93,7 +104,8 @@ def kept(mixer: Attention, arch: Any, size: int, execution: Execution, padded_he
     width = d_qkv + (0 if execution.scan_layers else 2 * d_queries)
     if padded_head:  # heads apart, in and out, and the input of the matmul after them
         width = head_padding(mixer.d_head, padded_head) * (d_qkv + d_queries) + d_queries
-    per_score = WIDE_BYTES + (size if execution.scan_layers else 0)
+    each, _ = (WIDE_BYTES, 0) if padded_head else score_bytes(arch, size)
+    per_score = each + (size if execution.scan_layers else 0)
     return {"attention": size * width + per_score * n_scores}
 
 
@@ -102,4 +114,4 @@ def gradients(mixer: Attention, arch: Any, size: int, padded_head: int) -> Any:
     if padded_head:
         d_gradients = 2 * (mixer.n_heads + mixer.n_kv_heads) * mixer.d_head
         return size * head_padding(mixer.d_head, padded_head) * d_gradients
-    return SCORE_GRADIENTS * size * mixer.n_heads * arch.seq_len
+    return score_bytes(arch, size)[1] * mixer.n_heads * arch.seq_len

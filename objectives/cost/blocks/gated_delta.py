@@ -12,6 +12,9 @@ from ..execution import Execution, Parts, Remat
 from .attention import WIDE_BYTES
 from .matmul import Matmul, weighted
 
+# To which a TPU pads the rows of a chunk's matrices.
+PADDED_CHUNK = 128
+
 
 def matmuls(mixer: GatedDelta, arch: Any, execution: Execution) -> tuple[Matmul, ...]:
     """One matmul in, one out; between them eight a chunk of each value head.
@@ -59,15 +62,23 @@ def scores(mixer: GatedDelta, arch: Any) -> tuple[Any, Any]:
 
 
 def kept(mixer: GatedDelta, arch: Any, size: int, execution: Execution, padded_head: int) -> Parts:
-    """Bytes of a row: what goes into the convolution, the scan and its gate, and chunks' states."""
-    d_values = mixer.n_value_heads * mixer.d_value
-    made = mixer.n_channels + d_values + 2 * mixer.n_value_heads
+    """Bytes of a row: what goes into the convolution, the scan and its gate, and chunks' states.
+
+    As written, without a kernel, every intermediate waits: the convolution's inputs and sums, a
+    dozen forms of each head's keys and values, states in both dtypes, and seven matrices of a
+    chunk, three of them wide, whose rows a TPU pads; read off three of its compiler's plans
+    (`experiments/blocks/tpu_blocks.py`).
+    """
+    n_heads, d_values = mixer.n_value_heads, mixer.n_value_heads * mixer.d_value
+    made = mixer.n_channels + d_values + 2 * n_heads
     if execution.remat == Remat.DOTS:
         return {"scan": size * made}
-    chunk = min(DELTA_CHUNK, arch.seq_len)
-    states = WIDE_BYTES * d_values * mixer.d_key // chunk
-    within = 0 if execution.fused else 2 * WIDE_BYTES * chunk * mixer.n_value_heads
-    return {"scan": size * (made + mixer.n_channels + 2 * d_values) + states + within}
+    states = d_values * mixer.d_key // min(DELTA_CHUNK, arch.seq_len)
+    if execution.fused:
+        return {"scan": size * (made + mixer.n_channels + 2 * d_values) + WIDE_BYTES * states}
+    forms = 3 * mixer.n_channels + 8 * n_heads * mixer.d_key + 4 * d_values
+    within = (3 * WIDE_BYTES + 4 * size) * PADDED_CHUNK * n_heads
+    return {"scan": size * (made + forms) + (WIDE_BYTES + size) * states + within}
 
 
 def gradients(mixer: GatedDelta, arch: Any, size: int, padded_head: int) -> Any:

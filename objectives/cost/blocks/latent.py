@@ -7,7 +7,7 @@ from typing import Any
 from ....space.blocks import LatentAttention
 from ..execution import Execution, Parts, Remat
 from ..kernel import head_padding
-from .attention import SCORE_GRADIENTS, WIDE_BYTES, attended
+from .attention import WIDE_BYTES, attended, score_bytes
 from .matmul import Matmul, weighted
 
 
@@ -47,9 +47,9 @@ def kept(
     heads = 2 * d_query * _padding(d_query, padded_head) + 2 * mixer.d_value * _padding(
         mixer.d_value, padded_head
     )
-    n_scores = 2 if padded_head else arch.seq_len
+    scores = 2 * WIDE_BYTES if padded_head else score_bytes(arch, size)[0] * arch.seq_len
     per_row = 2 * ranks + mixer.n_heads * (heads + mixer.d_value)
-    return {"attention": size * per_row + WIDE_BYTES * mixer.n_heads * n_scores}
+    return {"attention": size * per_row + mixer.n_heads * scores}
 
 
 def gradients(mixer: LatentAttention, arch: Any, size: int, padded_head: int) -> Any:
@@ -58,7 +58,7 @@ def gradients(mixer: LatentAttention, arch: Any, size: int, padded_head: int) ->
         d_query = mixer.d_nope + mixer.d_rope
         queries = 2 * d_query * _padding(d_query, padded_head)
         return size * mixer.n_heads * (queries + 2 * mixer.d_value)
-    return SCORE_GRADIENTS * size * mixer.n_heads * arch.seq_len
+    return score_bytes(arch, size)[1] * mixer.n_heads * arch.seq_len
 
 
 def _padding(width: int, padded_head: int) -> Any:

@@ -5,6 +5,7 @@ Each block is a mixer and a feed-forward, each normed before and added to the re
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ import optax
 
 from ....space.blocks import Experts
 from ....space.decoder import Decoder
-from ..model import rms_norm
+from ..model import rms_norm, wide
 from . import KINDS, experts
 from .forms import PLAIN, Forms
 
@@ -44,19 +45,36 @@ def loss(
         arch: the decoder.
         forms: how its parts are computed that are not computed alike everywhere.
     """
-    x_btd = params["embedding"][tokens_bt[:, :-1]]
-    uneven = jnp.zeros((), x_btd.dtype)
+    stream = forms.stream or params["embedding"].dtype
+    x_btd = params["embedding"][tokens_bt[:, :-1]].astype(stream)
+    uneven = jnp.zeros((), wide(x_btd).dtype)
     for parts, weights in zip(_parts(arch), params["blocks"], strict=True):
-        for part, own in zip(parts, weights, strict=True):
-            normed_btd = rms_norm(x_btd, own["norm"])
-            x_btd += KINDS[type(part)].apply(part, own, normed_btd, forms)
-            if isinstance(part, Experts):
-                uneven += experts.imbalance(part, own, normed_btd)
+        run = forms.again(functools.partial(_block, parts, forms=forms))
+        x_btd, uneven_here = run(jax.tree.map(functools.partial(_cast, stream), weights), x_btd)
+        uneven += uneven_here
     x_btd = rms_norm(x_btd, params["final_norm"])
-    w_vd = params["embedding" if arch.tied_embeddings else "logits"]
-    logits_btv = x_btd @ w_vd.T
+    w_vd = params["embedding" if arch.tied_embeddings else "logits"].astype(stream)
+    logits_btv = wide(x_btd @ w_vd.T)
     each_bt = optax.softmax_cross_entropy_with_integer_labels(logits_btv, tokens_bt[:, 1:])
     return jnp.mean(each_bt) + BALANCE * uneven, each_bt
+
+
+def _block(
+    parts: list[Any], weights: list[Any], x_btd: jax.Array, forms: Forms
+) -> tuple[jax.Array, Any]:
+    """A block's parts one after the other, and how uneven its router is."""
+    uneven: Any = 0.0
+    for part, own in zip(parts, weights, strict=True):
+        normed_btd = rms_norm(x_btd, own["norm"])
+        x_btd += KINDS[type(part)].apply(part, own, normed_btd, forms)
+        if isinstance(part, Experts):
+            uneven += experts.imbalance(part, own, normed_btd)
+    return x_btd, uneven
+
+
+def _cast(dtype: Any, array: jax.Array) -> jax.Array:
+    """Matrices in the compute dtype; gains and what else is one number of many stay wide."""
+    return array.astype(dtype) if array.ndim > 1 else array
 
 
 def _parts(arch: Decoder) -> Iterator[list[Any]]:

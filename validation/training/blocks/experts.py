@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ....space.blocks import Experts
+from ..model import wide
 from .attention import Params, Shapes
 from .forms import PLAIN, Forms
 
@@ -26,12 +27,17 @@ def param_shapes(experts: Experts, d_model: int) -> Shapes:
 def apply(experts: Experts, params: Params, x_btd: jax.Array, forms: Forms = PLAIN) -> jax.Array:
     """A token's experts are those of highest score, weighed by their share of the scores of these.
 
+    A single one is weighed by its share of all scores, without which no router would learn.
+
     References:
-        Shazeer et al. 2017, arXiv:1701.06538; Gale et al. 2022, arXiv:2211.15841: none is dropped.
+        Shazeer et al. 2017, arXiv:1701.06538; Fedus et al. 2021, arXiv:2101.03961, equation 2, for
+        a single one; Gale et al. 2022, arXiv:2211.15841: none is dropped.
     """
     x_nd = x_btd.reshape(-1, x_btd.shape[-1])
-    scores_nk, chosen_nk = jax.lax.top_k(x_nd @ params["router"], experts.n_per_token)
-    share_nk = jax.nn.softmax(scores_nk, axis=-1)
+    scores_ne = wide(x_nd @ params["router"])
+    scores_nk, chosen_nk = jax.lax.top_k(scores_ne, experts.n_per_token)
+    among = scores_ne if experts.n_per_token == 1 else scores_nk
+    share_nk = jnp.exp(scores_nk - jax.nn.logsumexp(among, axis=-1, keepdims=True))
     order_m = jnp.argsort(chosen_nk.reshape(-1), stable=True)
     row_m = order_m // experts.n_per_token
     sizes_e = jnp.bincount(chosen_nk.reshape(-1), length=experts.n_experts)
@@ -42,7 +48,7 @@ def apply(experts: Experts, params: Params, x_btd: jax.Array, forms: Forms = PLA
     else:
         hidden_mf = jax.nn.gelu(hidden_mf)
     out_md = forms.grouped(hidden_mf, params["experts_down"], sizes_e)
-    weighed_md = share_nk.reshape(-1)[order_m, None] * out_md
+    weighed_md = share_nk.reshape(-1)[order_m, None].astype(out_md.dtype) * out_md
     out_nd = jnp.zeros_like(x_nd).at[row_m].add(weighed_md)
     if experts.d_shared:
         shared_nf = x_nd @ params["shared_up"]
@@ -60,7 +66,7 @@ def imbalance(experts: Experts, params: Params, x_btd: jax.Array) -> jax.Array:
     References:
         Fedus et al. 2021, arXiv:2101.03961, equation 4; of several experts a token, each counts.
     """
-    scores_ne = x_btd.reshape(-1, x_btd.shape[-1]) @ params["router"]
+    scores_ne = wide(x_btd.reshape(-1, x_btd.shape[-1]) @ params["router"])
     _, chosen_nk = jax.lax.top_k(scores_ne, experts.n_per_token)
     rows_e = jnp.bincount(chosen_nk.reshape(-1), length=experts.n_experts) / chosen_nk.size
     share_e = jax.nn.softmax(scores_ne, axis=-1).mean(axis=0)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ....objectives.cost.execution import Remat
 from ....objectives.cost.kernel import n_lengths
 from ....space.blocks import CHUNK
 from ..cpu import attention as cpu_attention
 from ..cpu.grouped import by_expert
+from ..model import KEPT, wide
 
 # Queries (b, t, heads, c), keys (b, t, key heads, c), values (b, t, key heads, v), a window.
 Attend = Callable[[jax.Array, jax.Array, jax.Array, int | None], jax.Array]
@@ -27,9 +29,9 @@ def attend(
     b, t, n_heads, c = q_bthc.shape
     n_kv_heads = k_btgc.shape[2]
     q_btgjc = q_bthc.reshape(b, t, n_kv_heads, n_heads // n_kv_heads, c) * c**-0.5
-    scores_bgjtr = jnp.einsum("btgjc,brgc->bgjtr", q_btgjc, k_btgc)
+    scores_bgjtr = wide(jnp.einsum("btgjc,brgc->bgjtr", q_btgjc, k_btgc))
     share_bgjtr = jax.nn.softmax(jnp.where(seen(t, window), scores_bgjtr, -jnp.inf), axis=-1)
-    out_btgjv = jnp.einsum("bgjtr,brgv->btgjv", share_bgjtr, v_btgv)
+    out_btgjv = jnp.einsum("bgjtr,brgv->btgjv", share_bgjtr.astype(v_btgv.dtype), v_btgv)
     return out_btgjv.reshape(b, t, n_heads, -1)
 
 
@@ -107,11 +109,21 @@ class Forms(NamedTuple):
         attend: attention over all positions before or a window of them.
         grouped: matmuls of an expert's rows.
         chunk: positions of a state space's chunk.
+        stream: dtype of what goes from block to block and of matrices; None: that of parameters.
+        remat: what of a block its backward pass runs again.
     """
 
     attend: Attend = attend
     grouped: Grouped = by_ragged_dot
     chunk: int = CHUNK
+    stream: str | None = None
+    remat: Remat = Remat.NONE
+
+    def again(self, block: Callable[..., Any]) -> Callable[..., Any]:
+        """A block whose backward pass runs of it again what it is to."""
+        if self.remat == Remat.NONE:
+            return block
+        return jax.checkpoint(block, policy=KEPT[self.remat])
 
 
 PLAIN = Forms()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ....space.blocks import DELTA_CHUNK, GatedDelta
-from ..model import rms_norm
+from ..model import rms_norm, wide
 from .attention import Params, Shapes
 from .convolution import convolve
 from .forms import PLAIN, Forms
@@ -46,13 +48,13 @@ def apply(mixer: GatedDelta, params: Params, x_btd: jax.Array, forms: Forms = PL
         jnp.repeat(_unit(of.reshape(b, t, -1, mixer.d_key)), h // mixer.n_key_heads, axis=2)
         for of in (q_btd, k_btd)
     )
-    step_bth = jax.nn.softplus(step_bth + params["step_bias"])
+    step_bth = jax.nn.softplus(wide(step_bth) + params["step_bias"])
     out_bthv = scan(
         q_bthc * mixer.d_key**-0.5,
         k_bthc,
         v_btd.reshape(b, t, h, -1),
         -jnp.exp(params["log_decay"]) * step_bth,
-        jax.nn.sigmoid(write_bth),
+        jax.nn.sigmoid(wide(write_bth)),
     )
     gated_bthv = rms_norm(out_bthv, params["scan_norm"]) * jax.nn.silu(gate_btd).reshape(
         b, t, h, -1
@@ -92,6 +94,7 @@ def scan(
         padded = jnp.pad(array, ((0, 0), (0, n_more), *[(0, 0)] * (array.ndim - 2)))
         return jnp.moveaxis(padded.reshape(b, -1, n_chunk, *array.shape[2:]), 3, 2)
 
+    narrow = functools.partial(jax.lax.convert_element_type, new_dtype=k_bthc.dtype)
     q_bzhlc, k_bzhlc, v_bzhlv = chunked(q_bthc), chunked(k_bthc), chunked(v_bthv)
     write_bzhl1 = chunked(write_bth)[..., None]
     log_kept_bzhl = jnp.cumsum(chunked(log_kept_bth), axis=-1)
@@ -100,22 +103,26 @@ def scan(
     decay_bzhlr = jnp.exp(jnp.where(past_lr, between_bzhlr, -jnp.inf))
     kept_bzhl1 = jnp.exp(log_kept_bzhl)[..., None]
     # What each position's correction takes from those before it in the chunk.
-    overlap_bzhlr = jnp.einsum("bzhlc,bzhrc->bzhlr", write_bzhl1 * k_bzhlc, k_bzhlc) * decay_bzhlr
-    one_lr = jnp.eye(n_chunk, dtype=k_bthc.dtype)
+    written_bzhlc = narrow(write_bzhl1 * k_bzhlc)
+    overlap_bzhlr = jnp.einsum("bzhlc,bzhrc->bzhlr", written_bzhlc, k_bzhlc) * decay_bzhlr
+    one_lr = jnp.eye(n_chunk, dtype=overlap_bzhlr.dtype)
     system_bzhlr = jnp.where(np.tril(past_lr, -1), overlap_bzhlr, 0) + one_lr
     solved_bzhlr = jax.scipy.linalg.solve_triangular(
         system_bzhlr, jnp.broadcast_to(one_lr, system_bzhlr.shape), lower=True, unit_diagonal=True
     )
-    new_bzhlv = solved_bzhlr @ (write_bzhl1 * v_bzhlv)
-    from_state_bzhlc = solved_bzhlr @ (write_bzhl1 * kept_bzhl1 * k_bzhlc)
-    scores_bzhlr = jnp.einsum("bzhlc,bzhrc->bzhlr", q_bzhlc, k_bzhlc) * decay_bzhlr
+    solved_bzhlr = narrow(solved_bzhlr)
+    new_bzhlv = solved_bzhlr @ narrow(write_bzhl1 * v_bzhlv)
+    from_state_bzhlc = solved_bzhlr @ narrow(kept_bzhl1 * written_bzhlc)
+    scores_bzhlr = narrow(jnp.einsum("bzhlc,bzhrc->bzhlr", q_bzhlc, k_bzhlc) * decay_bzhlr)
     to_end_bzhl1 = jnp.exp(log_kept_bzhl[..., -1:] - log_kept_bzhl)[..., None]
-    state_bhcv, out = jnp.zeros((b, n_heads, k_bthc.shape[3], v_bthv.shape[3]), v_bthv.dtype), []
+    read_bzhlc, left_bzhlc = narrow(kept_bzhl1 * q_bzhlc), narrow(to_end_bzhl1 * k_bzhlc)
+    state_bhcv = jnp.zeros((b, n_heads, k_bthc.shape[3], v_bthv.shape[3]), kept_bzhl1.dtype)
+    out = []
     for z in range(k_bzhlc.shape[1]):
-        new_bhlv = new_bzhlv[:, z] - from_state_bzhlc[:, z] @ state_bhcv
-        read_bhlv = (kept_bzhl1[:, z] * q_bzhlc[:, z]) @ state_bhcv
-        out.append(read_bhlv + scores_bzhlr[:, z] @ new_bhlv)
-        added_bhcv = jnp.einsum("bhlc,bhlv->bhcv", to_end_bzhl1[:, z] * k_bzhlc[:, z], new_bhlv)
+        before_bhcv = narrow(state_bhcv)
+        new_bhlv = new_bzhlv[:, z] - from_state_bzhlc[:, z] @ before_bhcv
+        out.append(read_bzhlc[:, z] @ before_bhcv + scores_bzhlr[:, z] @ new_bhlv)
+        added_bhcv = jnp.einsum("bhlc,bhlv->bhcv", left_bzhlc[:, z], new_bhlv)
         state_bhcv = kept_bzhl1[:, z, :, -1:] * state_bhcv + added_bhcv
     out_bzlhv = jnp.moveaxis(jnp.stack(out, axis=1), 2, 3)
     return out_bzlhv.reshape(b, t + n_more, n_heads, -1)[:, :t]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ....space.blocks import CHUNK, Mamba2
-from ..model import rms_norm
+from ..model import rms_norm, wide
 from .attention import Params, Shapes
 from .convolution import convolve
 from .forms import PLAIN, Forms
@@ -41,16 +41,19 @@ def apply(mixer: Mamba2, params: Params, x_btd: jax.Array, forms: Forms = PLAIN)
     gate_btd, channels_btd, step_bth = jnp.split(
         x_btd @ params["scan_in"], [d_inner, d_inner + mixer.n_channels], axis=-1
     )
-    channels_btd = jax.nn.silu(convolve(channels_btd, params["taps"]) + params["taps_bias"])
+    taps_bias = params["taps_bias"].astype(channels_btd.dtype)
+    channels_btd = jax.nn.silu(convolve(channels_btd, params["taps"]) + taps_bias)
     x_btd, write_btd, read_btd = jnp.split(channels_btd, [d_inner, d_inner + d_state], axis=-1)
     x_bthc = x_btd.reshape(b, t, mixer.n_heads, mixer.d_head)
     write_btgs, read_btgs = (
         each.reshape(b, t, mixer.n_groups, mixer.d_state) for each in (write_btd, read_btd)
     )
-    step_bth = jax.nn.softplus(step_bth + params["step_bias"])
+    step_bth = jax.nn.softplus(wide(step_bth) + params["step_bias"])
     log_kept_bth = -jnp.exp(params["log_decay"]) * step_bth
-    out_bthc = scan(x_bthc * step_bth[..., None], log_kept_bth, write_btgs, read_btgs, forms.chunk)
-    out_btd = (out_bthc + params["skip"][:, None] * x_bthc).reshape(b, t, -1)
+    in_bthc = x_bthc * step_bth[..., None].astype(x_bthc.dtype)
+    out_bthc = scan(in_bthc, log_kept_bth, write_btgs, read_btgs, forms.chunk)
+    skip_h1 = params["skip"][:, None].astype(x_bthc.dtype)
+    out_btd = (out_bthc + skip_h1 * x_bthc).reshape(b, t, -1)
     return rms_norm(out_btd * jax.nn.silu(gate_btd), params["scan_norm"]) @ params["scan_out"]
 
 
@@ -87,11 +90,13 @@ def scan(
     past_lr = np.tril(np.ones((n_chunk, n_chunk), bool))
     between_bzgjlr = log_kept_bzgjl[..., None] - log_kept_bzgjl[..., None, :]
     decay_bzgjlr = jnp.exp(jnp.where(past_lr, between_bzgjlr, -jnp.inf))
-    scores_bzglr = jnp.einsum("bzgls,bzgrs->bzglr", read_bzgls, write_bzgls)
-    out_bzgjlc = (scores_bzglr[:, :, :, None] * decay_bzgjlr) @ x_bzgjlc
+    scores_bzglr = wide(jnp.einsum("bzgls,bzgrs->bzglr", read_bzgls, write_bzgls))
+    decayed_bzgjlr = (scores_bzglr[:, :, :, None] * decay_bzgjlr).astype(x_bthc.dtype)
+    out_bzgjlc = decayed_bzgjlr @ x_bzgjlc
     # Between chunks: what each adds to the state, and what is read of the state before it.
     to_end_bzgjl1 = jnp.exp(log_kept_bzgjl[..., -1:] - log_kept_bzgjl)[..., None]
-    added_zbgjsc = jnp.einsum("bzgls,bzgjlc->zbgjsc", write_bzgls, x_bzgjlc * to_end_bzgjl1)
+    left_bzgjlc = x_bzgjlc * to_end_bzgjl1.astype(x_bthc.dtype)
+    added_zbgjsc = wide(jnp.einsum("bzgls,bzgjlc->zbgjsc", write_bzgls, left_bzgjlc))
     kept_zbgj11 = jnp.moveaxis(jnp.exp(log_kept_bzgjl[..., -1:, None]), 1, 0)
 
     def after(state_bgjsc: jax.Array, chunk: tuple[jax.Array, jax.Array]) -> Any:
@@ -100,7 +105,8 @@ def scan(
 
     nothing_bgjsc = jnp.zeros_like(added_zbgjsc[0])
     _, before_zbgjsc = jax.lax.scan(after, nothing_bgjsc, (kept_zbgj11, added_zbgjsc))
+    before_zbgjsc = before_zbgjsc.astype(x_bthc.dtype)
     read_bzgjlc = jnp.einsum("bzgls,zbgjsc->bzgjlc", read_bzgls, before_zbgjsc)
-    out_bzgjlc += read_bzgjlc * jnp.exp(log_kept_bzgjl)[..., None]
+    out_bzgjlc += read_bzgjlc * jnp.exp(log_kept_bzgjl)[..., None].astype(x_bthc.dtype)
     out_bzlhc = jnp.moveaxis(out_bzgjlc.reshape(b, -1, n_heads, n_chunk, c), 3, 2)
     return out_bzlhc.reshape(b, t + n_more, n_heads, c)[:, :t]
