@@ -14,8 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-import psutil
-
 # Options of glibc's mallopt, from malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 # How long a core may take to become free.
@@ -93,6 +91,8 @@ def available_memory_bytes() -> int:
     """Memory that this process could still get."""
     if malloc_trim := _c_function("malloc_trim"):
         malloc_trim(0)  # what malloc keeps is available too
+    import psutil  # a hundredth of a second, which a question need not wait
+
     return psutil.virtual_memory().available
 
 

@@ -27,7 +27,9 @@ from .step_cost import step_memory_bytes, step_time_s
 
 # Models times ways that are dealt with at once: more arithmetic takes longer than its calls.
 AT_ONCE = 1 << 17
-# Likewise, from which on it pays to look first for which of them a sharding may be the fastest.
+# Models of each batch, up to which all batches are tried in all passes: fewer calls.
+A_FEW = 1 << 12
+# Models times ways, from which on it pays to look first for which of them a sharding may win.
 MANY = 1 << 14
 # Memory is counted in whole bytes, cut off in two places, so that it may fall by one as it grows.
 CUT_OFF_BYTES = 8
@@ -86,7 +88,7 @@ def _of_each_batch(
 ) -> _Best:
     """The best ways; in a large mesh of each batch by itself, which few of all passes split."""
     shape, batch_sizes = shape_of(arch), np.unique(arch.batch_size)
-    few = len(batch_sizes) == 1 or math.prod(shape) * len(one_by_one(ways)) <= AT_ONCE
+    few = len(batch_sizes) == 1 or math.prod(shape) <= A_FEW * len(batch_sizes)
     masks = [np.asarray(arch.batch_size == batch_size) for batch_size in batch_sizes]
     indices = [covering(mask) for mask in masks]
     if few or not all(mask[at].all() for mask, at in zip(masks, indices, strict=True)):
