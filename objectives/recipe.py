@@ -22,15 +22,18 @@ from ..space.sparse import is_sparse
 from .cost.counts import n_active_params
 from .law.batch_price import best_batch_tokens
 
-# Highest learning rate of a matrix that reads 256 features, in a run of 10^9 tokens in batches of
-# `NOISE_BATCHES` times their best: 0.0076 (D / 10^9)^0.144. Fitted at width^-1 to the best rates of
-# 151 batches of Li et al. 2025 (arXiv:2503.04715; 960 to 2,048 wide, to 100 billion tokens) and of
-# six of ours (64 to 384 wide, 600,000 tokens); experiments/recipe/steplaw.py.
-PEAK_RATE = 0.0076
-PEAK_EXPONENT = 0.144
+# Highest learning rate of a matrix that reads 256 features, in the batch that its noise asks for:
+# 0.0080 (D / 10^9)^0.135. Fitted at width^-1 to the best rates of 151 batches of Li et al. 2025
+# (arXiv:2503.04715; 960 to 2,048 wide, to 100 billion tokens) and of six of ours (64 to 384 wide,
+# 600,000 tokens); experiments/recipe/steplaw.py.
+PEAK_RATE = 0.0080
+PEAK_EXPONENT = 0.135
 # In larger and in smaller batches the best rate is less, by 2 / (sqrt(x) + 1 / sqrt(x)) at x times
-# this batch (Li et al. 2024, arXiv:2405.14578, equation 22): far below it falls with the root.
-NOISE_BATCHES = 5.0
+# that batch (Li et al. 2024, arXiv:2405.14578, equation 22): far below it falls with the root. It
+# is 328,000 (D / 10^9)^0.60 tokens in the same runs: other than the best batch, it knows of no
+# least number of steps.
+NOISE_TOKENS = 328e3
+NOISE_EXPONENT = 0.60
 # Standard deviation of the logarithm of the best rate about the formula.
 RATE_SPREAD = 0.25
 # Where what blocks add does not shrink with depth, as in most trainers, the rate falls with it: as
@@ -132,7 +135,7 @@ def peak_learning_rate(batch_tokens: Any, n_tokens: Any) -> Any:
         batch_tokens: B, tokens in a step.
         n_tokens: D, tokens in all steps.
     """
-    ratio = batch_tokens / (NOISE_BATCHES * best_batch_tokens(n_tokens))
+    ratio = batch_tokens / (NOISE_TOKENS * (n_tokens / 1e9) ** NOISE_EXPONENT)
     at_the_peak = PEAK_RATE * (n_tokens / 1e9) ** PEAK_EXPONENT
     return at_the_peak * 2 / (ratio**0.5 + ratio**-0.5)
 

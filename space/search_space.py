@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from .architecture import BOOL_FIELDS, COUNT_FIELDS, FIELDS, Architecture
@@ -165,20 +165,19 @@ class SearchSpace:
                 yield open_mesh(d_model, part)
 
     def neighbours(
-        self, arch: Architecture, radius: int, stride: float = 0.0, along: str = ""
+        self, arch: Architecture, radius: int, stride: float = 0.0, along: Collection[str] = ()
     ) -> Iterator[Architecture]:
         """Open meshes of the models within `radius` steps of one model, itself included.
 
         A step goes along a share of each list, its `stride`, and at least to the next entry; or
-        `along` one list alone, in every width. Other widths' lists are entered at the same shares.
+        `along` some lists alone, with `d_model` in every width. Each is entered at the same shares.
         """
-        widths = list(self.widths)
-        position = self.encode(arch)
-        near = around(widths.index(arch.d_model), widths, radius, stride)
-        for d_model in widths if along else near:
+        widths, position = list(self.widths), self.encode(arch)
+        near = around(widths.index(arch.d_model), widths, 0 if along else radius, stride)
+        for d_model in widths if "d_model" in along else near:
             axes = {}
             for name, values in self.widths[d_model].items():
-                steps = radius if along in ("", name) else 0
+                steps = 0 if along and name not in along else radius
                 axes[name] = around(_index(position[name], values), values, steps, stride)
             yield open_mesh(d_model, axes)
 

@@ -23,9 +23,10 @@ Why ours: it is fitted to the runs behind Step Law and to ours of a thousandth o
 once. Step Law's rate knows N alone; our models follow width, and depth at one width hardly moves
 them. Its batch grows faster than its own best runs do (D^0.45 from 4 to 100 billion tokens). No
 other rule says what the rate is in a batch that is not the best. Bjorck et al. 2024
-(arXiv:2409.19913) find that in one batch the rate falls as D^-0.32; ours falls as D^-0.02 to
-D^-0.08 there, and the two disagree. CompleteP (Dey et al. 2025, arXiv:2505.01618) tells widths and
-depths apart within a model.
+(arXiv:2409.19913) find that in one batch the rate falls as D^-0.32; in batches of half a million
+tokens ours falls as D^-0.06 at 25 billion tokens and as D^-0.15 at 800 billion, and the two
+disagree. CompleteP (Dey et al. 2025, arXiv:2505.01618) tells widths and depths apart within a
+model.
 """
 
 from __future__ import annotations

@@ -117,20 +117,20 @@ def fit_price(table: Any, law: Callable) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit_rate(table: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Logs of PEAK_RATE and NOISE_BATCHES around PEAK_EXPONENT, and PLAIN_DEPTH_EXPONENT."""
+    """Logs of PEAK_RATE and NOISE_TOKENS, each before its exponent, and PLAIN_DEPTH_EXPONENT."""
     ours = pd.DataFrame(OURS * N_OURS, columns=["width", "depth", "B", "D", "rate"])
     seen: Any = pd.concat([table.assign(plain=True), ours.assign(plain=False)])
     tokens, batch = seen["D"].to_numpy(float), seen["B"].to_numpy(float)
     deep = seen["depth"].to_numpy(float) / recipe.PLAIN_DEPTH
     depth = np.log(deep) * seen["plain"].to_numpy()
-    ratio = np.log(batch / batch_price.best_batch_tokens(tokens))
+    longer = np.log(tokens / 1e9)
 
     def off(at: np.ndarray) -> np.ndarray:
-        half = (ratio - at[2]) / 2
-        log_rate = at[0] + at[1] * np.log(tokens / 1e9) - np.log(np.cosh(half)) + at[3] * depth
+        half = (np.log(batch) - at[2] - at[3] * longer) / 2
+        log_rate = at[0] + at[1] * longer - np.log(np.cosh(half)) + at[4] * depth
         return log_rate + np.log(256 / seen["width"]) - np.log(seen["rate"])
 
-    return _fitted(off, [-5.0, 0.15, 1.5, -0.3], f_scale=0.2)
+    return _fitted(off, [-5.0, 0.15, 13.0, 0.5, -0.3], f_scale=0.2)
 
 
 def _fitted(off: Callable, start: list[float], f_scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -143,9 +143,10 @@ def constants(table: Any, law: Callable) -> Any:
     """Ours beside what is fitted here."""
     price, price_errors = fit_price(table[table["inside"] | (table["excess"] < 0.003)], law)
     rate, rate_errors = fit_rate(table[table["inside"]])
-    logs = {"STEPS_AT_1E9", "PRICE", "PEAK_RATE", "NOISE_BATCHES"}
+    logs = {"STEPS_AT_1E9", "PRICE", "PEAK_RATE", "NOISE_TOKENS"}
     names = ["STEPS_AT_1E9", "STEPS_EXPONENT", "PRICE"]
-    names += ["PEAK_RATE", "PEAK_EXPONENT", "NOISE_BATCHES", "PLAIN_DEPTH_EXPONENT"]
+    names += ["PEAK_RATE", "PEAK_EXPONENT", "NOISE_TOKENS", "NOISE_EXPONENT"]
+    names += ["PLAIN_DEPTH_EXPONENT"]
     found = zip(names, [*price, *rate], [*price_errors, *rate_errors], strict=True)
     rows = []
     for name, value, error in found:

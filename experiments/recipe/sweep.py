@@ -9,11 +9,12 @@ to the best of those tried, less than the rate that knew neither horizon nor dec
 costs is within a third of what was measured.
 
 Four shapes (narrow, wide, shallow, deep), two horizons fourfold apart, three batches sixteenfold
-apart, and the recipe's rate, half and twice it, with the same decay in a step; beside them what was
-before, 0.004 at width 256 and a decay of 0.1. The recipe was fixed before (constants.csv, from the
-runs of others and of experiments/learning_rate). The order is such that every beginning is
-balanced; runs are appended to sweep.csv as they end, and those that are there are kept.
-`--tables` instead of the text makes sweep_rates.csv and sweep_prices.csv of what is there.
+apart, and the recipe's rate as it was then, half and twice it, with the same decay in a step;
+beside them what was before, 0.004 at width 256 and a decay of 0.1. No constant of a recipe is
+fitted to these runs. The order is such that every beginning is balanced; runs are appended to
+sweep.csv as they end, and those that are there are kept. `--tables` instead of the text makes
+sweep_rates.csv and sweep_prices.csv of what is there: where all three rates were tried, the recipe
+as it is now loses what a parabola through them says at its rate.
 """
 # ruff: noqa: E402
 
@@ -33,10 +34,11 @@ host.use_cores(1)  # before anything starts its threads, like the next
 host.keep_freed_memory()
 
 import jax
+import numpy as np
 import pandas as pd
 
 from anybudget.files.places import default_cache_dir
-from anybudget.objectives.law.batch_price import best_batch_worth
+from anybudget.objectives.law.batch_price import best_batch_tokens, best_batch_worth
 from anybudget.objectives.recipe import Recipe, recipe_for
 from anybudget.space.architecture import Architecture
 from anybudget.validation.runs import Run, append_row, read_rows
@@ -66,13 +68,19 @@ def arch_of(shape: str, batch_size: int) -> Architecture:
     return Architecture.from_shape(**fields, **TEXT, n_heads=n_heads, batch_size=batch_size)
 
 
+def middle_rate(arch: Architecture, n_tokens: float) -> float:
+    """What the recipe said when the sweep was fixed; its peak was at five times the best batch."""
+    ratio = arch.tokens_per_step / (5 * best_batch_tokens(n_tokens))
+    return 0.0076 * (n_tokens / 1e9) ** 0.144 * 2 / (ratio**0.5 + ratio**-0.5)
+
+
 def recipe_of(arch: Architecture, n_tokens: int, factor: float | str) -> Recipe:
-    """The recipe at a factor of its rate and the same decay in a step, or that of before."""
+    """A factor of the middle rate with the recipe's decay in a step, or the recipe of before."""
     if factor == BEFORE:
         rate = 0.004 * min(1.0, (arch.tokens_per_step / 2048) ** 0.5)
         return Recipe(rule=BEFORE, learning_rate=rate)
-    recipe = recipe_for(arch, n_tokens)
-    rate, decay = recipe.learning_rate * factor, recipe.weight_decay / factor
+    recipe, rate = recipe_for(arch, n_tokens), factor * middle_rate(arch, n_tokens)
+    decay = recipe.weight_decay * recipe.learning_rate / rate
     rule = f"horizon x {factor:g}"
     return dataclasses.replace(recipe, rule=rule, learning_rate=rate, weight_decay=decay)
 
@@ -121,20 +129,38 @@ def tables() -> None:
     rates: Any = pd.DataFrame({
         "best_by": wide[[*tried, BEFORE]].idxmin(axis=1),
         "n_rates": wide[[*tried, BEFORE]].notna().sum(axis=1),
-        "recipe_loss_%": 100 * (wide["horizon x 1"] / best - 1),
+        "recipe_over_middle": [_recipe_over_middle(*cell) for cell in wide.index],
+        "middle_loss_%": 100 * (wide["horizon x 1"] / best - 1),
         "before_loss_%": 100 * (wide[BEFORE] / best - 1),
-        "recipe_loss": wide["horizon x 1"],
-    }).reset_index()  # fmt: skip
+        "middle_loss": wide["horizon x 1"],
+    })  # fmt: skip
+    losses = wide[[f"horizon x {factor:g}" for factor in FACTORS]].to_numpy()
+    recipe_loss = list(map(_on_parabola, losses, rates["recipe_over_middle"]))
+    rates.insert(3, "recipe_loss_%", 100 * (recipe_loss / best - 1))
+    rates = rates.reset_index()
     prices = _prices(rates)
     for name, table in {"sweep_rates": rates, "sweep_prices": prices}.items():
         print(table.to_string(index=False, float_format="{:.3g}".format), end="\n\n")
         table.to_csv(HERE / f"{name}.csv", index=False, float_format="%.4g")
-    full = rates[rates["n_rates"] == len(FACTORS) + 1]
-    print(full[["recipe_loss_%", "before_loss_%"]].agg(["mean", "max", "size"]))
+    full = rates.dropna(subset=["recipe_loss_%"])
+    print(full.filter(like="_loss_%").agg(["mean", "max", "count"]))
+
+
+def _recipe_over_middle(shape: str, n_tokens: int, batch_size: int) -> float:
+    arch = arch_of(shape, batch_size)
+    return recipe_for(arch, n_tokens).learning_rate / middle_rate(arch, n_tokens)
+
+
+def _on_parabola(losses: Any, factor: float) -> float:
+    """The loss at a factor of the middle rate; unknown where a rate was not tried."""
+    if pd.isna(losses).any():
+        return math.nan
+    logs = [math.log(tried) for tried in FACTORS]
+    return float(np.polyval(np.polyfit(logs, losses, 2), math.log(factor)))
 
 
 def _prices(rates: Any) -> Any:
-    """What a batch loses to the least loss of its cell, at the recipe's rate, and what was said.
+    """What a batch loses to the least loss of its cell, at the middle rate, and what was said.
 
     Predicted by the loss's slope in tokens of the middle batch from one horizon to the other.
     """
@@ -142,7 +168,7 @@ def _prices(rates: Any) -> Any:
         (n_tokens, batch): best_batch_worth(float(n_tokens), batch * TEXT["seq_len"])
         for n_tokens, batch in itertools.product(HORIZONS, BATCHES)
     }
-    loss = rates.set_index(["shape", "n_tokens", "batch_size"])["recipe_loss"].to_dict()
+    loss = rates.set_index(["shape", "n_tokens", "batch_size"])["middle_loss"].to_dict()
     rows = []
     for shape, n_tokens in itertools.product(SHAPES, HORIZONS):
         ends = [(horizon, BATCHES[1]) for horizon in HORIZONS]

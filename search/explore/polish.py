@@ -14,21 +14,21 @@ from ..certify.scan import best_of
 # at once is 3^8 models at most. Narrow neighbourhoods alone end on tops between which lie widths
 # that do not fill a machine's tiles.
 STRIDES = (1 / 4, 1 / 16, 1 / 64, 0.0)
-# So each list is also walked in every width, so many steps of such a share either way; in a space
-# of few models, all so many entries away are cheaper to look at.
-ALONG, ALONG_STRIDE = 8, 1 / 16
+# So each list is also walked in every width, so many steps of such a share either way, and then
+# entry by entry; in a space of few models, all so many entries away are cheaper to look at.
+ALONG, ALONG_STRIDE, WHOLE = 8, 1 / 16, 1 << 30
+# A longer sequence wants a smaller batch: one alone changes the tokens of a step, which cost both.
+TOGETHER = {"batch_size", "seq_len"}
 FEW, RADIUS = 200_000, 6
 
 
 def polish(candidate: Candidate, space: SearchSpace, objective: LossAtTime) -> Candidate:
     """The candidate that no neighbour improves on, starting from one."""
-    wider = _around if space.n_architectures <= FEW else _across_widths
+    wider = _around if space.n_architectures <= FEW else _along_lists
     best = _nearer(candidate, space, objective)
-    while True:
-        better = _nearer(wider(best, space, objective), space, objective)
-        if better is best:
-            return best
-        best = better
+    while (better := wider(best, space, objective)) is not best:
+        best = _nearer(better, space, objective)
+    return best
 
 
 def _nearer(candidate: Candidate, space: SearchSpace, objective: LossAtTime) -> Candidate:
@@ -46,12 +46,15 @@ def _around(candidate: Candidate, space: SearchSpace, objective: LossAtTime) -> 
     return _better(space.neighbours(candidate.arch, RADIUS), candidate, objective)
 
 
-def _across_widths(candidate: Candidate, space: SearchSpace, objective: LossAtTime) -> Candidate:
-    """The best that differs in width and in one list, of one list after the other."""
-    for name in space.free_coordinates:
-        if name != "d_model":
-            near = space.neighbours(candidate.arch, ALONG, ALONG_STRIDE, along=name)
-            candidate = _better(near, candidate, objective)
+def _along_lists(candidate: Candidate, space: SearchSpace, objective: LossAtTime) -> Candidate:
+    """The best that differs in width and one list, of each list in turn, then in one list alone."""
+    lists = [name for name in space.free_coordinates if name != "d_model"]
+    for names in (TOGETHER, *({name} for name in lists if name not in TOGETHER)):
+        near = space.neighbours(candidate.arch, ALONG, ALONG_STRIDE, {"d_model", *names})
+        candidate = _better(near, candidate, objective)
+    for name in lists:
+        near = space.neighbours(candidate.arch, WHOLE, along={name})
+        candidate = _better(near, candidate, objective)
     return candidate
 
 

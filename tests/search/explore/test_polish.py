@@ -25,10 +25,17 @@ def test_a_neighbourhood_as_wide_as_the_space_holds_the_optimum(small_space, obj
 
 def test_of_one_list_every_width_is_a_neighbour(small_space, objective):
     (start,) = random_candidates(small_space, objective, 1)
-    near = list(small_space.neighbours(start.arch, radius=1, along="n_layers"))
+    near = list(small_space.neighbours(start.arch, radius=1, along={"d_model", "n_layers"}))
     assert [mesh.d_model for mesh in near] == list(small_space.widths)
     assert {np.size(mesh.d_ff) for mesh in near} == {1}
     assert max(np.size(mesh.n_layers) for mesh in near) > 1
+
+
+def test_one_list_alone_keeps_the_width(small_space, objective):
+    (start,) = random_candidates(small_space, objective, 1)
+    (near,) = small_space.neighbours(start.arch, radius=100, along={"n_layers"})
+    assert near.d_model == start.arch.d_model
+    assert np.ravel(near.n_layers).tolist() == small_space.widths[near.d_model]["n_layers"]
 
 
 def test_it_never_loses_and_stays_in_the_space(small_space, objective):
