@@ -1,6 +1,6 @@
 """What do ten minutes of one core come to, with this step and with an earlier one?
 
-Command: python experiments/training_speed/ten_minutes.py after [seconds of each shape]
+Command: python experiments/training_speed/ten_minutes.py after [seconds of each shape] [shape ...]
          (and with `before`, in an environment that has anybudget of commit 1fd62a5)
 Wall time: ten minutes each of a quiet core, and some for compiling and judging.
 Expected: on a processor with AMX twice the steps, and a loss lower by a tenth (found so far, in 15
@@ -50,12 +50,12 @@ ATTENTION = {"before": "plain", "after": "fused"}
 RESULT = Path(__file__).with_suffix(".csv")
 
 
-def main(which: str, time_budget_s: float = 150.0) -> None:
-    """Train what is missing, a row each."""
+def main(which: str, time_budget_s: float, names: list[str]) -> None:
+    """Train what is missing of some shapes, a row each."""
     tokens = prepare_tokens(load_corpus("python"), vocab_size=TEXT["vocab_size"])
     rows = pd.read_csv(RESULT) if RESULT.exists() else pd.DataFrame(columns=["step", "shape"])
     processors = SimpleNamespace(perf_counter=time.process_time)
-    for name, shape in SHAPES.items():
+    for name in names or SHAPES:
         if (which, name) in set(zip(rows["step"], rows["shape"], strict=True)):
             continue
         with (
@@ -63,7 +63,7 @@ def main(which: str, time_budget_s: float = 150.0) -> None:
             mock.patch.object(training, "time", processors),
         ):
             run = training.train(
-                Architecture.from_shape(**TEXT | shape),
+                Architecture.from_shape(**TEXT | SHAPES[name]),
                 tokens,
                 seed=0,
                 time_budget_s=time_budget_s,
@@ -87,4 +87,4 @@ def main(which: str, time_budget_s: float = 150.0) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(float, sys.argv[2:]))
+    main(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 150.0, sys.argv[3:])

@@ -51,7 +51,7 @@ from anybudget.space.architecture import Architecture
 from anybudget.validation.backend import clock_name, step_clock
 from anybudget.validation.training.model import Backend
 from anybudget.validation.training.recipe import init_params
-from anybudget.validation.training.step import compile_training
+from anybudget.validation.training.step import CompiledTraining, compile_training
 
 TEXT = {"vocab_size": 2048, "seq_len": 256, "batch_size": 8}
 SHAPES = {
@@ -159,19 +159,21 @@ class Decoder(nn.Module):
                     own[f"layers.{i}.{name}.weight"].copy_(weight)
 
 
-def our_step(
-    arch: Architecture, tokens: np.ndarray, dtype: str, on_ready: Callable[[], None] = lambda: None
-) -> Callable[[], float]:
+def our_program(arch: Architecture, dtype: str) -> CompiledTraining:
+    """Our step, compiled."""
+    backend = Backend(dtype=dtype)
+    return compile_training(arch, recipe=Recipe(), execution=FUSED, backend=backend)
+
+
+def our_step(arch: Architecture, tokens: np.ndarray, dtype: str) -> Callable[[], float]:
     """A function that makes one of our steps and returns the loss before it.
 
     Args:
         arch: the model.
         tokens: a batch.
         dtype: of the matmuls.
-        on_ready: called before anything of the model's is made, but its program.
     """
-    program = compile_training(arch, recipe=Recipe(), execution=FUSED, backend=Backend(dtype=dtype))
-    on_ready()
+    program = our_program(arch, dtype)
     state, placed = program.init(0), program.place(tokens)
 
     def step() -> float:
@@ -183,11 +185,8 @@ def our_step(
     return step
 
 
-def torch_step(
-    arch: Architecture, tokens: np.ndarray, dtype: str, on_ready: Callable[[], None] = lambda: None
-) -> Callable[[], float]:
+def torch_step(arch: Architecture, tokens: np.ndarray, dtype: str) -> Callable[[], float]:
     """The same for PyTorch."""
-    on_ready()
     model = Decoder(arch)
     model.load(init_params(arch, Recipe(), seed=0))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)

@@ -42,13 +42,13 @@ def agree(found, expected, *inputs, dtype, rtol):
 @pytest.mark.parametrize(
     ("n_heads", "n_kv_heads", "n_lengths", "dtype", "rtol"),
     [(4, 2, 2, "float64", 1e-12), (2, 2, 2, "bfloat16", 0.03), (1, 1, 1, "float64", 1e-12)],
-    ids=["grouped, keys in parts", "bfloat16", "one block"],
+    ids=["grouped, rows and keys in parts", "bfloat16", "one block"],
 )
 def test_attention_in_blocks_is_attention(
     double, n_heads, n_kv_heads, n_lengths, dtype, rtol, monkeypatch
 ):
-    monkeypatch.setattr(attention, "MOST_SCORES", 1 << 9)
-    monkeypatch.setattr(attention, "MOST_KEYS", 16)
+    monkeypatch.setattr(attention, "MOST_SCORES", 1 << 8)
+    monkeypatch.setattr(attention, "MOST_ROWS", 16)
     monkeypatch.setattr(attention, "n_lengths", lambda _: n_lengths)
     seq_len = 16 * n_lengths
     q, k, v = (double.normal(size=(1, seq_len, n, 8)) for n in (n_heads, n_kv_heads, n_kv_heads))

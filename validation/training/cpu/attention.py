@@ -1,11 +1,11 @@
 """Causal attention in blocks that stay in a core's cache; no matrix of scores is kept.
 
 A block is some query rows of one key head and some of the keys that the last of them may see: what
-causality masks is skipped but for each block's corner. A row's sum is begun with its first block
-and scaled anew where a later one has a higher score. The backward pass computes a block's scores
-once more from the rows' log-sum-exp (Dao et al. 2022, FlashAttention, arXiv:2205.14135), keys
-first, so that no block needs a transpose: XLA takes one into the product beside it, which is then
-slow, or in bfloat16 impossible.
+causality masks is skipped but for each block's corner. The rows are cut out once and stay while
+their keys pass by: a row's sum is begun with the first of them and scaled anew where a later one
+has a higher score. The backward pass computes a block's scores once more from the rows' log-sum-exp
+(Dao et al. 2022, FlashAttention, arXiv:2205.14135), keys first, so that no block needs a transpose:
+XLA takes one into the product beside it, which is then slow, or in bfloat16 impossible.
 
 The letters of an array's name are its axes: p pairs of a sequence and a key head, g query heads
 that share it, t and s positions, c width of a head, r a block's rows (g times its positions).
@@ -25,9 +25,9 @@ from .matmul import product
 
 # Scores of a block: half a megabyte in float32, which with its twins fits a core's second cache.
 MOST_SCORES = 1 << 17
-# Of more keys some are taken at once, since each is read and added to once a block: with few rows a
-# block would be little more than that.
-MOST_KEYS, MOST_PARTS = 512, 16
+# Rows of a block, of all heads that share a key: its keys are cut out, and their gradients are read
+# and added to, once a block, so that fewer rows would be little more than that.
+MOST_ROWS, MOST_PARTS = 512, 64
 MASKED = -1e30
 
 
@@ -51,13 +51,14 @@ class Kind(NamedTuple):
 def kinds_of(seq_len: int, group: int) -> list[Kind]:
     """The blocks of a sequence by the keys that they see; they differ in nothing else."""
     length = seq_len // n_lengths(seq_len)
+    rows = length
+    while rows % 2 == 0 and rows * group > MOST_ROWS:
+        rows //= 2
     kinds = []
     for end in range(length, seq_len + 1, length):
-        parts = (n for n in range(1, MOST_PARTS + 1) if end % n == 0 and end <= n * MOST_KEYS)
-        rows, keys = length, end // next(parts, 1)
-        while rows % 2 == 0 and rows * group * keys > MOST_SCORES:
-            rows //= 2
-        kinds.append(Kind(end - length, end, rows, keys))
+        most_keys = MOST_SCORES // (rows * group)
+        parts = (n for n in range(1, MOST_PARTS + 1) if end % n == 0 and end <= n * most_keys)
+        kinds.append(Kind(end - length, end, rows, end // next(parts, 1)))
     return kinds
 
 
@@ -87,24 +88,27 @@ def _forward(
     # What is cut from these or put into them block by block is never bfloat16, whose arrays XLA
     # converts whole at each turn.
     none_pgt = jnp.zeros_like(q_pgtc[..., 0])
-    begun = (jnp.zeros_like(q_pgtc), none_pgt + MASKED, none_pgt)
+    begun = (jnp.zeros_like(q_pgtc), none_pgt)
 
-    def block(at: Place, done: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        k_sc, v_sc = at.keys(k_ptc), at.keys(v_ptc)
-        scores_rs = at.masked(product(at.rows(q_pgtc), k_sc, 1, dtype), row_axis=0)
-        top_r = scores_rs.max(axis=1)
-        if at.kind.in_parts:
-            before_rc, before_top_r, before_r = map(at.rows, done)
-            top_r = jnp.maximum(top_r, before_top_r)
-        share_rs = jnp.exp(scores_rs - top_r[:, None])
-        out_rc, total_r = product(share_rs, v_sc, 0, dtype), share_rs.sum(axis=1)
-        if at.kind.in_parts:
-            stays_r = jnp.exp(before_top_r - top_r)
-            out_rc, total_r = out_rc + before_rc * stays_r[:, None], total_r + before_r * stays_r
-        return tuple(map(at.put, done, (out_rc, top_r, total_r)))
+    def of_rows(at: Place, done: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        q_rc = at.rows(q_pgtc)
 
-    out_pgtc, top_pgt, total_pgt = _over_blocks(block, begun, q_pgtc.shape)
-    out_pgtc, lse_pgt = out_pgtc / total_pgt[..., None], top_pgt + jnp.log(total_pgt)
+        def of_keys(at: Place, before: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+            before_rc, before_top_r, before_r = before
+            scores_rs = at.masked(product(q_rc, at.keys(k_ptc), 1, dtype), row_axis=0)
+            top_r = jnp.maximum(scores_rs.max(axis=1), before_top_r)
+            share_rs, stays_r = jnp.exp(scores_rs - top_r[:, None]), jnp.exp(before_top_r - top_r)
+            out_rc, total_r = product(share_rs, at.keys(v_ptc), 0, dtype), share_rs.sum(axis=1)
+            return out_rc + before_rc * stays_r[:, None], top_r, total_r + before_r * stays_r
+
+        none_r = jnp.zeros_like(q_rc[:, 0])
+        out_rc, top_r, total_r = at.over_keys(
+            of_keys, (jnp.zeros_like(q_rc), none_r + MASKED, none_r)
+        )
+        found = (out_rc / total_r[:, None], top_r + jnp.log(total_r))
+        return tuple(map(at.put, done, found))
+
+    out_pgtc, lse_pgt = _over_rows(of_rows, begun, q_pgtc.shape)
     return out_pgtc, (q_pgtc, k_ptc, v_ptc, out_pgtc, lse_pgt)
 
 
@@ -116,20 +120,24 @@ def _backward(
     k_pct, along_pgt = k_ptc.swapaxes(1, 2), (g_pgtc * out_pgtc).sum(axis=-1)
     begun = tuple(jnp.zeros(shape, g_pgtc.dtype) for shape in ((p, c, g, t), (p, t, c), (p, t, c)))
 
-    def block(at: Place, done: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        q_rc, g_rc, k_sc, v_sc = (
-            at.rows(q_pgtc), at.rows(g_pgtc), at.keys(k_ptc), at.keys(v_ptc),
-        )  # fmt: skip
-        lse_r, along_r = at.rows(lse_pgt), at.rows(along_pgt)
-        share_sr = jnp.exp(at.masked(product(k_sc, q_rc, 1, dtype), row_axis=1) - lse_r)
-        slope_sr = share_sr * (product(v_sc, g_rc, 1, dtype) - along_r)
-        return (
-            at.add_turned(done[0], product(at.keys(k_pct, axis=2), slope_sr, 0, dtype)),
-            at.add(done[1], product(slope_sr, q_rc, 0, dtype)),
-            at.add(done[2], product(share_sr, g_rc, 0, dtype)),
-        )
+    def of_rows(at: Place, done: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        q_rc, g_rc, lse_r, along_r = map(at.rows, (q_pgtc, g_pgtc, lse_pgt, along_pgt))
 
-    dq_pcgt, dk_ptc, dv_ptc = _over_blocks(block, begun, q_pgtc.shape)
+        def of_keys(at: Place, done: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+            dq_cr, dk_ptc, dv_ptc = done
+            scores_sr = product(at.keys(k_ptc), q_rc, 1, dtype)
+            share_sr = jnp.exp(at.masked(scores_sr, row_axis=1) - lse_r)
+            slope_sr = share_sr * (product(at.keys(v_ptc), g_rc, 1, dtype) - along_r)
+            return (
+                dq_cr + product(at.keys(k_pct, axis=2), slope_sr, 0, dtype),
+                at.add(dk_ptc, product(slope_sr, q_rc, 0, dtype)),
+                at.add(dv_ptc, product(share_sr, g_rc, 0, dtype)),
+            )
+
+        dq_cr, *of_all_keys = at.over_keys(of_keys, (jnp.zeros_like(q_rc.T), *done[1:]))
+        return (at.put_turned(done[0], dq_cr), *of_all_keys)
+
+    dq_pcgt, dk_ptc, dv_ptc = _over_rows(of_rows, begun, q_pgtc.shape)
     return dq_pcgt.transpose(0, 2, 3, 1), dk_ptc, dv_ptc
 
 
@@ -171,41 +179,47 @@ class Place(NamedTuple):
         new = of_rows.reshape(1, x.shape[1], self.kind.rows, *x.shape[3:])
         return jax.lax.dynamic_update_slice(x, new, self._start(x))
 
-    def add_turned(self, x_pcgt: jax.Array, of_rows_cr: jax.Array) -> jax.Array:
-        """`x_pcgt` with these added to the columns of its rows."""
-        start, shape = (self.pair, 0, 0, self.first), (1, *x_pcgt.shape[1:3], self.kind.rows)
-        new = jax.lax.dynamic_slice(x_pcgt, start, shape) + of_rows_cr.reshape(shape)
-        return jax.lax.dynamic_update_slice(x_pcgt, new, start)
+    def put_turned(self, x_pcgt: jax.Array, of_rows_cr: jax.Array) -> jax.Array:
+        """`x_pcgt` with these as the columns of its rows."""
+        new = of_rows_cr.reshape(1, *x_pcgt.shape[1:3], self.kind.rows)
+        return jax.lax.dynamic_update_slice(x_pcgt, new, (self.pair, 0, 0, self.first))
 
     def add(self, x_ptc: jax.Array, of_keys_sc: jax.Array) -> jax.Array:
         """`x_ptc` with these added to what the block's keys have."""
         new = self.keys(x_ptc) + of_keys_sc
         return jax.lax.dynamic_update_slice(x_ptc, new[None], (self.pair, self.first_key, 0))
 
+    def over_keys(self, of_keys: Part, begun: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        """Let the rows' keys do their part, one block after the other."""
+        if not self.kind.in_parts:
+            return of_keys(self, begun)
+        return jax.lax.fori_loop(
+            0,
+            self.kind.end // self.kind.keys,
+            lambda i, done: of_keys(self._replace(first_key=i * self.kind.keys), done),
+            begun,
+        )
+
     def _start(self, x: jax.Array) -> tuple[jax.Array | int, ...]:
         return (self.pair, 0, self.first, *[0] * (x.ndim - 3))
 
 
-def _over_blocks(
-    block: Callable[[Place, tuple[jax.Array, ...]], tuple[jax.Array, ...]],
-    done: tuple[jax.Array, ...],
-    shape_pgtc: tuple[int, ...],
+Part = Callable[[Place, tuple[jax.Array, ...]], tuple[jax.Array, ...]]
+
+
+def _over_rows(
+    of_rows: Part, done: tuple[jax.Array, ...], shape_pgtc: tuple[int, ...]
 ) -> tuple[jax.Array, ...]:
-    """Let every block of every pair do its part, one after the other."""
+    """Let all rows of every pair do their part, some after the others."""
     n_pairs, group, seq_len, _ = shape_pgtc
     for kind in kinds_of(seq_len, group):
-        n_rows, n_keys = (kind.end - kind.start) // kind.rows, kind.end // kind.keys
+        n_rows = (kind.end - kind.start) // kind.rows
 
         def one(
-            i: jax.Array,
-            done: tuple[jax.Array, ...],
-            kind: Kind = kind,
-            n_rows: int = n_rows,
-            n_keys: int = n_keys,
+            i: jax.Array, done: tuple[jax.Array, ...], kind: Kind = kind, n_rows: int = n_rows
         ) -> tuple[jax.Array, ...]:
-            at_rows, at_keys = i // n_keys, i % n_keys
-            first = kind.start + at_rows % n_rows * kind.rows
-            return block(Place(at_rows // n_rows, kind, first, at_keys * kind.keys), done)
+            first = kind.start + i % n_rows * kind.rows
+            return of_rows(Place(i // n_rows, kind, first, jnp.zeros_like(i)), done)
 
-        done = jax.lax.fori_loop(0, n_pairs * n_rows * n_keys, one, done)
+        done = jax.lax.fori_loop(0, n_pairs * n_rows, one, done)
     return done
