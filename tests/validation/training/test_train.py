@@ -115,7 +115,7 @@ def test_with_amx_a_run_is_in_bfloat16_and_goes_on_where_it_stopped(tokens, tmp_
             raise KeyboardInterrupt
 
     wide = run()
-    monkeypatch.setattr(module, "compute_dtype", lambda kind, n_chips: "bfloat16")
+    monkeypatch.setattr(module, "compute_dtype", lambda *_, **__: "bfloat16")
     kept = {"checkpoint_dir": tmp_path / "run", "checkpoint_every_s": 0.0}
     whole = run()
     with pytest.raises(KeyboardInterrupt):
@@ -124,7 +124,7 @@ def test_with_amx_a_run_is_in_bfloat16_and_goes_on_where_it_stopped(tokens, tmp_
     assert (wide.dtype, whole.dtype) == ("float32", "bfloat16")
     assert whole.measured_loss == again.measured_loss == pytest.approx(wide.measured_loss, rel=5e-3)
     assert whole.measured_loss != wide.measured_loss
-    monkeypatch.setattr(module, "compute_dtype", lambda kind, n_chips: "float32")
+    monkeypatch.setattr(module, "compute_dtype", lambda *_, **__: "float32")
     with pytest.raises(ValueError, match="of a run with dtype='bfloat16', not 'float32'"):
         run(**kept)
 
