@@ -19,6 +19,7 @@ no run read the text fewer than 16 times. Writes scores.csv and rules.csv.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -136,30 +137,31 @@ def fitted(rule: tuple[Any, list[float]], runs: Runs, best: np.ndarray) -> np.nd
     return least_squares(off, start, loss="soft_l1", f_scale=0.02).x
 
 
+def asked_scale(p: np.ndarray, run: Runs, reached: float) -> float | None:
+    """The scale with which one run comes to its loss; None where none does."""
+
+    def off(log_scale: float) -> float:
+        return float(np.log(law(p, run.n, worth(np.exp(log_scale), run))[0] / reached))
+
+    if not off(-3) > 0 > off(8):
+        return None
+    return math.exp(float(brentq(off, -3, 8)))  # type: ignore[arg-type]
+
+
 def of_cells(p: np.ndarray, again: pd.DataFrame) -> pd.DataFrame:
     """Of each size and text: the scale shipped, the one asked for, and when it was at its best."""
     rows = []
-    for cell, runs in again.groupby(["n_params", "unique_tokens"]):
-        n, u = map(float, cell)
-        repetitions, loss = (runs.n_tokens / u - 1).to_numpy(), runs.loss.to_numpy()
-        scale, best = float(repetitions_scale(n, u)), loss.argmin()
+    cells = again[["n_params", "unique_tokens"]].drop_duplicates().to_numpy(float)
+    for n, u in cells[np.lexsort(cells.T[::-1])]:
+        own = again[(again.n_params == n) & (again.unique_tokens == u)]
+        repetitions, loss = np.array(own.n_tokens / u - 1), np.array(own.loss)
         within = repetitions <= MOST_REPETITIONS
-        reached = loss[within].min()
-
-        def off(
-            log_scale: float,
-            n: float = n,
-            u: float = u,
-            most: float = repetitions[within].max(),
-            reached: float = reached,
-        ) -> float:
-            one = Runs(np.array([n]), np.array([u * (1 + most)]), np.array([u]))
-            return float(np.log(law(p, one.n, worth(np.exp(log_scale), one))[0] / reached))
-
-        asks = repetitions[within].max() > scale and off(-3) > 0 > off(8)
+        longest = Runs(np.array([n]), u * (1 + repetitions[within][-1:]), np.array([u]))
+        scale, best = float(repetitions_scale(n, u)), loss.argmin()
+        asks = longest.repetitions[0] > scale
         rows.append(
             {"n_params": n, "unique_tokens": u, "n_params_per_token": n / u, "scale": scale,
-             "asked": np.exp(brentq(off, -3, 8)) if asks else None,
+             "asked": asked_scale(p, longest, loss[within].min()) if asks else None,
              "best_repetitions": repetitions[best], "most_repetitions": repetitions[-1],
              "rise": loss[-1] / loss[best] - 1}
         )  # fmt: skip
@@ -173,7 +175,7 @@ def main() -> None:
     is_fresh = table.n_tokens <= table.unique_tokens
     columns = ["n_params", "n_tokens", "unique_tokens"]
     fresh, again = pd.DataFrame(table[is_fresh]), pd.DataFrame(table[~is_fresh])
-    p = fresh_law(Runs(*fresh[columns].to_numpy(float).T), fresh.loss.to_numpy())
+    p = fresh_law(Runs(*fresh[columns].to_numpy(float).T), np.array(fresh.loss))
     print("law of fresh text:", np.exp(p[:3]).round(3), p[3:].round(3))
     again = again.sort_values(columns[1])
     cells = again.groupby(["n_params", "unique_tokens"])
@@ -192,7 +194,7 @@ def main() -> None:
         cells[(cells.rise <= A_RISE) & (cells.n_params_per_token > rose.n_params_per_token.min())]
     )
     again = again[again.n_tokens / again.unique_tokens - 1 <= MOST_REPETITIONS]
-    runs, best = Runs(*again[columns].to_numpy(float).T), again.best.to_numpy()
+    runs, best = Runs(*again[columns].to_numpy(float).T), np.array(again.best)
     group = np.array(list(GROUPS))[np.searchsorted(list(GROUPS.values()), runs.u)]
     scores, numbers = [], []
     for name, rule in rules(p).items():
