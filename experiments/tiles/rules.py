@@ -5,17 +5,20 @@ Wall time: 20 s, with the rows of tiles.py in place.
 Expected: on rows that no fit has seen, off by at most 8% on average, and of 20 pairs (off the tile,
 next multiple of 128) at least 19 in the right order.
 
-Each candidate is a column beside the features of a step-time model, with a coefficient of its own
-that is not negative. rules.csv has its mean error on shapes left out, of the base design
-(experiments/tpu_compile) and of the choosing rows: the rule of least error on the latter is chosen.
+Each candidate is a column in place of one feature of a step-time model, with a coefficient of its
+own that is not negative. rules.csv has its mean error on shapes left out, of the base design
+(experiments/tpu_compile), of the choosing rows, and of all with a length that is no multiple of 8:
+of relaid weights the rule of least error on the choosing rows is taken, of such lengths that of
+least error on these.
 Then heldout.csv and pairs.csv set the model that is fitted to both beside the held-out rows.
 `--give` adds the choosing rows to those of tpu_compile, of which `anybudget calibrate --topology`
-makes the presets.
+makes the presets; `--ship` gives presets the coefficient of lengths alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -23,19 +26,23 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
-from anybudget.experiments.tiles.tiles import CHIPS, ROWS, TILE, Job, design
+from anybudget.experiments.tiles.tiles import CHIPS, ROWS, ROWS_OF_TILE, TILE, Job, design
 from anybudget.objectives.cost.counts import layer_matmuls, logits_matmul
 from anybudget.objectives.cost.execution import PLAIN
+from anybudget.objectives.cost.features import UNALIGNED
 from anybudget.objectives.cost.passes import PASSES
+from anybudget.objectives.cost.step_time import StepTimeModel
 from anybudget.objectives.cost.tiles import relaid_by_part
 from anybudget.objectives.fit.step_time import fit_step_time
+from anybudget.presets.devices import KnownDevice, known_device, save_device
+from anybudget.presets.named import path_of
 from anybudget.space.architecture import Architecture
 from anybudget.validation.compiler.rows import CompileRow, steps_of
+from anybudget.validation.compiler.topology import parse_topology
 from anybudget.validation.runs import append_row, read_rows
 
 FOLDER = Path(__file__).parent
-# The step-time model, and its feature that is the rule in use.
-MODEL, RULE = "on_chip", "relaid"
+MODEL = "on_chip"
 
 
 def rules(arch: Architecture) -> dict[str, np.ndarray]:
@@ -72,6 +79,34 @@ def rules(arch: Architecture) -> dict[str, np.ndarray]:
     return {name: none + sum(parts) for name, parts in found.items()}
 
 
+def of_lengths(arch: Architecture) -> dict[str, np.ndarray]:
+    """Likewise of what a length that is no multiple of 8 may cost more."""
+    seq_len, n_heads, n_sequences = arch.seq_len, arch.n_heads, arch.batch_size
+    odd = 1.0 * (seq_len % ROWS_OF_TILE > 0)
+    narrow = 1.0 * (arch.d_head % TILE > 0)
+    scores = PASSES * arch.n_layers * n_sequences * n_heads * seq_len**2 * odd
+    heads = PASSES * arch.n_layers * n_sequences * n_heads * seq_len * arch.d_head * odd
+    lanes = up(seq_len, TILE) / seq_len
+    # Where sequences take the place of positions in a tile: whether rows stay empty, and how many.
+    few = n_sequences < ROWS_OF_TILE
+    empty = up(n_sequences, ROWS_OF_TILE) / n_sequences - 1
+    return {
+        "none": 0 * odd,
+        "scores": scores,
+        "scores, keys padded": scores * lanes,
+        "scores by empty rows": scores * lanes * empty,
+        "scores of few sequences": scores * lanes * few,
+        "scores of narrow heads": scores * narrow,
+        "heads": heads,
+        "heads of few sequences": heads * few,
+        "narrow heads": heads * narrow,
+    }
+
+
+# Candidates for each feature of the model that is a rule.
+CANDIDATES = {"relaid": rules, UNALIGNED: of_lengths}
+
+
 def up(size: np.ndarray, tile: int) -> np.ndarray:
     """The next multiple."""
     return -(-size // tile) * tile
@@ -105,18 +140,22 @@ def rows_of(chip: str) -> tuple[list[CompileRow], list[CompileRow], list[Compile
     return base, chosen, unseen
 
 
-def choose(chip: str, base: list[CompileRow], chosen: list[CompileRow]) -> pd.DataFrame:
-    """Each rule's mean error on shapes left out: of the base design, and of the choosing rows."""
+def choose(chip: str, base: list[CompileRow], chosen: list[CompileRow], rule: str) -> pd.DataFrame:
+    """Errors on shapes left out with each candidate for a feature in its place.
+
+    Means of the base design, of the choosing rows, and of all whose length is no multiple of 8.
+    """
     steps = steps_of([*base, *chosen])
     fields = {
         name: np.broadcast_to(value, len(steps.measured_s))
         for name, value in steps.arch.as_dict().items()
     }
     ridge = fit_step_time(steps, MODEL).model.ridge
-    others = np.array([feature != RULE for feature in steps.features(MODEL)])
+    others = np.array([feature != rule for feature in steps.features(MODEL)])
+    odd = fields["seq_len"] % ROWS_OF_TILE > 0
     common = steps.units(MODEL, ridge)[:, others]
     lines = []
-    for name, column in rules(Architecture(**fields)).items():
+    for name, column in CANDIDATES[rule](Architecture(**fields)).items():
         units = np.column_stack([common, column])
         predicted = np.empty(len(column))
         for shape in range(steps.shape_index.max() + 1):
@@ -124,13 +163,13 @@ def choose(chip: str, base: list[CompileRow], chosen: list[CompileRow]) -> pd.Da
             predicted[out] = units[out] @ fitted(units[~out], steps.measured_s[~out])
         off = np.abs(predicted / steps.measured_s - 1)
         errors = {"base": off[: len(base)].mean(), "choosing": off[len(base) :].mean()}
-        lines.append({"chip": chip, "rule": name, **errors, "n_choosing": len(chosen)})
+        errors |= {"odd_lengths": off[odd].mean(), "n_choosing": len(chosen)}
+        lines.append({"chip": chip, "feature": rule, "rule": name, **errors})
     return pd.DataFrame(lines)
 
 
-def held_out(chip: str, known: list[CompileRow], held: list[CompileRow]) -> pd.DataFrame:
+def held_out(chip: str, model: StepTimeModel, held: list[CompileRow]) -> pd.DataFrame:
     """Steps that no fit has seen, beside what the model says that is fitted to those known."""
-    model = fit_step_time(steps_of(known), MODEL).model
     jobs = {(job.chip, job.arch): job for job in design()}
     lines = []
     for row in held:
@@ -148,6 +187,22 @@ def held_out(chip: str, known: list[CompileRow], held: list[CompileRow]) -> pd.D
             | ratio
         )
     return pd.DataFrame(lines)
+
+
+def ship(chip: str, seconds_per_unit: dict[str, float]) -> None:
+    """Give a chip's preset the coefficient of `unaligned` alone: no other length's time moves."""
+    name = parse_topology(chip).device.name.removesuffix("-datasheet")
+    known = known_device(name)
+    assert known.device.step_time
+    assert known.draws is not None
+    model, found = known.device.step_time, seconds_per_unit[UNALIGNED]
+    step_time = dataclasses.replace(
+        model, seconds_per_unit=model.seconds_per_unit | {UNALIGNED: found}
+    )
+    others = known.draws[:, [name != UNALIGNED for name in known.names]]
+    draws = np.column_stack([others, np.full(len(others), found)])
+    device = dataclasses.replace(known.device, step_time=step_time)
+    save_device(path_of(name, "devices"), KnownDevice(device=device, draws=draws))
 
 
 def in_pairs(held: pd.DataFrame, jobs: list[Job]) -> pd.DataFrame:
@@ -187,18 +242,22 @@ def main() -> None:
     """The rules on the choosing rows, then the held-out steps and pairs by the model chosen."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--give", action="store_true", help="add rows to those of tpu_compile")
-    give = parser.parse_args().give
+    parser.add_argument("--ship", action="store_true", help="give presets what lengths cost")
+    options = parser.parse_args()
     tried, held = [], []
     for chip in CHIPS:
         base, chosen, unseen = rows_of(chip)
-        if give:
+        if options.give:
             path = base_path(chip)
             given = {row.architecture for row in read_rows(path, CompileRow)}
             for row in chosen:
                 if row.architecture not in given:
                     append_row(path, row)
-        tried.append(choose(chip, base, chosen))
-        held.append(held_out(chip, [*base, *chosen], unseen))
+        tried += [choose(chip, base, chosen, rule) for rule in CANDIDATES]
+        model = fit_step_time(steps_of([*base, *chosen]), MODEL).model
+        held.append(held_out(chip, model, unseen))
+        if options.ship and model.seconds_per_unit[UNALIGNED]:
+            ship(chip, model.seconds_per_unit)
     table(pd.concat(tried), "rules.csv")
     unseen_lines = pd.concat(held)
     table(unseen_lines, "heldout.csv")

@@ -16,7 +16,7 @@ from ...space.decoder import Model
 from ...space.limits import LEAST, MOST, is_size
 from .counts import total
 from .execution import PLAIN, Execution, Parts
-from .features import ATTENTION, LINKS, ROOFLINE, units_by_part
+from .features import ATTENTION, BESIDES, LINKS, ROOFLINE, units_by_part
 
 # Which features each named model has; `flops` and `memcpys` are there to be compared with.
 MODELS: dict[str, tuple[str, ...]] = {
@@ -53,7 +53,7 @@ class StepTimeModel:
     Attributes:
         name: the model, a key of `MODELS`.
         seconds_per_unit: feature -> seconds per memory copy (element), FLOP, element, layer or
-            step; with `ATTENTION` and `LINKS`, also per FLOP of fused attention, byte sent and hop.
+            step; with some of `BESIDES`, also per FLOP of fused attention, byte sent and hop.
         ridge: FLOPs in the time of one memory copy, for a model with a roofline; else 0.
 
     Raises:
@@ -73,7 +73,7 @@ class StepTimeModel:
     def __post_init__(self) -> None:
         if self.name not in MODELS:
             raise ValueError(f"a step-time model is one of {sorted(MODELS)}, but got {self.name!r}")
-        if set(self.seconds_per_unit) - {ATTENTION, *LINKS} != set(MODELS[self.name]):
+        if set(self.seconds_per_unit) - set(BESIDES) != set(MODELS[self.name]):
             raise ValueError(
                 f"step-time model {self.name!r} has the coefficients {sorted(MODELS[self.name])}, "
                 f"but got {sorted(self.seconds_per_unit)}"
@@ -184,5 +184,5 @@ class StepTimeModel:
 
 
 def features_of(name: str, besides: Collection[str]) -> tuple[str, ...]:
-    """The features of a named model, then those of `ATTENTION` and `LINKS` that it has besides."""
-    return MODELS[name] + tuple(f for f in (ATTENTION, *LINKS) if f in besides)
+    """The features of a named model, then those of `BESIDES` that it has."""
+    return MODELS[name] + tuple(f for f in BESIDES if f in besides)

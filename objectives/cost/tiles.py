@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...space.decoder import Model
-from .counts import layer_matmuls
+from .counts import layer_matmuls, summed
 from .execution import Execution, Parts
+from .passes import elementwise_passes
 
 # Of a tile of a TPU's arrays of 4 bytes.
 LANES, SUBLANES = 128, 8
@@ -36,6 +37,27 @@ def relaid_by_part(arch: Model, _: Execution) -> Parts:
             within = _up(n, rows) * _least(lanes_k * mm.n, lanes_n * mm.k)
             relaid[mm.part] = relaid.get(mm.part, 0) + 1 * (within < apart) * mm.n_params
     return relaid
+
+
+def unaligned_by_part(arch: Model, execution: Execution) -> Parts:
+    """Scores of sequences that end within a tile, which a TPU keeps in tiles of few sequences.
+
+    Where a length is no multiple of 8 the compiler has sequences, not positions, along the 8 rows
+    of a tile, for of these none is padding; and does elementwise work on rows that fewer sequences
+    leave empty. Keys fill their 128 lanes as ever. A fused kernel has tiles of its own.
+
+    References:
+        Programs of v5e and v5p, libtpu 0.0.42; of several rules the one that holds on steps left
+        out (`experiments/tiles/rules.csv`).
+    """
+    if execution.fused:
+        return {}
+    few = 1 * (arch.batch_size < SUBLANES) * elementwise_passes(execution)
+    return summed(
+        (mm.part, (mm.m % SUBLANES > 0) * few * mm.n_layers * mm.count * mm.m * _up(mm.n, LANES))
+        for mm in layer_matmuls(arch)
+        if mm.part == "scores"
+    )
 
 
 def _least(a: Any, b: Any) -> Any:

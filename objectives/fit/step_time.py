@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ...space.architecture import Architecture
-from ..cost.counts import flops_per_step, memcpys_per_step
+from ..cost.counts import flops_per_step, memcpys_per_step, total
 from ..cost.execution import PLAIN, Execution
-from ..cost.features import ATTENTION, ROOFLINE, units_by_part
+from ..cost.features import ATTENTION, ROOFLINE, UNALIGNED, units_by_part
 from ..cost.step_time import MODELS, StepTimeModel, features_of
 from .step_problem import PRIOR_OFF, Problem, centred
 
@@ -71,9 +71,13 @@ class Steps:
         return np.unique(np.stack(shapes), axis=1, return_inverse=True)[1].ravel()
 
     def features(self, name: str) -> tuple[str, ...]:
-        """Of a named model: fused attention and links have rates of their own where timed."""
+        """Of a named model; what it may have besides has rates of its own where it was timed."""
         besides = [link for link, units in self.sent.items() if np.any(units)]
-        return features_of(name, [*besides, *[ATTENTION] * bool(np.any(self.execution.fused))])
+        besides += [ATTENTION] * bool(np.any(self.execution.fused))
+        if self.kind == "tpu":
+            copied = total(units_by_part(UNALIGNED, self.arch, self.execution, kind=self.kind))
+            besides += [UNALIGNED] * bool(np.any(copied))
+        return features_of(name, besides)
 
     def least(self, name: str) -> np.ndarray:
         """Seconds per unit that each of `features` takes at least."""

@@ -26,7 +26,7 @@ from ..timing.step_design import ACCELERATOR_SCALE, Effort, Limits, choose_archi
 from ..timing.step_rows import rows_path_of
 from .compile import compile_for, require_compiler
 from .rows import CompileRow, row_of, steps_of
-from .topology import Topology, parse_topology
+from .topology import GENERATIONS, Topology, parse_topology
 
 # Steps as deep and as many as compile within hours.
 QUICK = Effort(n_architectures=12, seconds=0, max_step_s=0.003, max_layers=2)
@@ -93,8 +93,11 @@ def _fitted(
     chip: Topology, timed: list[CompileRow], n_unfinished: int, rows_name: str, seed: int
 ) -> tuple[Device, list[StepTimeFit], np.ndarray]:
     """The chip with the best model of its compiled steps, all models, and draws of the best's."""
-    steps = steps_of(timed)
+    steps = dataclasses.replace(steps_of(timed), prior=chip.prior)
     fits = compare_step_times(steps)
+    if not fits[0].from_prior:
+        steps = dataclasses.replace(steps, prior=None)
+    moved = {"moved_from": GENERATIONS[chip.generation].like} if fits[0].from_prior else {}
     device = dataclasses.replace(
         chip.device,
         name=chip.device.name.removesuffix("-datasheet"),
@@ -110,6 +113,7 @@ def _fitted(
             "date": max(row.compiled for row in timed).isoformat(timespec="seconds"),
             "n_architectures": len(timed),
             "n_unfinished": n_unfinished,
+            **moved,
             **judgement(steps, fits),
         },
     )

@@ -100,4 +100,5 @@ def steps_of(rows: list[CompileRow]) -> Steps:
         arch=Architecture(**fields),
         measured_s=np.array([row.step_time_s for row in rows]),
         execution=stacked([row.execution for row in rows]),
+        kind="tpu",
     )

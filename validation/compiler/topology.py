@@ -8,8 +8,13 @@ import re
 from typing import Any
 
 from ...files.read import did_you_mean
+from ...objectives.cost.step_time import StepTimeModel
 from ...objectives.device import Device
 from ...presets.devices import load_device
+
+# Features whose time is the main memory's, and those of no rate of the chip.
+OF_MEMORY: tuple[str, ...] = ("params", "stacked", "relaid", "spilled_lookup")
+OVERHEAD: tuple[str, ...] = ("layers", "steps")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,7 @@ class Generation:
             units of all cores, by the square of their side.
         link_bytes_per_s: of one link between neighbours, one way.
         devices_per_chip: into which JAX divides a chip; `device` and all numbers above are of one.
+        like: a compiled preset of alike matrix units, which few steps of this generation move.
     """
 
     device: str
@@ -34,6 +40,7 @@ class Generation:
     flops_per_cycle: int
     link_bytes_per_s: float
     devices_per_chip: int = 1
+    like: str | None = None
 
 
 # Cores, matrix units, ports and two-way bandwidth per chip: Google Cloud documentation, pages
@@ -75,13 +82,14 @@ GENERATIONS = {
     # of 4096 cubed takes 1.2 times what they need at least, with two it would take less
     # (experiments/tiles/matmuls.csv).
     "tpu7x": Generation(
-        device="tpu-v7x",
+        device="tpu-v7x-datasheet",
         accelerator_type="tpu7x-8",
         n_axes=3,
         wraps_at=4,
         flops_per_cycle=2 * 4 * 256**2,
         link_bytes_per_s=50e9,
         devices_per_chip=2,
+        like="tpu-v6e",
     ),
 }
 
@@ -130,6 +138,12 @@ class Topology:
         return load_device(GENERATIONS[self.generation].device)
 
     @property
+    def prior(self) -> StepTimeModel | None:
+        """The model of the generation that this one is like, by both datasheets' rates."""
+        like = GENERATIONS[self.generation].like
+        return scaled_to(self.device, load_device(like)) if like else None
+
+    @property
     def clock_hz(self) -> float:
         """Cycles per second, so that all matrix units together make the datasheet's peak."""
         return self.device.peak_flops_per_s / GENERATIONS[self.generation].flops_per_cycle
@@ -149,6 +163,20 @@ class Topology:
         """
         one_chip = {"chips_per_host_bounds": (1, 1, 1)} if self.n_chips == 1 else {}
         return {"platform": "tpu", "topology_name": self.name} | one_chip
+
+
+def scaled_to(chip: Device, known: Device) -> StepTimeModel:
+    """A chip's model if it did all as another does, as many times as fast as its rates are."""
+    model = known.step_time_model
+    slower = known.peak_flops_per_s / chip.peak_flops_per_s
+    slower_memory = known.bandwidth_bytes_per_s / chip.bandwidth_bytes_per_s
+    factors: dict[str, float] = dict.fromkeys(OF_MEMORY, slower_memory)
+    factors |= dict.fromkeys(OVERHEAD, 1.0)
+    seconds = {
+        name: each * factors.get(name, slower) for name, each in model.seconds_per_unit.items()
+    }
+    ridge = model.ridge * slower_memory / slower
+    return dataclasses.replace(model, seconds_per_unit=seconds, ridge=ridge)
 
 
 def parse_topology(name: str) -> Topology:

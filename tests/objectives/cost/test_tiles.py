@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from anybudget.objectives.cost.execution import Execution
 from anybudget.objectives.cost.features import units_by_part
 from anybudget.space.architecture import Architecture
 
@@ -30,6 +31,22 @@ def test_weights_change_their_layout_where_it_would_be_padded(d_model, n_layers,
     assert parts["mlp_up"] == relaid * 2 * weights
     assert parts["mlp_down"] == relaid * weights
     assert parts["qkv"] == parts["attention_output"] == 0
+
+
+@pytest.mark.parametrize(
+    ("seq_len", "batch_size", "attention", "counts"),
+    [
+        (1000, 4, "plain", False),
+        (1004, 4, "plain", True),
+        (1004, 8, "plain", False),
+        (1004, 4, "fused", False),
+    ],
+)
+def test_few_sequences_that_end_within_a_tile_fill_it_badly(seq_len, batch_size, attention, counts):
+    shape = {"d_model": 512, "n_layers": 2, "n_heads": 8, "batch_size": batch_size}
+    arch = Architecture.from_shape(**shape, seq_len=seq_len)
+    parts = units_by_part("unaligned", arch, Execution(attention=attention), kind="tpu")
+    assert sum(parts.values()) == counts * 3 * 2 * batch_size * 8 * seq_len * 1024
 
 
 def test_a_small_embedding_that_is_looked_up_stays_on_the_chip():

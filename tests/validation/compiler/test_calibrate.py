@@ -1,5 +1,6 @@
 """A device calibrated by its compiler: rows that survive a kill, a device that says what it is."""
 
+import dataclasses
 import json
 import sys
 
@@ -82,6 +83,22 @@ def test_a_device_of_a_chip_that_is_not_here(compiler, tmp_path):
     assert "all times are the compiler's estimates: no chip has run these steps" in found.warnings
     shown = [line for line in show_calibration(found, path) if isinstance(line, str)]
     assert shown[0].startswith("v5e:1x1, bfloat16, its compiler's estimates: 1.97e+05 GFLOP/s")
+
+
+def test_few_steps_of_a_new_generation_move_the_model_of_the_one_before(
+    compiler, tmp_path, monkeypatch
+):
+    chip = parse_topology("tpu7x:1x1x1")
+    # Half as long again as by the rates of both datasheets.
+    assert chip.prior
+    slower = {name: 1.5 * each for name, each in chip.prior.seconds_per_unit.items()}
+    slow = dataclasses.replace(chip.prior, seconds_per_unit=slower)
+    monkeypatch.setitem(globals(), "PAPER", slow)
+    found = calibrate_compiled(tmp_path / "v7x.toml", chip.name, effort=QUICK)
+    assert found.fits[0].from_prior
+    assert found.fits[0].mape < 0.01
+    assert found.device.calibration["moved_from"] == "tpu-v6e"
+    assert found.device.name == "tpu-v7x"
 
 
 def test_the_level_of_estimates_is_less_sure_than_their_fit(compiler, tmp_path):
