@@ -32,7 +32,10 @@ def parts_of(block: Block) -> list[tuple[ModuleType, object]]:
 
 
 def scores_of(block: Block, arch: Any) -> tuple[Any, Any]:
-    """Key heads of all sequences whose scores pass through a softmax, and the scores of each."""
+    """Key heads of all sequences whose scores pass through a softmax, and the scores of each.
+
+    Of a scan: heads of all chunks, and the decays of each.
+    """
     return KINDS[type(block.mixer)].scores(block.mixer, arch) if block.mixer else (0, 0)
 
 

@@ -57,8 +57,9 @@ def elementwise(mixer: GatedDelta, arch: Any) -> Parts:
 
 
 def scores(mixer: GatedDelta, arch: Any) -> tuple[Any, Any]:
-    """No softmax."""
-    return 0, 0
+    """Heads of all chunks, and of each the decays, exponentials as those of a softmax are."""
+    chunk = min(DELTA_CHUNK, arch.seq_len)
+    return arch.batch_size * -(-arch.seq_len // chunk) * mixer.n_value_heads, chunk * chunk
 
 
 def kept(mixer: GatedDelta, arch: Any, size: int, execution: Execution, padded_head: int) -> Parts:

@@ -52,8 +52,9 @@ def elementwise(mixer: Mamba2, arch: Any) -> Parts:
 
 
 def scores(mixer: Mamba2, arch: Any) -> tuple[Any, Any]:
-    """No softmax."""
-    return 0, 0
+    """Heads of all chunks, and of each the decays, exponentials as those of a softmax are."""
+    chunk = min(CHUNK, arch.seq_len)
+    return arch.batch_size * -(-arch.seq_len // chunk) * mixer.n_heads, chunk * chunk
 
 
 def kept(mixer: Mamba2, arch: Any, size: int, execution: Execution, padded_head: int) -> Parts:

@@ -95,6 +95,28 @@ def test_a_scan_costs_as_much_a_token_at_any_length(name):
         assert of(short, FUSED) == of(long, FUSED)
 
 
+@pytest.mark.parametrize(("name", "chunk"), [("mamba2", 256), ("delta", 64)])
+def test_a_plain_scan_has_as_many_decays_as_a_chunk_has_pairs_and_a_kernel_hides_them(name, chunk):
+    mixer = MIXERS[name]
+    model = decoder(Block(mixer=mixer, feed_forward=None), seq_len=1024, batch_size=2)
+    n_heads = mixer.n_heads if name == "mamba2" else mixer.n_value_heads
+    found = features.softmax_by_part(model, Execution(), kind="tpu")
+    assert found == {"scores": 3 * 2 * 1024 * chunk * n_heads}
+    assert features.softmax_by_part(model, FUSED, kind="tpu") == {"scores": 0}
+
+
+def test_plain_scores_wait_in_the_compute_dtype_but_a_dense_models_wide():
+    def scores_bytes(mixer, seq_len):
+        model = decoder(Block(mixer=mixer, feed_forward=MLP), seq_len=seq_len, batch_size=1)
+        of = memory.memory_by_part(model, bytes_per_element=2, kind="tpu", holes=0)
+        return int(of["attention"])
+
+    n_heads = ATTENTION.n_heads
+    for mixer, size in ((ATTENTION, 4), (dataclasses.replace(ATTENTION, window=64), 2)):
+        twice = scores_bytes(mixer, 1024) - 2 * scores_bytes(mixer, 512)
+        assert twice == size * n_heads * (1024**2 - 2 * 512**2)
+
+
 @pytest.mark.parametrize("name", ["mamba2", "delta"])
 def test_the_memory_of_a_sequence_shorter_than_a_chunk_falls_with_its_length(name):
     """Of all that a plain scan holds within a chunk, at no more than so many tokens of each row."""
