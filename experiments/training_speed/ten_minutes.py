@@ -3,8 +3,8 @@
 Command: python experiments/training_speed/ten_minutes.py after [seconds of each shape] [shape ...]
          (and with `before`, in an environment that has anybudget of commit 1fd62a5)
 Wall time: ten minutes each of a quiet core, and some for compiling and judging.
-Expected: on a processor with AMX twice the steps, and a loss lower by a tenth (found so far, in 15
-seconds of the narrow shape: 1.3 times the steps, 5.04 for 5.48).
+Expected: on a processor with AMX twice the steps, and a loss lower by a tenth (found in three
+shapes: 1.6 to 2.2 times the steps, a loss lower by 8 to 15%).
 
 Two and a half minutes of training, or as told, for each of four shapes, as `confirm` trains, from
 the same weights and in the same order of the text, with one recipe. The clock is the processor's,

@@ -3,9 +3,9 @@
 Command: python experiments/training_speed/training_speed.py [n_cores] [shape ...]
 (needs the extra `bench`; all shapes where none is named)
 Wall time: about six minutes on a quiet core.
-Expected (one core of a Xeon with AMX, family 6, model 167, busy with other work): in float32 0.8
+Expected (one core of a Xeon with AMX, family 6, model 167, busy with other work): in float32 0.9
 (one sequence of 4,096) to 1.3 times (narrow) as fast as PyTorch, 1.0 on average; with operands in
-bfloat16 1.0 to 2.0 times as fast as PyTorch under autocast, and 1.4 to 2.2 times as our float32.
+bfloat16 1.1 to 2.0 times as fast as PyTorch under autocast, and 1.4 to 2.2 times as our float32.
 
 Both train the same decoder in one process, with as many threads, from the same weights (their
 first losses must agree), on steps that take turns; the fastest of each is compared, since what
