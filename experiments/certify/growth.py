@@ -1,6 +1,6 @@
 """CPU seconds and memory of scan and bounds over spaces of 10^6 to 10^12, under three laws.
 
-And over spaces with experts, of 5,000 to 2·10^10 models, under the law that knows them.
+And over spaces with experts, of 5,000 to 10^12 models, under the law that knows them.
 
     python -m anybudget.experiments.certify.growth
 
@@ -59,13 +59,16 @@ SPACES = {
 SHAPES = ["n_experts=2:32", "aspect_ratio=8:640", "ff_ratio=1:8"]
 FINER = [*SHAPES, "d_model=512:6144:64", "d_ff=512:24576:64"]
 BATCHES = [*FINER, "batch_size=8:512:8"]
+KEY_HEADS = ["n_kv_heads=1:96", "heads_per_kv_head=1:16"]
+TEXTS = ["batch_size=8:512", "seq_len=512,1024,2048,4096", "vocab_size=32000,50304"]
 OF_EXPERTS = {
     "experts": {},
     "2 to 32 experts": {"settings": ["n_experts=2:32"]},
     "experts, any shape": {"settings": SHAPES},
     "experts, finer": {"settings": FINER},
     "experts, and 64 batches": {"settings": BATCHES},
-    "experts, and key heads": {"settings": [*BATCHES, "n_kv_heads=1:96", "heads_per_kv_head=1:16"]},
+    "experts, and key heads": {"settings": [*BATCHES, *KEY_HEADS]},
+    "experts, and lengths": {"settings": [*FINER, *KEY_HEADS, *TEXTS]},
 }
 METHODS = {"scan": 0, "bounds, winner": 1, "bounds, 300 shapes": 300}
 
