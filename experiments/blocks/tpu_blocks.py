@@ -8,8 +8,8 @@ Processor time: five seconds a plan and one to three minutes a timed step on one
 Expected (written before the first run): FLOPs within 1%; memory within 10% of the compiler's plan
 for 30 of 36; step times, by the preset that was fitted to dense steps alone, within 12% for windows
 and latent attention, too short for scans, whose decays are elementwise work of chunks squared.
-Found: FLOPs and memory held, for 36 of 36; steps by the preset 21% off (ten of them), Mamba-2 1.5
-times as long; with each kind's level from its other shape 6% off (eight).
+Found: FLOPs and memory held, for 36 of 36; steps by the preset 21% off (twelve of them),
+Mamba-2 1.5 times as long; with each kind's level from its other shape 9% off.
 
 Six kinds: windows, latent attention, experts, Mamba-2, the gated delta rule, and a hybrid of
 Mamba-2 and attention, in bfloat16 for one v5e, plain attention, nothing run again. Shapes are drawn
