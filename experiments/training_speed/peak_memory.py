@@ -4,7 +4,8 @@ Command: python experiments/training_speed/peak_memory.py [shape ...]
 (needs the extra `bench`; all shapes of training_speed.py where none is named)
 Wall time: about six minutes on a quiet core.
 Expected: a step needs less than PyTorch's on every shape, as no matrix of scores or logits is kept
-(found: 0.6 to 0.8 of it on narrow and long, 1.5 and 1.6 times as much with one sequence of 4,096).
+(found: 0.6 to 0.8 of it on narrow and long, 0.7 and 1.2 with many heads, 1.5 and 1.6 times as
+much with one sequence of 4,096).
 
 Each is built in a process of its own and makes five steps; ours as a run times its first ones
 (`measured_step_time_s`), with one in flight. Counted is the most of its memory that was resident
