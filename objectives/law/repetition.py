@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-# Repetitions in which tokens lose their worth: SHORT / N, and so many for each unique token up to
-# what Muennighoff et al. found on long texts.
-SHORT = 7.8e9
+# Repetitions in which tokens lose their worth: SHORT / N, no more than of 44 million parameters, the
+# smallest of which runs went so far; and so many for each unique token, up to what Muennighoff et
+# al. found on long texts.
+SHORT, MOST_OF_SHORT = 7.8e9, 177.0
 A_TOKEN, MOST = 0.41e-9, 15.39
-# Standard deviation of its log, over 23 sizes and texts on which runs went that far.
-SCALE_SPREAD = 0.36
+# Standard deviation of its log, over 24 sizes and texts on which runs went that far.
+SCALE_SPREAD = 0.37
 # Models with at least so many parameters a unique token end worse than they were, once repetitions
 # times those reach the other number: all 14 sizes and texts of which runs went on, which were at
 # their best at 43 to 153.
@@ -26,7 +27,7 @@ LEARNS_BY_HEART, AT_BEST = 0.73, 45.0
 
 def repetitions_scale(n_params: Any, n_unique: float) -> Any:
     """Repetitions after which 1 - 1/e of all that they can give is had."""
-    return SHORT / n_params + min(A_TOKEN * n_unique, MOST)
+    return np.minimum(SHORT / n_params, MOST_OF_SHORT) + min(A_TOKEN * n_unique, MOST)
 
 
 def fresh_worth(n_tokens: Any, n_unique: float, n_params: Any, spread: Any = 1.0) -> Any:

@@ -92,7 +92,7 @@ def test_a_data_limit_raises_the_loss_and_leaves_the_tokens(roomy):
     scarce = dataclasses.replace(roomy, data_limit_tokens=free.n_tokens / 10).predict(ARCH)
     assert enough.predicted_loss == pytest.approx(free.predicted_loss, rel=1e-12)
     assert scarce.n_tokens == free.n_tokens
-    scale = 7.8e9 / n_params(ARCH) + 0.41e-9 * free.n_tokens / 10
+    scale = 177 + 0.41e-9 * free.n_tokens / 10
     worth = free.n_tokens / 10 * (1 + scale * (1 - math.exp(-9 / scale)))
     expected = 1.8 + 480 / n_params(ARCH) ** 0.35 + 2000 / worth**0.37
     assert scarce.predicted_loss == pytest.approx(expected, rel=1e-12)
