@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-# Repetitions in which tokens lose their worth: SHORT / N, no more than of 44 million parameters, the
-# smallest of which runs went so far; and so many for each unique token, up to what Muennighoff et
-# al. found on long texts.
+# Repetitions in which tokens lose their worth: SHORT / N, no more than of 44 million parameters,
+# the smallest of which runs went so far; and so many for each unique token, up to what Muennighoff
+# et al. found on long texts.
 SHORT, MOST_OF_SHORT = 7.8e9, 177.0
 A_TOKEN, MOST = 0.41e-9, 15.39
 # Standard deviation of its log, over 24 sizes and texts on which runs went that far.
