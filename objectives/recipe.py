@@ -112,7 +112,7 @@ def recipe_for(arch: Architecture, n_tokens: float) -> Recipe:
         >>> arch = Architecture.from_shape(d_model=1024, n_layers=12, batch_size=128, seq_len=1024)
         >>> recipe = recipe_for(arch, 4e9)
         >>> round(recipe.learning_rate * 256 / 1024, 4), recipe.warmup, round(recipe.beta2, 3)
-        (0.0015, 0.09375, 0.967)
+        (0.0017, 0.09375, 0.967)
     """
     batch_tokens, best = arch.tokens_per_step, best_batch_tokens(n_tokens)
     peak = peak_learning_rate(batch_tokens, n_tokens)
