@@ -87,10 +87,15 @@ def lease_cores(n_cores: int | None) -> Iterator[None]:
         yield
 
 
-def available_memory_bytes() -> int:
-    """Memory that this process could still get."""
+def give_back_freed_memory() -> None:
+    """Let the system have what malloc keeps, where it is glibc's."""
     if malloc_trim := _c_function("malloc_trim"):
-        malloc_trim(0)  # what malloc keeps is available too
+        malloc_trim(0)
+
+
+def available_memory_bytes() -> int:
+    """Memory that this process could still get, of which is what malloc keeps."""
+    give_back_freed_memory()
     import psutil  # a hundredth of a second, which a question need not wait
 
     return psutil.virtual_memory().available

@@ -41,7 +41,7 @@ def one(shape: str, who: str, dtype: str) -> None:
     import torch
     import training_speed as speed
 
-    from anybudget.machines.host import available_memory_bytes
+    from anybudget.machines.host import give_back_freed_memory
     from anybudget.validation.training.train import measured_step_time_s
 
     torch.set_num_threads(1)
@@ -52,7 +52,7 @@ def one(shape: str, who: str, dtype: str) -> None:
     program = speed.our_program(arch, dtype) if who == "ours" else None
     compiling = resident_bytes("VmHWM")
     gc.collect()
-    available_memory_bytes()  # gives what malloc keeps back to the system
+    give_back_freed_memory()
     Path("/proc/self/clear_refs").write_text("5")
     begun = resident_bytes("VmRSS")
     if program:

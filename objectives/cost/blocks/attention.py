@@ -104,8 +104,8 @@ def kept(mixer: Attention, arch: Any, size: int, execution: Execution, padded_he
     width = d_qkv + (0 if execution.scan_layers else 2 * d_queries)
     if padded_head:  # heads apart, in and out, and the input of the matmul after them
         width = head_padding(mixer.d_head, padded_head) * (d_qkv + d_queries) + d_queries
-    each, _ = (WIDE_BYTES, 0) if padded_head else score_bytes(arch, size)
-    per_score = each + (size if execution.scan_layers else 0)
+    per_score = WIDE_BYTES if padded_head else score_bytes(arch, size)[0]
+    per_score += size if execution.scan_layers else 0
     return {"attention": size * width + per_score * n_scores}
 
 

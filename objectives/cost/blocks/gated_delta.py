@@ -10,6 +10,7 @@ from typing import Any
 from ....space.blocks import DELTA_CHUNK, GatedDelta
 from ..execution import Execution, Parts, Remat
 from .attention import WIDE_BYTES
+from .chunks import chunks_of
 from .matmul import Matmul, weighted
 
 # To which a TPU pads the rows of a chunk's matrices.
@@ -24,8 +25,8 @@ def matmuls(mixer: GatedDelta, arch: Any, execution: Execution) -> tuple[Matmul,
     values; and keys times those, the state's change.
     """
     into, out = weighted(mixer, arch)
-    chunk = min(DELTA_CHUNK, arch.seq_len)
-    heads = arch.batch_size * -(-arch.seq_len // chunk) * mixer.n_value_heads
+    chunks, chunk = chunks_of(arch, DELTA_CHUNK)
+    heads = chunks * mixer.n_value_heads
     square = execution.fused * chunk * chunk
     d_key, d_value = mixer.d_key, mixer.d_value
     return (
@@ -58,8 +59,8 @@ def elementwise(mixer: GatedDelta, arch: Any) -> Parts:
 
 def scores(mixer: GatedDelta, arch: Any) -> tuple[Any, Any]:
     """Heads of all chunks, and of each the decays, exponentials as those of a softmax are."""
-    chunk = min(DELTA_CHUNK, arch.seq_len)
-    return arch.batch_size * -(-arch.seq_len // chunk) * mixer.n_value_heads, chunk * chunk
+    chunks, chunk = chunks_of(arch, DELTA_CHUNK)
+    return chunks * mixer.n_value_heads, chunk * chunk
 
 
 def kept(mixer: GatedDelta, arch: Any, size: int, execution: Execution, padded_head: int) -> Parts:

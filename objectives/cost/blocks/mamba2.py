@@ -10,6 +10,7 @@ from typing import Any
 from ....space.blocks import CHUNK, Mamba2
 from ..execution import Execution, Parts, Remat
 from .attention import WIDE_BYTES
+from .chunks import chunks_of
 from .matmul import Matmul, weighted
 
 
@@ -20,8 +21,7 @@ def matmuls(mixer: Mamba2, arch: Any, execution: Execution) -> tuple[Matmul, ...
     a state (B^T X), and the state before a chunk is read out (C S). A kernel never writes scores.
     """
     into, out = weighted(mixer, arch)
-    chunk = min(CHUNK, arch.seq_len)
-    chunks = arch.batch_size * -(-arch.seq_len // chunk)
+    chunks, chunk = chunks_of(arch, CHUNK)
     heads = chunks * mixer.n_heads
     unwritten = execution.fused * chunk * chunk
     return (
@@ -53,8 +53,8 @@ def elementwise(mixer: Mamba2, arch: Any) -> Parts:
 
 def scores(mixer: Mamba2, arch: Any) -> tuple[Any, Any]:
     """Heads of all chunks, and of each the decays, exponentials as those of a softmax are."""
-    chunk = min(CHUNK, arch.seq_len)
-    return arch.batch_size * -(-arch.seq_len // chunk) * mixer.n_heads, chunk * chunk
+    chunks, chunk = chunks_of(arch, CHUNK)
+    return chunks * mixer.n_heads, chunk * chunk
 
 
 def kept(mixer: Mamba2, arch: Any, size: int, execution: Execution, padded_head: int) -> Parts:
