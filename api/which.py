@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from .words import Asked, Fields, Line, Stage, silent, writable
+
+# What `find` writes of a space that no law ranks.
+SIZES = "sizes.csv"
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..search.answer import Answer
     from ..search.batch.run import Batch
-    from ..search.costed import Costed
     from ..search.predict import Predicted
     from ..search.question import Question
+    from ..search.unranked.costed import Costed
+    from ..search.unranked.sizes import Sizes
+    from ..search.words import Words
     from ..space.architecture import Architecture
 
 
@@ -33,7 +39,7 @@ def find(
     command: str = "anybudget.find",
     on_progress: Stage = silent,
     **asked: Unpack[Asked],
-) -> Answer:
+) -> Answer | Sizes:
     """Find the architecture with the lowest predicted loss for a time budget.
 
     Args:
@@ -50,6 +56,9 @@ def find(
         on_progress: called with the stage, what is newly done in it, and the stage's total.
         **asked: see `Asked`.
 
+    Returns:
+        The answer; of mixers that take turns, as in `hybrid`, what each size reads, not ranked.
+
     Raises:
         ValueError: a word makes no sense, or nothing in the space is feasible.
 
@@ -59,7 +68,10 @@ def find(
     """
     from ..search.explore.study import Exploring
     from ..search.find import find
+    from ..search.unranked.sizes import is_mixed
 
+    if is_mixed(words := _words(budget, asked)):
+        return _sizes(words, top, storage, out, on_progress)
     question = ask(budget, **asked)
     folder = writable(out) if out else None
     answer = find(
@@ -71,12 +83,34 @@ def find(
         on_progress=on_progress,
     )
     if folder:
-        from ..files.lock import TURN_S, held
-        from ..show.save import save
-
-        with held(folder, wait_s=TURN_S):
-            save(answer, folder, command=command)
+        _save(answer, folder, command)
     return answer
+
+
+def _save(answer: Answer, folder: Path, command: str) -> None:
+    """Write an answer, when no other process does there."""
+    from ..files.lock import TURN_S, held
+    from ..show.save import save
+
+    with held(folder, wait_s=TURN_S):
+        save(answer, folder, command=command)
+
+
+def _sizes(
+    words: Words, top: int, storage: str | None, out: Path | str | None, on_progress: Stage
+) -> Sizes:
+    """What `find` answers where no law ranks; `sizes.csv` is written where `out` says."""
+    from ..search.unranked.sizes import sizes
+
+    if storage:
+        raise ValueError("a kept study (--storage) is of models that a law ranks; leave it out")
+    folder = writable(out) if out else None
+    found = sizes(words, top=top, on_progress=on_progress)
+    if folder:
+        from ..files.write import csv_text, write_whole
+
+        write_whole(folder / SIZES, csv_text(found.frame))
+    return found
 
 
 def ask(
@@ -94,15 +128,20 @@ def ask(
     5400.0
     """
     from ..search.question import ask
+
+    question = ask(_words(budget, asked), arch, free_batch=free_batch)
+    return _warned(question)
+
+
+def _words(budget: str, asked: Mapping[str, Any]) -> Words:
+    """Words as a question takes them."""
     from ..search.words import Words, settings_of
 
-    words: dict[str, Any] = dict(asked)
+    words = dict(asked)
     fields = {name: words.pop(name) for name in Fields.__annotations__ if name in words}
     settings, column = (settings_of(words.pop(name, ())) for name in ("set", "column"))
     settings += settings_of(fields)
-    put = Words(budget=budget, settings=settings, column=column, **words)
-    question = ask(put, arch, free_batch=free_batch)
-    return _warned(question)
+    return Words(budget=budget, settings=settings, column=column, **words)
 
 
 def front(
@@ -176,9 +215,9 @@ def predict(
     123587328
     """
     from ..presets.known import known
-    from ..search.costed import costed
     from ..search.predict import predict, read_architecture
     from ..search.question import of_the_device
+    from ..search.unranked.costed import costed
     from ..space.architecture import FIELDS
     from ..space.decoder import Decoder
 

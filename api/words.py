@@ -67,6 +67,7 @@ class Fields(TypedDict, total=False):
     ff_ratio: Values
     heads_per_kv_head: Values
     heads_fill_width: Values
+    pattern: str | Sequence[str]
 
 
 class Asked(Chain, Fields, total=False):

@@ -51,7 +51,9 @@ def find(
     """
     from .. import api
     from ..machines.extras import left_out
+    from ..search.answer import Answer
     from ..show.terminal.found import show_found
+    from ..show.terminal.sizes import show_sizes
     from ..show.terminal.training import show_training
 
     with progress() as report:
@@ -65,6 +67,11 @@ def find(
         )
     if as_json:
         show_json(answer.as_dict())
+        return
+    if not isinstance(answer, Answer):
+        show(show_sizes(answer))
+        if out:
+            show_written(out, [api.SIZES])
         return
     show(show_found(answer, answer.question.space_name))
     show(show_training(answer.best, answer.objective, out))

@@ -58,7 +58,7 @@ def predict(
         config: A Hugging Face config.json.
     """
     from .. import api
-    from ..search.costed import Costed
+    from ..search.unranked.costed import Costed
     from ..show.terminal.predicted import show_prediction
     from ..show.terminal.training import show_training
 

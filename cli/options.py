@@ -94,7 +94,8 @@ class Space:
     """Which architectures there are to choose from."""
 
     space: str | None = None
-    """default, cpu (the default on a CPU), or a TOML file."""
+    """default, cpu (the default on a CPU), llama, gpt2, moe, hybrid, linear, window, mla, or a
+    TOML file."""
     settings: Annotated[tuple[str, ...], Parameter(name="--set"), Repeatable] = ()
     """One field of the space, as d_model=256:4096:128. Repeatable."""
 

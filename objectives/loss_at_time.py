@@ -238,8 +238,8 @@ class LossAtTime:
             self.reaches(arch) & fits & (functools.reduce(np.minimum, each_s) <= self.time_budget_s)
         )
 
-    def predict(self, arch: Architecture, cost: Cost | None = None) -> Prediction:
-        """Predict for one architecture or an array of them; `cost` is theirs, where it is known."""
+    def predict(self, arch: Model, cost: Cost | None = None) -> Prediction:
+        """Predict for one model or an array of dense ones; `cost` is theirs, where it is known."""
         cost = cost or self.cost(arch)
         whole_steps = np.floor(self.time_budget_s / cost.step_time_s)
         # A model without a whole step has no loss: it is scored as if it had one, and not feasible.

@@ -10,11 +10,17 @@ from typing import Any
 from ..files.read import did_you_mean, read_toml
 from ..objectives.law.loss_law import LossLaw
 from ..space.architecture import BOOL_FIELDS, DEFAULTS, FIELDS
+from ..space.block_spaces import MixedSpace, SparseSpace
 from ..space.search_space import RULES, Range, SearchSpace
 from ..space.sparse import FIELD as EXPERTS
-from ..space.sparse_space import SparseSpace
 
 HERE = Path(__file__).parent / "spaces"
+# What a space says whose mixers take turns.
+PATTERN = "pattern"
+UNRANKED = (
+    f"no law here ranks models in which mixers take turns (`{PATTERN}`): `find` alone takes such a "
+    "space and tells their time, memory and tokens; `--space moe` is of models with experts"
+)
 DEFAULT = "default"
 # Spaces that hold what the runs behind a law did not vary; those of a family say all themselves.
 GIVE_WAY = (DEFAULT, "cpu", "tpu")
@@ -31,11 +37,11 @@ FREED_BY = {
 }
 # Sequences of a step, where it is searched: up to so many, or so many doublings.
 MOST_SEQUENCES, LEAST_DOUBLINGS = 8192, 6
-KEYS = (*FIELDS, EXPERTS, *RULES, "heads_fill_width")
+KEYS = (*FIELDS, EXPERTS, *RULES, "heads_fill_width", PATTERN)
 # Lists longer than this are a slip of the pen, such as a step left out of a wide range.
 MAX_VALUES = 100_000
-# What people may look for, and no law can rank.
-NO_LAW_FOR = ("hybrid", "mamba", "mamba2", "ssm", "linear", "window", "windows", "mla")
+# What people may call a space of such models.
+ALSO_CALLED = {"mamba": "hybrid", "mamba2": "hybrid", "ssm": "hybrid", "windows": "window"}
 
 
 def space_names() -> list[str]:
@@ -71,26 +77,59 @@ def load_space(
         ValueError: no such name or file, a key is unknown, a value is not of its kind, or no model
             is valid.
     """
+    data = _gathered(name_or_path, settings, batch_sizes)
+    if PATTERN in data:
+        raise ValueError(UNRANKED)
+    said = {key: (value, "the law") for key, value in still_held(held, name_or_path, settings)}
+    return _space(data | said, aspect_ratio)
+
+
+def load_mixed_space(
+    name_or_path: str | Path,
+    *,
+    settings: Iterable[str] = (),
+    batch_sizes: tuple[int, ...] | None = None,
+) -> MixedSpace:
+    """A space in which mixers take turns, by name or from a file; see `load_space`.
+
+    Raises:
+        ValueError: as of `load_space`, or the pattern is none.
+    """
+    data = _gathered(name_or_path, settings, batch_sizes)
+    value, where = data.pop(PATTERN)
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{where}: `{PATTERN}` must be names of mixers, but got {value!r}")
+    pattern = tuple(name.strip() for name in names)
+    return MixedSpace(dense=_space(data, None), pattern=pattern)
+
+
+def says(key: str, name_or_path: str | Path, settings: Iterable[str]) -> bool:
+    """Whether a space or a setting on it has a key; of what cannot be read, no."""
+    try:
+        return key in _set(settings) or key in read_toml(_path(name_or_path))
+    except ValueError:  # told where it is read to be searched
+        return False
+
+
+def _gathered(
+    name_or_path: str | Path, settings: Iterable[str], batch_sizes: tuple[int, ...] | None
+) -> dict[str, Any]:
+    """Of each key what the last to say something said, and who that was."""
     data: dict[str, Any] = {name: (value, "an architecture") for name, value in DEFAULTS.items()}
     if batch_sizes:
         data["batch_size"] = (list(batch_sizes), "the batch's price")
     for source in (HERE / f"{DEFAULT}.toml", _path(name_or_path)):
         for key, value in read_toml(source).items():
             data[_known(key, str(source))] = (value, str(source))
-    data |= {key: (value, "the law") for key, value in still_held(held, name_or_path, settings)}
-    data |= {key: (value, "--set") for key, value in _set(settings).items()}
+    return data | {key: (value, "--set") for key, value in _set(settings).items()}
+
+
+def _space(data: dict[str, Any], aspect_ratio: Range | None) -> SearchSpace:
     ratio = "{}:{}".format(*(aspect_ratio or ASPECT_RATIO))
     data.setdefault("aspect_ratio", (ratio, "the law"))
     kind = SparseSpace if EXPERTS in data else SearchSpace
     return kind(**{key: _parse(key, *value) for key, value in data.items()})
-
-
-def has_experts(name_or_path: str | Path, settings: Iterable[str]) -> bool:
-    """Whether a space is one of models with experts; of one that cannot be read, no."""
-    try:
-        return EXPERTS in _set(settings) or EXPERTS in read_toml(_path(name_or_path))
-    except ValueError:  # told where it is read to be searched
-        return False
 
 
 def batch_sizes(least: int) -> tuple[int, ...]:
@@ -180,17 +219,12 @@ def _path(name_or_path: str | Path) -> Path:
     names = space_names()
     if name_or_path in names:
         return HERE / f"{name_or_path}.toml"
-    if str(name_or_path) in NO_LAW_FOR:
-        raise ValueError(
-            f"there is no space {str(name_or_path)!r}, for no law here knows the loss of such "
-            "models: `predict --config FILE` tells the time, memory and tokens of one, and "
-            "`--space moe` searches models with experts"
-        )
     path = Path(name_or_path)
     if path.suffix != ".toml":
+        other = ALSO_CALLED.get(str(name_or_path))
+        meant = f"; did you mean {other}?" if other else did_you_mean(str(name_or_path), names)
         raise ValueError(
-            f"no space is called {str(name_or_path)!r}{did_you_mean(str(name_or_path), names)} "
-            "(a file of your own ends in .toml)"
+            f"no space is called {str(name_or_path)!r}{meant} (a file of your own ends in .toml)"
         )
     return path
 

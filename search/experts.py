@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..space.block_spaces import SparseSpace
 from ..space.sparse import N_PER_TOKEN
-from ..space.sparse_space import SparseSpace
 from .candidate import Candidate
 from .certify.bounds import certify
 from .question import Question

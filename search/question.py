@@ -31,13 +31,14 @@ from ..presets.spaces import (
     batch_sizes,
     default_space,
     evidence,
-    has_experts,
     load_space,
+    says,
     still_held,
 )
 from ..space.architecture import Architecture
 from ..space.limits import check_seed
 from ..space.search_space import SearchSpace
+from ..space.sparse import FIELD as EXPERTS
 from ..space.sparse import is_sparse
 from .words import Words, columns_of
 
@@ -186,7 +187,7 @@ class QuestionMaker:
         with blame("set" if words.settings else "space"):
             space = self._space_of(words, objective) if arch is None else SearchSpace.only(arch)
             if arch and free_batch and objective.critical_batch:
-                space = dataclasses.replace(space, batch_size=_batch_sizes(objective))
+                space = dataclasses.replace(space, batch_size=batches_of(objective))
         with blame("device"):
             draws = known.draws(objective)
         with blame("seed"):
@@ -241,7 +242,7 @@ class QuestionMaker:
         if words.law is not None:
             return self._path(words.law) or ""
         space = self._path(words.space) or default_space(device.kind)
-        return default_law(device, experts=has_experts(space, words.settings))
+        return default_law(device, experts=says(EXPERTS, space, words.settings))
 
     def _space_of(self, words: Words, objective: LossAtTime) -> SearchSpace:
         law = objective.law
@@ -251,7 +252,7 @@ class QuestionMaker:
             # A law that knows the best shape needs no fence.
             aspect_ratio=ANY_ASPECT_RATIO if law.has_best_shape else law.aspect_ratio_range,
             held=evidence(law),
-            batch_sizes=_batch_sizes(objective) if objective.critical_batch else None,
+            batch_sizes=batches_of(objective) if objective.critical_batch else None,
         )
 
     def _of_the_law(self, words: Words, objective: LossAtTime) -> tuple[str, ...]:
@@ -289,5 +290,6 @@ def of_the_device(device: Device, name: str | None) -> tuple[str, ...]:
     return (THE_DEFAULT.format(device.name),) if is_default else ()
 
 
-def _batch_sizes(objective: LossAtTime) -> tuple[int, ...]:
+def batches_of(objective: LossAtTime) -> tuple[int, ...]:
+    """Batches to search, of whatever its chips and passes can split."""
     return batch_sizes(objective.simplest.n_split * (objective.micro_batch_size or 1))

@@ -22,10 +22,10 @@ from ..presets.drawn import Reference, draws_text, read_draws
 from ..presets.known import Known, shipped
 from ..presets.laws import KnownLaw
 from ..space.architecture import ADDED, BOOL_FIELDS, FIELDS
+from ..space.block_spaces import SparseSpace
 from ..space.search_space import SearchSpace
 from ..space.sparse import FIELD as EXPERTS
 from ..space.sparse import model_of
-from ..space.sparse_space import SparseSpace
 from .answer import Answer, Made
 from .candidate import Candidate, to_rows
 from .certify.scan import best_of_each_shape

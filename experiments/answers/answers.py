@@ -68,6 +68,7 @@ def screen(answer: Answer) -> list[str]:
 def row_of(device: str, budget: str) -> Found:
     """Ask, and judge the answer."""
     answer = api.find(budget, device=device)
+    assert isinstance(answer, Answer)
     arch, predicted = answer.best.arch, answer.best.prediction
     widths, depths = zip(*(shape.shape for shape in answer.shapes), strict=True)
     lines = screen(answer)

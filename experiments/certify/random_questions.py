@@ -21,9 +21,9 @@ from ...objectives.law.experts import ExpertsTerm
 from ...objectives.law.loss_law import LossLaw
 from ...objectives.law.terms import TERMS
 from ...objectives.loss_at_time import LossAtTime
+from ...space.block_spaces import SparseSpace
 from ...space.search_space import SearchSpace
 from ...space.sparse import is_sparse
-from ...space.sparse_space import SparseSpace
 
 # What a unit of each feature may take, in seconds, and twenty times as long.
 LEAST_SECONDS = {

@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
-from ...search.costed import Costed
 from ...search.predict import Predicted
+from ...search.unranked.costed import Costed
 from ..words import gigabytes, loss_interval
 from .parts import Lines, assumptions, costs, plain_table, prose, show_warnings
 

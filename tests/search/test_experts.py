@@ -65,7 +65,6 @@ def test_more_time_is_no_loss_and_fewer_choices_no_gain(found):
     ("more", "message"),
     [
         ({"law": "hoffmann-2022"}, "hoffmann-2022 was fitted on dense models and knows no experts"),
-        ({"space": "hybrid", "set": {}}, "no law here knows the loss of such models"),
         ({"storage": "study.log"}, "a kept study knows dense models alone"),
     ],
 )

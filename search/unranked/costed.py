@@ -6,15 +6,15 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
-from ..objectives.budget import format_budget
-from ..objectives.cost.counts import n_active_params
-from ..objectives.flags import of_memory, of_training
-from ..objectives.loss_at_time import LossAtTime
-from ..objectives.shown import Shown
-from ..objectives.step_cost import Cost
-from ..space.blocks import Attention, Experts
-from ..space.decoder import Decoder
-from .predict import breakdown
+from ...objectives.budget import format_budget
+from ...objectives.cost.counts import n_active_params
+from ...objectives.flags import of_memory, of_training
+from ...objectives.loss_at_time import LossAtTime
+from ...objectives.shown import Shown
+from ...objectives.step_cost import Cost
+from ...space.blocks import Attention, Experts
+from ...space.decoder import Decoder
+from ..predict import breakdown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,10 +23,8 @@ NO_LAW = (
     "no law for this: the laws here were fitted on dense decoders with full attention, one also on "
     "experts as in `--space moe`, and this one has {}; it is not to be ranked by loss against those"
 )
-NOT_TIMED = (
-    "{} counted, not timed: their matmuls at the device's rate of others, all experts with as many "
-    "tokens"
-)
+NOT_TIMED = "{} counted, not timed: their matmuls at the device's rate of others"
+EVENLY = ", all experts with as many tokens"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -122,7 +120,7 @@ def costed(arch: Decoder, objective: LossAtTime, more: tuple[str, ...] = ()) -> 
         *more,
         NO_LAW.format(what),
         *of_memory(objective, cost),
-        NOT_TIMED.format(what),
+        NOT_TIMED.format(what) + EVENLY * ("experts" in what),
         *of_training(
             objective, found.cost.n_params, found.n_steps, found.n_steps * arch.tokens_per_step
         ),
