@@ -27,7 +27,6 @@ COMMANDS = {
     "find": ("find", "3h", *SMALL),
     "find-chips": ("find", "3h", *SMALL, "--chips", "4", "--set", "batch_size=64"),
     "find-plain": ("find", "3h", *SMALL, "--attention", "plain"),
-    "find-hybrid": ("find", "1d", *BASIS, "--space", "hybrid", "--set", "d_model=512:1536:512"),
     "find-json": ("find", "3h", *SMALL, "--json"),
     "predict": ("predict", "3h", *MODEL),
     "front": ("front", "3h", "memory", *SMALL, "--set", "batch_size=256"),
