@@ -23,6 +23,7 @@ from .limits import MOST_OF_FIELD
 # Keys that name what a family without them does not have.
 FOREIGN = re.compile(
     r"expert|moe|cross_attention|lora_rank|mamba|ssm|linear_num|linear_attn_config|index_n_heads"
+    r"|^per_layer_config$"  # each class takes it
 )
 # What some of them are where they change nothing: experts in each layer that may have them, an MLP
 # beside a state space, or what another key says. Of capacities none is a matrix.

@@ -228,6 +228,16 @@ class Family:
         """The family's own name of a canonical key."""
         return key if key in self.fields else self.own.get(key, key)
 
+    def default(self, key: str) -> Any:
+        """What its class has where a config does not say a key, or says null."""
+        mine = self.mine(key)
+        if self.fields.get(mine) is not None:
+            return self.fields[mine]
+        try:
+            return said(self.configured({mine: None}), mine)
+        except Exception:  # it must be said
+            return None
+
     def configured(self, changes: dict[str, Any]) -> Any:
         """A config at the probe's sizes, changed."""
         sizes = {self.mine(key): self.at[key] for key in self.free}
@@ -253,7 +263,7 @@ class Family:
             with torch.device("meta"):
                 model = AutoModelForCausalLM.from_config(config)
             self.class_name, self.config = type(model).__name__, config
-            self.kinds = {name: said for name in KINDS if (said := getattr(config, name, None))}
+            self.kinds = {name: listed for name in KINDS if (listed := getattr(config, name, None))}
             if FIRST_DENSE in self.fields and KINDS[1] not in self.kinds:
                 depth = getattr(config, self.mine("num_hidden_layers"))
                 dense = min(getattr(config, FIRST_DENSE), depth)
@@ -261,6 +271,14 @@ class Family:
             return {name: tuple(p.shape) for name, p in model.named_parameters()}
         finally:
             signal.alarm(0)
+
+
+def said(config: Any, key: str) -> Any:
+    """What a config says of a key; None where it does not, or not of all layers at once."""
+    try:
+        return getattr(config, key, None)
+    except Exception:  # transformers keeps it by layer
+        return None
 
 
 @functools.cache

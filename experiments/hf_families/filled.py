@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
-from anybudget.experiments.hf_families.family import Family
+from anybudget.experiments.hf_families.family import Family, said
 from anybudget.experiments.hf_families.polynomials import HEAD
 from anybudget.experiments.hf_families.reading import pattern_of
 
@@ -30,15 +31,13 @@ def filled_of(family: Family, key: str) -> dict[str, Any] | None:
                 configs.append(make(change))
             except Exception:  # no model is of this shape
                 continue
-    values: list[Any] = [getattr(config, key, None) for config in configs]
+    values: list[Any] = [said(config, key) for config in configs]
     if values[0] in (None, family.fields.get(key)):
         return None
     if all(value == values[0] for value in values):
         return {"is": values[0]}
     names = {*family.at, "num_hidden_layers"}
-    sizes = [
-        {name: getattr(config, family.mine(name), None) for name in names} for config in configs
-    ]
+    sizes = [{name: said(config, family.mine(name)) for name in names} for config in configs]
     if all(type(value) is int for value in values):
         return _number(values, sizes)
     if all(isinstance(value, list) for value in values):
@@ -50,6 +49,10 @@ def _number(values: list[int], sizes: list[dict[str, Any]]) -> dict[str, Any] | 
     for name in sorted(sizes[0]):
         if [one[name] for one in sizes] == values:
             return {"size": {name: 1}}
+    known = sorted(name for name in sizes[0] if all(type(one[name]) is int for one in sizes))
+    for a, b in itertools.combinations(known, 2):
+        if [one[a] * one[b] for one in sizes] == values:
+            return {"size": {f"{a}*{b}": 1}}
     try:
         heads = [one["hidden_size"] // one["num_attention_heads"] for one in sizes]
     except (KeyError, TypeError):

@@ -115,17 +115,19 @@ def at(flag: dict[str, Any], labels: list[str], sizes: dict[str, int]) -> int:
 
 
 def holds(family: Family, key: str, flag: dict[str, Any], labels: list[str]) -> bool:
-    """Whether a flag adds as much with twice the heads; some have a norm for each."""
+    """Whether a flag adds as much with other numbers of heads; some have a norm for each."""
     heads = "num_attention_heads"
     if heads not in family.free:
         return True
-    twice = 2 * family.at[heads]
-    change = {family.mine(heads): twice, TIED: True}
-    try:
-        more = count(family.build(change | {key: flag["is"]})) - count(family.build(change))
-    except Exception:
-        return False
-    return more == at(flag, labels, family.at | {heads: twice})
+    found = []
+    for n in (2 * family.at[heads], family.at[heads] // 2):
+        change = {family.mine(heads): n, TIED: True}
+        try:
+            more = count(family.build(change | {key: flag["is"]})) - count(family.build(change))
+        except Exception:  # no model has so many
+            continue
+        found.append(more == at(flag, labels, family.at | {heads: n}))
+    return bool(found) and all(found)
 
 
 def additive(family: Family, flags: dict[str, Any], base: int, labels: list[str]) -> bool:

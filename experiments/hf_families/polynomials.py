@@ -59,6 +59,8 @@ TIES = {
     "granitemoehybrid": {**STATES, "mamba_expand": 7},
     "falcon_h1": {**STATES, "mamba_d_ssm": 84 * 97},
 }
+# They are numbers of what has sides, and no sides.
+NO_SIDE = ("num_experts_per_tok", "num_hidden_layers")
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 HEAD = "hidden_size//num_attention_heads"
 FLOOR = "floor(hidden_size/num_attention_heads)"
@@ -100,9 +102,7 @@ def sides(keys: Mapping[str, int]) -> list[tuple[Poly, int]]:
     if "head_dim" not in keys:
         queries = symbol(d)
     found = [Poly({"": n}) for n in range(1, 9)]
-    found += [
-        symbol(key) for key in keys if key not in ("num_experts_per_tok", "num_hidden_layers")
-    ]
+    found += [symbol(key) for key in keys if key not in NO_SIDE]
     found += [symbol(head), queries, values]
     found += [symbol(key, n) for key in keys for n in (2, 3, 4) if "size" in key]
     found += [times(symbol("n_shared_experts"), symbol("moe_intermediate_size"))]
@@ -134,6 +134,7 @@ def sides(keys: Mapping[str, int]) -> list[tuple[Poly, int]]:
     found += [symbol("time_step_rank") + symbol("state_size", 2)]
     # Last what no family was seen to have by name: so many of so wide, once to three times.
     many = sorted(key for key in keys if re.search(r"num|^n_|heads|groups|expand", key))
+    many = [key for key in many if key not in NO_SIDE]
     found += [times(symbol(a, n), symbol(b)) for n in (1, 2, 3) for a in many for b in sorted(keys)]
     return [(poly, n) for poly in found if (n := value(poly, keys)) is not None and n > 0]
 

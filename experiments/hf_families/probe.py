@@ -23,7 +23,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from anybudget.experiments.hf_families.family import INDEXED, KINDS, ODD, Family
+from anybudget.experiments.hf_families.family import INDEXED, KINDS, ODD, Family, said
 from anybudget.experiments.hf_families.filled import filled_of
 from anybudget.experiments.hf_families.flags import additive, flag_of, null_sizes
 from anybudget.experiments.hf_families.polynomials import EXPERTS, TIED, Poly, count, difference
@@ -131,7 +131,7 @@ def role_of(
         if key == family.mine("num_attention_heads"):
             tries = {at_probe // 2, at_probe * 2}
     elif default is None:
-        saved = getattr(family.config, key, None)
+        saved = said(family.config, key)
         flags: list[Any] = (
             saved if isinstance(saved, list) and len(saved) == family.n_layers else [None]
         )
@@ -166,7 +166,7 @@ def is_harmless(family: Family, key: str, tries: set[Any], base: int) -> bool:
 def twin_of(family: Family, key: str) -> str | None:
     """The size that the family takes for a key that is not given, by its usual name."""
     family.build({TIED: True})
-    saved = getattr(family.config, key, None)
+    saved = said(family.config, key)
     twins = [other for other in family.at if family.at[other] == saved]
     return twins[0] if len(twins) == 1 else None
 

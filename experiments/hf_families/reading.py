@@ -60,15 +60,21 @@ def _moves(family: Family, key: str, error: NoProductError) -> bool:
 
 
 def _as_read(family: Family, key: str, polynomials: list[Poly]) -> bool:
-    """Whether twice a size gives the count that was read off."""
+    """Whether twice a size, and what the family has, give the count that was read off."""
     if not any(key in monomial for one in polynomials for monomial in one):
         return True  # `role_of` looks at it
-    try:
-        built = count(family.build({family.mine(key): 2 * family.at[key], TIED: True}))
-    except Exception:  # tied to another, so that it takes both
-        return True
-    sizes = family.at | {key: 2 * family.at[key]}
-    return built == sum(value(one, sizes) or 0 for one in polynomials)
+    tries = [2 * family.at[key]]
+    if key not in ("hidden_size", "num_attention_heads"):  # the probe's others may not divide it
+        own = family.default(key)
+        tries += [own] if type(own) is int and own > 0 else []
+    for size in tries:
+        try:
+            built = count(family.build({family.mine(key): size, TIED: True}))
+        except Exception:  # tied to another, so that it takes both
+            continue
+        if built != sum(value(one, family.at | {key: size}) or 0 for one in polynomials):
+            return False
+    return True
 
 
 def kinds_of(family: Family, layers: list[Poly]) -> tuple[dict, list[str], dict]:

@@ -90,6 +90,7 @@ def test_qwen3_has_heads_that_do_not_fill_the_width(write):
         ({"auto_map": {"AutoModelForCausalLM": "a.B"}}, "model's own, B, which is not read"),
         ({"auto_map": ["a.B"]}, "`auto_map` names code of the model's own"),
         ({"num_local_experts": 8}, "`num_local_experts` is not of this family"),
+        ({"per_layer_config": {"1": {}}}, "`per_layer_config` is not of this family"),
         ({"add_cross_attention": True}, "`add_cross_attention` is not of this family"),
         ({"attention_bias": "yes"}, "`attention_bias` must be true or false, but got 'yes'"),
         ({"sliding_window": 512}, "`sliding_window` is not of this family"),

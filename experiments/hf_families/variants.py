@@ -1,0 +1,131 @@
+"""What a judge changes of a family's default config: models by name, odd files, random ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from typing import Any
+
+from anybudget.experiments.hf_families.family import USUAL
+
+N_RANDOM = 6
+# Models by name, as far as their files differ from their family's default.
+NAMED: dict[str, tuple[str, dict[str, Any]]] = {
+    "mixtral": ("Mixtral-8x7B", {}),
+    "deepseek_v3": ("DeepSeek-V3", {}),
+    "deepseek_v2": (
+        "DeepSeek-V2-Lite",
+        {
+            "hidden_size": 2048, "intermediate_size": 10944, "moe_intermediate_size": 1408,
+            "num_hidden_layers": 27, "num_attention_heads": 16, "num_key_value_heads": 16,
+            "n_routed_experts": 64, "n_shared_experts": 2, "num_experts_per_tok": 6,
+            "first_k_dense_replace": 1, "q_lora_rank": None, "vocab_size": 102400,
+        },
+    ),
+    "dots1": (
+        "dots.llm1",
+        {"first_k_dense_replace": 1, "num_experts_per_tok": 6, "n_routed_experts": 128},
+    ),
+    "gpt_oss": ("GPT-OSS-120B", {}),
+    "qwen3_next": ("Qwen3-Next-80B-A3B", {}),
+    "gemma3_text": (
+        "Gemma-3-27B",
+        {
+            "hidden_size": 5376, "intermediate_size": 21504, "num_hidden_layers": 62,
+            "num_attention_heads": 32, "num_key_value_heads": 16, "head_dim": 128,
+            "sliding_window": 1024,
+        },
+    ),
+    "mamba2": (
+        "Mamba-2-2.7B",
+        {
+            "hidden_size": 2560, "num_hidden_layers": 64, "num_heads": 80, "n_groups": 1,
+            "vocab_size": 50288, "tie_word_embeddings": True,
+        },
+    ),
+    "rwkv": ("RWKV-4-14B", {"hidden_size": 5120, "num_hidden_layers": 40}),
+}  # fmt: skip
+# What a variant changes, where the family has it; widths keep to multiples that heads divide.
+CHANGES: dict[str, list[Any]] = {
+    "tie_word_embeddings": [True, False],
+    "attention_bias": [True, False],
+    "mlp_bias": [True, False],
+    "use_bias": [True, False],
+    "qkv_bias": [True, False],
+    "bias": [True, False],
+    "use_qkv_bias": [True, False],
+    "use_qk_norm": [True, False],
+    "qk_layernorm": [True, False],
+    "add_cross_attention": [True, False],
+    "use_parallel_residual": [True, False],
+    "multi_query": [True, False],
+    "num_hidden_layers": [1, 2, 5, 9],
+    "hidden_size": [512, 768, 1536],
+    "num_attention_heads": [4, 8, 16],
+    "num_key_value_heads": [1, 2, 4, None],
+    "head_dim": [32, 80, 128, None],
+    "intermediate_size": [640, 1111, 3000, None],
+    "vocab_size": [250_000, 300_001],
+    "max_position_embeddings": [512, 4096],
+    "sliding_window": [128, None],
+    "num_experts": [4, 10],
+    "num_local_experts": [4, 10],
+    "n_routed_experts": [16, 32],
+    "moe_intermediate_size": [96, 333],
+    "first_k_dense_replace": [0, 2],
+    "decoder_sparse_step": [1, 2],
+    "n_shared_experts": [1, 2],
+    "q_lora_rank": [64, 256, None],
+    "kv_lora_rank": [64, 128],
+    "is_decoder": [True, False],
+    "full_attention_interval": [2, 3],
+    "hidden_act": ["gelu", "silu"],
+}
+
+
+def variants(family: str) -> list[tuple[str, dict[str, Any]]]:
+    """The default, five odd files, and random changes of some keys that the family has."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    config_class = CONFIG_MAPPING[family]
+    own = dict(config_class.attribute_map)
+    has = [
+        key
+        for key in CHANGES
+        if key in config_class.__dataclass_fields__
+        or own.get(key) in config_class.__dataclass_fields__
+        or key in ("head_dim", "attention_bias", "mlp_bias")
+    ]
+    rng = random.Random(family)
+    found: list[tuple[str, dict[str, Any]]] = [("default", {})]
+    if family in NAMED:
+        found.append(NAMED[family])
+    for i in range(N_RANDOM):
+        some = rng.sample(has, min(len(has), rng.randint(1, 5)))
+        found.append((f"random {i + 1}", {key: rng.choice(CHANGES[key]) for key in some}))
+    return [*found, *odd(config_class).items()]
+
+
+def odd(config_class: Any) -> dict[str, dict[str, Any]]:
+    """Five files that are not as their family has it; every key is in the file, known or not.
+
+    A file without `intermediate_size` has another width than the family, which does not move it.
+    """
+    fields = {field.name: field.default for field in dataclasses.fields(config_class)}
+
+    def mine(usual: str) -> str:
+        names = (usual, config_class.attribute_map.get(usual), *USUAL.get(usual, ()))
+        return next((name for name in names if name in fields), usual)
+
+    biases = {key: not n for key, n in fields.items() if "bias" in key and isinstance(n, bool)}
+    shared, width = mine("num_key_value_heads"), mine("hidden_size")
+    queries = "multi_query"
+    keys = {queries: not fields[queries]} if queries in fields else {}
+    usual_width = fields.get(width)
+    return {
+        "biases": biases or {"attention_bias": True, "mlp_bias": True},
+        "untied": {"tie_word_embeddings": not fields.get("tie_word_embeddings", True)},
+        "shared keys": keys or {shared: 2 if fields.get(shared) == 1 else 1},
+        "no intermediate_size": {width: 2 * usual_width if type(usual_width) is int else 1024},
+        "cross attention": {"add_cross_attention": True, "is_decoder": True},
+    }
