@@ -12,7 +12,7 @@ from ...objectives.flags import of_memory, of_training
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.shown import Shown
 from ...objectives.step_cost import Cost
-from ...space.blocks import Attention, Experts
+from ...space.blocks import Attention, Experts, GatedDelta, Mamba2
 from ...space.decoder import Decoder
 from ..predict import breakdown
 
@@ -25,6 +25,11 @@ NO_LAW = (
 )
 NOT_TIMED = "{} counted, not timed: their matmuls at the device's rate of others"
 EVENLY = ", all experts with as many tokens"
+# The medians of experiments/blocks/public_scans.csv.
+SCANS_ON_GPU = (
+    "; of scans on a GPU one public table is known (DeltaNet, H100, 2024), whose steps took 1.9 "
+    "times what is counted, a transformer's beside them 1.1 times"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -120,12 +125,17 @@ def costed(arch: Decoder, objective: LossAtTime, more: tuple[str, ...] = ()) -> 
         *more,
         NO_LAW.format(what),
         *of_memory(objective, cost),
-        NOT_TIMED.format(what) + EVENLY * ("experts" in what),
+        NOT_TIMED.format(what) + EVENLY * ("experts" in what) + SCANS_ON_GPU * _scans_on_gpu(found),
         *of_training(
             objective, found.cost.n_params, found.n_steps, found.n_steps * arch.tokens_per_step
         ),
     ]
     return dataclasses.replace(found, warnings=told)
+
+
+def _scans_on_gpu(found: Costed) -> bool:
+    scans = any(isinstance(block.mixer, Mamba2 | GatedDelta) for _, block in found.arch.kinds)
+    return scans and found.objective.device.kind == "gpu"
 
 
 def _described(block: Any) -> dict[str, Any]:
