@@ -39,8 +39,8 @@ COVERAGE = 0.95
 BEATS_AT_LEAST = (1 - COVERAGE) / 2
 # How far the next trainer's steps are from those that a device was fitted to, or its compiler's
 # estimates, on all shapes alike: 0.28 over 40 public sources on A100 and H100, whole runs' hours
-# among them, and 0.22 over 13 on TPUs, of which MaxText's are near 1 and others up to 1.7. Each
-# left out, the others' spread holds 95 and 93% of its rows (experiments/public_steps).
+# among them, and 0.23 over 13 on TPUs, of which MaxText's are near 1 and others up to 1.7. Each
+# left out, the others' spread holds 95 and 86% of its rows (experiments/public_steps).
 SOFTWARE_SPREAD = 0.28
 # Standard deviations from the middle to the end of a 95% interval.
 NORMAL_95 = 1.96

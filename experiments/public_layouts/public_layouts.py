@@ -71,14 +71,14 @@ def rows_of(file: Path) -> pd.DataFrame:
     return sheet
 
 
-def score(row: dict[str, Any]) -> dict[str, Any]:
+def score(row: dict[str, Any], device: str = "a100-80gb") -> dict[str, Any]:
     """What `predict` says of one layout, beside what was measured."""
     shape = SHAPES[row["model"]]
     layout = {name: row[name] for name in LAYOUT}
     try:
         predicted = anybudget.predict(
             "100d",
-            device="a100-80gb",
+            device=device,
             chips=int(row["n_devices"]),
             extrapolate=True,
             sharding="optimizer",
