@@ -82,7 +82,10 @@ def by_batch_alone(ways: Sequence[Families]) -> list[Families]:
     """
     found = [group for group in ways if group[0][0].n_split == group[0][0].n_chips]
     if not found:
-        raise ValueError("`tensor_parallel` and `pipeline_parallel` are for dense models only")
+        raise ValueError(
+            "other models than dense ones split their batch alone: `batch_size` must be a multiple "
+            f"of the {ways[0][0][0].n_chips} chips, `tensor_parallel` and `pipeline_parallel` 1"
+        )
     return found
 
 
