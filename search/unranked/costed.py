@@ -25,10 +25,14 @@ NO_LAW = (
 )
 NOT_TIMED = "{} counted, not timed: their matmuls at the device's rate of others"
 EVENLY = ", all experts with as many tokens"
-# The medians of experiments/blocks/public_scans.csv.
+# What the few public steps of such models on GPUs took (experiments/blocks/public_blocks.csv).
 SCANS_ON_GPU = (
     "; of scans on a GPU one public table is known (DeltaNet, H100, 2024), whose steps took 1.9 "
     "times what is counted, a transformer's beside them 1.1 times"
+)
+EXPERTS_ON_GPU = (
+    "; four public steps of GPT-OSS-120B on 64 H100 or B200, experts split among chips, which is "
+    "not counted, took 0.8 to 2.4 times what is"
 )
 
 
@@ -125,7 +129,7 @@ def costed(arch: Decoder, objective: LossAtTime, more: tuple[str, ...] = ()) -> 
         *more,
         NO_LAW.format(what),
         *of_memory(objective, cost),
-        NOT_TIMED.format(what) + EVENLY * ("experts" in what) + SCANS_ON_GPU * _scans_on_gpu(found),
+        NOT_TIMED.format(what) + EVENLY * ("experts" in what) + _on_gpu(found),
         *of_training(
             objective, found.cost.n_params, found.n_steps, found.n_steps * arch.tokens_per_step
         ),
@@ -133,9 +137,13 @@ def costed(arch: Decoder, objective: LossAtTime, more: tuple[str, ...] = ()) -> 
     return dataclasses.replace(found, warnings=told)
 
 
-def _scans_on_gpu(found: Costed) -> bool:
+def _on_gpu(found: Costed) -> str:
+    """What is known of such steps on GPUs."""
+    if found.objective.device.kind != "gpu":
+        return ""
     scans = any(isinstance(block.mixer, Mamba2 | GatedDelta) for _, block in found.arch.kinds)
-    return scans and found.objective.device.kind == "gpu"
+    experts = any(isinstance(block.feed_forward, Experts) for _, block in found.arch.kinds)
+    return SCANS_ON_GPU * scans + EXPERTS_ON_GPU * experts
 
 
 def _described(block: Any) -> dict[str, Any]:
