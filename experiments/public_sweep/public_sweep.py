@@ -1,6 +1,6 @@
 """Others' sweeps of AdamW at real size: are losses, batches' prices, rates and decays as foretold?
 
-Command: python experiments/public_sweep/public_sweep.py
+Command: python experiments/public_sweep/public_sweep.py [dense_lr_bs_loss.csv]
 Wall time: 10 s.
 Expected, written before the first score: the default law, anchored by the smallest model's five
 horizons, 3% off and too good for the larger; what a batch costs within a third; rates that lose
@@ -20,6 +20,10 @@ line of its size's best runs and foretold; where the rise took a third of the st
 set aside, for at another batch it kept its steps. rates.csv: the recipe's rate and decay at their
 batch over the best of those tried, and what the recipe's rate loses by a parabola through the
 logarithms of the rates beside it, of runs that did not diverge.
+
+The file, github.com/step-law/steplaw's data, adds the best run of each of 17 models and horizons of
+Li et al. 2025, arXiv:2503.04715, judged on their own text: steplaw.csv, by the default law as it
+is. The price of batches is fitted to these runs, no law is; their vocabulary, 65,536, is assumed.
 """
 # ruff: noqa: E402
 
@@ -145,19 +149,40 @@ def rates(facts: Any, best: Any) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def of_steplaw(path: str) -> pd.DataFrame:
+    """The best run of each model and horizon of another sweep."""
+    table: Any = pd.read_csv(path)
+    law, rows = known_law(DEFAULT_LAW).law, []
+    for row in table.loc[table.groupby(["N", "D"])["smooth loss"].idxmin()].to_dict("records"):
+        run = run_of({
+            "d_model": row["h"], "n_layers": row["numl"], "n_heads": row["numh"],
+            "d_ff": row["ffnh"], "gated_mlp": True, "vocab_size": 65536, "tied_embeddings": False,
+            "seq_len": 2048, "batch_size": row["bs"], "n_tokens": row["D"],
+            "unique_tokens": np.nan, "loss": row["smooth loss"],
+        })  # fmt: skip
+        loss = float(law.loss(run[law.n_column], run["n_tokens"], run))
+        found = {"foretold": loss, "log_ratio": np.log(loss / row["smooth loss"])}
+        rows.append({name: row[name] for name in ("N", "D", "bs", "smooth loss")} | found)
+    return pd.DataFrame(rows)
+
+
 def main() -> None:
-    """Print and write the three tables."""
+    """Print and write the tables."""
     facts: Any = pd.read_csv(HERE / "facts.csv", keep_default_na=False)
     best = facts[facts.varied == ""].reset_index(drop=True)
     tables = {
         "losses": losses(best), "batches": batches(facts, best), "rates": rates(facts, best),
     }  # fmt: skip
+    if sys.argv[1:]:
+        tables["steplaw"] = of_steplaw(sys.argv[1])
     for name, table in tables.items():
         table.to_csv(HERE / f"{name}.csv", index=False, float_format="%.4g")
         print(table.round(4).to_string(index=False))
     told: Any = tables["losses"]
     told["off"] = told.error.abs()
     print(told.groupby(["law", "how"])[["off", "error", "holds"]].mean().round(3))
+    if "steplaw" in tables:
+        print(tables["steplaw"].log_ratio.agg(["mean", "std"]).round(4).to_dict())
     priced: Any = tables["batches"]
     priced = priced[priced.counts]
     print(np.exp(np.log(priced[["measured", "foretold"]].astype(float)).mean()).round(3).to_dict())
