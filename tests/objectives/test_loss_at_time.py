@@ -9,7 +9,7 @@ import pytest
 from anybudget.objectives.cost.counts import flops_per_step, memcpys_per_step, n_params
 from anybudget.objectives.cost.execution import PLAIN, Execution, Remat
 from anybudget.objectives.cost.memory import memory_bytes
-from anybudget.objectives.law.repetition import fresh_worth
+from anybudget.objectives.law.repetition import A_TOKEN, MOST_OF_SHORT, fresh_worth
 from anybudget.space.architecture import Architecture
 
 ARCH = Architecture.from_shape(d_model=128, n_layers=4, vocab_size=1000, seq_len=64, batch_size=4)
@@ -66,10 +66,10 @@ def test_the_law_counts_parameters_its_own_way(roomy):
         (0.5, 0.5),
         (1, 1),
         # Muennighoff et al. 2023, equation 5: U + U R* (1 - exp(-R / R*)); a billion parameters and
-        # as many tokens have R* = 7.8 + 0.41.
-        (2, 1 + 8.21 * (1 - math.exp(-1 / 8.21))),
-        (9.21, 1 + 8.21 * (1 - 1 / math.e)),
-        (1e6, 9.21),
+        # as many tokens have R* = 1.81 + 0.56.
+        (2, 1 + 2.37 * (1 - math.exp(-1 / 2.37))),
+        (3.37, 1 + 2.37 * (1 - 1 / math.e)),
+        (1e6, 3.37),
     ],
 )
 def test_repeated_tokens_are_worth_less(roomy, epochs, worth):
@@ -92,7 +92,7 @@ def test_a_data_limit_raises_the_loss_and_leaves_the_tokens(roomy):
     scarce = dataclasses.replace(roomy, data_limit_tokens=free.n_tokens / 10).predict(ARCH)
     assert enough.predicted_loss == pytest.approx(free.predicted_loss, rel=1e-12)
     assert scarce.n_tokens == free.n_tokens
-    scale = 177 + 0.41e-9 * free.n_tokens / 10
+    scale = MOST_OF_SHORT + A_TOKEN * free.n_tokens / 10
     worth = free.n_tokens / 10 * (1 + scale * (1 - math.exp(-9 / scale)))
     expected = 1.8 + 480 / n_params(ARCH) ** 0.35 + 2000 / worth**0.37
     assert scarce.predicted_loss == pytest.approx(expected, rel=1e-12)
