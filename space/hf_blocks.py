@@ -18,23 +18,42 @@ DENSE = (
     *("arcee", "bloom", "codegen", "cohere", "cohere2", "cwm", "ernie4_5", "exaone", "exaone4"),
     *("gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt2", "gpt_neox", "gptj", "granite"),
     *("helium", "internlm3", "llama", "ministral3", "mistral", "nemotron", "olmo", "olmo2"),
-    *("olmo3", "opt", "phi", "phi3", "qwen2", "qwen3", "seed_oss", "smollm3", "stablelm"),
+    *(
+        "apertus",
+        "hunyuan_v1_dense",
+        "olmo3",
+        "opt",
+        "phi",
+        "phi3",
+        "qwen2",
+        "qwen3",
+        "seed_oss",
+        "smollm3",
+        "stablelm",
+    ),
     *("starcoder2",),
 )
 OTHERS = (
     *("mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "flex_olmo", "phimoe", "granitemoe"),
     *("gpt_oss", "ernie4_5_moe", "glm4_moe", "minimax_m2", "solar_open", "granitemoeshared"),
     *("deepseek_v2", "deepseek_v3", "minicpm3", "youtu", "mamba2", "qwen3_next"),
-    *("bamba", "granitemoehybrid"),
+    *("bamba", "granitemoehybrid", "nemotron_h", "dots1", "afmoe", "glm4_moe_lite"),
+    *("hunyuan_v1_moe", "qwen3_5_text", "qwen3_5_moe_text"),
 )
-# What families call the numbers of a state space: expansion, heads, state, groups, convolution.
+# What families call the numbers of a state space: heads, state, groups, convolution; and its width,
+# as so many times the model's, or as the width of a head.
 STATE_SPACES = {
-    "state_size": ("expand", "num_heads", "state_size", "n_groups", "conv_kernel"),
+    "state_size": ("num_heads", "state_size", "n_groups", "conv_kernel", "expand"),
     "mamba_d_state": (
-        *("mamba_expand", "mamba_n_heads", "mamba_d_state", "mamba_n_groups", "mamba_d_conv"),
+        *("mamba_n_heads", "mamba_d_state", "mamba_n_groups", "mamba_d_conv", "mamba_expand"),
+    ),
+    "ssm_state_size": (
+        *("mamba_num_heads", "ssm_state_size", "n_groups", "conv_kernel", "mamba_head_dim"),
     ),
 }
 WINDOW = "sliding_attention"
+# Of an MLP; the latter where it is what is left without experts.
+WIDTHS = ("intermediate_size", "shared_intermediate_size")
 
 
 def decoder_of(
@@ -104,7 +123,7 @@ def _block(layer: Polynomial, count: HfCount) -> Block:
 
 
 def _mixer(matrices: Polynomial, count: HfCount) -> Mixer | None:
-    sizes = count.sizes
+    sizes = families()["counted"][count.family]["fixed"] | count.sizes
     names = {name for one in matrices for name in one.split("*")}
     if "kv_lora_rank" in names:
         return LatentAttention(
@@ -124,7 +143,9 @@ def _mixer(matrices: Polynomial, count: HfCount) -> Mixer | None:
             d_conv=sizes["linear_conv_kernel_dim"],
         )
     for state in STATE_SPACES.keys() & names:
-        return _state_space(count, *(sizes[key] for key in STATE_SPACES[state]))
+        return _state_space(count, *STATE_SPACES[state])
+    if "hidden_size*hidden_size" not in matrices and all(_is_fed(name) for name in names):
+        return None
     n_heads = sizes["num_attention_heads"]
     return Attention(
         n_heads=n_heads,
@@ -134,18 +155,32 @@ def _mixer(matrices: Polynomial, count: HfCount) -> Mixer | None:
     )
 
 
+def _is_fed(name: str) -> bool:
+    """Whether a size is none of a mixer's: the model's width, or a feed-forward's."""
+    return name == "hidden_size" or "intermediate_size" in name or "experts" in name
+
+
 def _state_space(
-    count: HfCount, expand: int, n_heads: int, d_state: int, n_groups: int, d_conv: int
+    count: HfCount, heads: str, state: str, groups: str, conv: str, width: str
 ) -> Mamba2:
-    d_inner = expand * count.sizes["hidden_size"]
+    sizes = count.sizes
+    n_heads, d_inner = sizes[heads], sizes[width] * sizes["hidden_size"]
     fixed = families()["counted"][count.family]["fixed"]
     d_head = fixed.get("head_dim", d_inner // n_heads)
+    if "expand" not in width:
+        d_head, d_inner = sizes[width], n_heads * sizes[width]
     if d_inner != n_heads * d_head:
         raise ValueError(
             "heads of a state-space layer must fill `expand` * `hidden_size`, "
             f"but got {n_heads} of {d_head} and a width of {d_inner}"
         )
-    return Mamba2(n_heads=n_heads, d_head=d_head, d_state=d_state, n_groups=n_groups, d_conv=d_conv)
+    return Mamba2(
+        n_heads=n_heads,
+        d_head=d_head,
+        d_state=sizes[state],
+        n_groups=sizes[groups],
+        d_conv=sizes[conv],
+    )
 
 
 def _feed_forward(matrices: Polynomial, count: HfCount) -> FeedForward | None:
@@ -164,11 +199,11 @@ def _feed_forward(matrices: Polynomial, count: HfCount) -> FeedForward | None:
             gated=n_matrices == 3,
             d_shared=shared // (n_matrices * sizes["hidden_size"]),
         )
-    if "intermediate_size" not in names and (STATE_SPACES.keys() & names or not names):
+    width = next((name for name in WIDTHS if name in names), "")
+    if not width and "hidden_size*hidden_size" not in matrices:
         return None
-    gated = matrices.get("hidden_size*intermediate_size", 2) == 3
-    d_ff = sizes.get("intermediate_size", 4 * sizes["hidden_size"])
-    return Mlp(d_ff=d_ff, gated=gated)
+    gated = matrices.get(f"hidden_size*{width}", 2) == 3
+    return Mlp(d_ff=sizes.get(width, 4 * sizes["hidden_size"]), gated=gated)
 
 
 def _windowed(decoder: Decoder, count: HfCount, config: Mapping[str, Any]) -> Decoder:

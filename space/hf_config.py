@@ -11,7 +11,7 @@ from .architecture import FIELDS, Architecture
 from .blocks import Attention, Mlp
 from .decoder import Decoder, Model
 from .hf_blocks import decoder_of, vectors
-from .hf_count import HfCount, hf_count, own_code
+from .hf_count import HfCount, families, hf_count, own_code
 
 
 def architecture_from_hf(path: Path, **training_shape: int) -> tuple[Model, str]:
@@ -66,6 +66,8 @@ def _notes(count: HfCount, config: dict[str, Any]) -> Iterator[str]:
             f"transformers builds {count.n_params:,} parameters: biases, learned positions, and "
             "norms other than two gains a block are not counted"
         )
+    if unread := [key for key in families()["counted"][count.family]["unread"] if config.get(key)]:
+        yield f"`{unread[0]}` is not read by transformers' class, which has none"
     if count.assumed:
         assumed = ", ".join(f"{key} {value}" for key, value in sorted(count.assumed.items()))
         yield f"not said, so as transformers has it: {assumed}"

@@ -11,13 +11,14 @@ import dataclasses
 import functools
 import json
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..files.read import did_you_mean
-from .hf_layers import filled, kinds, types
-from .hf_polynomials import Polynomial, plus, product, value_of
+from .hf_layers import filled, kinds, spelled, types
+from .hf_polynomials import Polynomial, check_sizes, plus, product, value_of
 from .limits import MOST_OF_FIELD
 
 # Keys that name what a family without them does not have.
@@ -26,10 +27,18 @@ FOREIGN = re.compile(
     r"|^per_layer_config$"  # each class takes it
 )
 # What some of them are where they change nothing: experts in each layer that may have them, an MLP
-# beside a state space, or what another key says. Of capacities none is a matrix.
-NEUTRAL = {"moe_layer_freq": 1, "mamba_use_mlp": True}
+# beside a state space and its norms, a router's bias, one expert, or what another key says. Of
+# capacities none is a matrix.
+NEUTRAL = {
+    "moe_layer_freq": 1,
+    "mamba_use_mlp": True,
+    "mamba_inner_layernorms": True,
+    "moe_use_aux_free": True,
+    "num_experts": 1,
+}
 CAPACITY = "moe_capacity"
-SAID_TWICE = {"experts_per_token": "num_experts_per_tok"}
+MET = "num_experts_per_tok"
+SAID_TWICE = {"experts_per_token": MET}
 # Each is counted by itself, for it may be of its own kind.
 MOST_LAYERS = 100_000
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
@@ -90,15 +99,15 @@ def hf_count(config: Mapping[str, Any]) -> HfCount:
     defaults = {own.get(key, key): value for key, value in family["defaults"].items()}
     on = [key for key in flags if _is_on(own.get(key, key), flags[key]["is"], given, defaults)]
     without = {own.get(key, key) for key in on} & set(defaults)
+    without |= {MET} if without & {*EXPERTS} else set()
     sizes = _sizes(family, given, {k: v for k, v in defaults.items() if k not in without})
     _check_keys(family, given, on, own, defaults, sizes)
     tied = given.get(TIED, defaults[TIED])
     if not isinstance(tied, bool):
         raise ValueError(f"`{TIED}` must be true or false, but got {tied!r}")
-    outside = plus(family["outside"], *(flags[key]["outside"] for key in on))
-    if not tied:
-        outside = plus(outside, family["untied"])
-    chosen = (family, *(flags[key] for key in on))
+    pairs = [pair for pair in family["pairs"] if {*pair["of"]} <= {*on}]
+    chosen = (family, *(flags[key] for key in on), *pairs)
+    outside = plus(*(one["outside"] for one in chosen), {} if tied else family["untied"])
     named = list(kinds(family, given, sizes))
     by_kind = {k: plus(*(_of_kind(one["layers"], k) for one in chosen)) for k in {*named}}
     layers = [by_kind[kind] for kind in named]
@@ -151,13 +160,14 @@ def own_code(config: Mapping[str, Any]) -> str:
 
 
 def _check_class(family: dict[str, Any], config: Mapping[str, Any]) -> None:
-    if (mapped := own_code(config)) not in ("", family["class"]):
+    known = family["class"].lower()  # an initialism may be spelled in either case
+    if (mapped := own_code(config)) and mapped.lower() != known:
         raise ValueError(
             f"`auto_map` names code of the model's own, {mapped}, which is not read; "
             f"transformers has {family['class']} for this `model_type`"
         )
     named = config.get("architectures")
-    if named and named != [family["class"]]:
+    if named and (not isinstance(named, list) or [str(one).lower() for one in named] != [known]):
         raise ValueError(
             f"`architectures` must be [{family['class']!r}] for this `model_type`, but got {named}"
         )
@@ -176,7 +186,21 @@ def _by_usual_name(config: Mapping[str, Any], family: dict[str, Any]) -> dict[st
         if given.setdefault(mine, value) != value:
             raise ValueError(f"`{alias}` is `{mine}` here, but got {value!r} and {given[mine]!r}")
     usual = {mine: key for key, mine in family["names"].items()}
-    return {usual.get(key, key): value for key, value in given.items()}
+    given = {usual.get(key, key): value for key, value in given.items()}
+    listed = given.get("layer_types") or spelled(family, given)
+    if family["listed_depth"] and listed and isinstance(listed, list):
+        given.setdefault("num_hidden_layers", len(listed))
+    for key in family["listed"]:
+        if isinstance(listed := given.get(key), list):
+            given[key] = _one_of(key, listed)
+    return given
+
+
+def _one_of(key: str, listed: list[Any]) -> Any:
+    """What a list says of every layer alike."""
+    if not listed or any(one != listed[0] for one in listed):
+        raise ValueError(f"`{key}` must be one in all layers, but got {reprlib.repr(listed)}")
+    return listed[0]
 
 
 def _is_on(key: str, value: Any, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
@@ -219,7 +243,7 @@ def _check_keys(
                 f"`{key}` = {json.dumps(flag['is'])} is counted only where {on} do not meet"
             )
     known = {*family["defaults"], *family["fixed"], *family["flags"], *family["harmless"]}
-    known |= {*own, *own.values()}
+    known |= {*own, *own.values(), *family["unread"]}
     for key, value in given.items():
         if isinstance(value, str) or key in {*known, CAPACITY} or not FOREIGN.search(key):
             continue  # how tokens are routed is a word, and no matrix
@@ -240,10 +264,12 @@ def _sizes(
         if key in family["null"] and not isinstance(value, int) and value in (None, default):
             nulls.append(key)
             continue
-        least = 0 if key == "first_k_dense_replace" else 1
+        if value is None and key in family["optional"]:
+            continue  # it has no such part, or its count will ask for it
+        least = 0 if key in ("first_k_dense_replace", *family["zero"]) else 1
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            name = family["names"].get(key, key)
-            raise ValueError(f"`{name}` must be a whole number >= {least}, but got {value!r}")
+            name, got = family["names"].get(key, key), reprlib.repr(value)
+            raise ValueError(f"`{name}` must be a whole number >= {least}, but got {got}")
         most = MOST_LAYERS if key == "num_hidden_layers" else MOST_OF_FIELD
         if value > most:
             name = family["names"].get(key, key)
@@ -251,8 +277,10 @@ def _sizes(
         sizes[key] = value
     if experts := [sizes[key] for key in EXPERTS if key in sizes]:
         sizes["experts"] = experts[0]
-    for key in nulls:
-        sizes[key] = value_of(family["null"][key], sizes)
+    rules = {key: family["null"][key] for key in nulls}
+    for key in sorted(rules, key=lambda key: any(one in "".join(rules[key]) for one in rules)):
+        sizes[key] = value_of(rules[key], sizes)  # first what is of no other
+    check_sizes(family, sizes)
     return sizes
 
 
@@ -260,6 +288,6 @@ def _active(monomial: str, units: int, sizes: Mapping[str, int]) -> int:
     """Of the parameters of a monomial those that one token meets: a router's are all met."""
     if "experts" not in monomial.split("*"):
         return units
-    if "num_experts_per_tok" not in sizes:
+    if MET not in sizes:
         raise ValueError("`num_experts_per_tok` must be given: how many experts a token meets")
-    return units // sizes["experts"] * sizes["num_experts_per_tok"]
+    return units // sizes["experts"] * sizes[MET]

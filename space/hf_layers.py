@@ -21,11 +21,14 @@ def kinds(
     n_layers, known, pattern = sizes["num_hidden_layers"], family["layers"], family["pattern"]
     said = _said(family, given, n_layers)
     usual = _usual(family, sizes)
-    if "" in known:
-        for name, named in said.items():
+    if "layer_types" in pattern and "layer_types" not in said and n_layers < family["least_layers"]:
+        raise ValueError(f"`layer_types` must say of each of so few layers, {n_layers}, what it is")
+    for name, named in said.items():
+        if "" in known or name not in family["by"]:
             strange = sorted({*map(str, named)} - {*WEIGHTLESS, "sparse"})
             if strange and named != usual.get(name):
                 raise ValueError(f"layers of type {strange[0]!r} are not counted in this family")
+    if "" in known:
         yield from [""] * n_layers
         return
     if "" in pattern:  # its config does not say what sets layers apart
@@ -34,7 +37,10 @@ def kinds(
                 raise ValueError(f"`{name}` must be as this family has it, but got {named!r}")
         yield from usual[""]
         return
-    for label in zip(*(usual | said).values(), strict=True):
+    lists = {name: one for name in family["by"] if (one := said.get(name) or usual.get(name))}
+    if short := [name for name, named in lists.items() if len(named) != n_layers]:
+        raise ValueError(f"`{short[0]}` must say of each of {n_layers} layers what it is")
+    for label in zip(*lists.values(), strict=True):
         name = "/".join(map(str, label))
         if name not in known:
             raise ValueError(
@@ -51,8 +57,10 @@ def types(family: dict[str, Any], given: Mapping[str, Any], sizes: Mapping[str, 
 
 
 def _said(family: dict[str, Any], given: Mapping[str, Any], n_layers: int) -> dict[str, list[str]]:
-    """What a config says of each layer, by lists of all or by the numbers of those of one kind."""
+    """What a config says of each layer, by lists, letters, or the numbers of those of one kind."""
     said = {name: given[name] for name in ("layer_types", "mlp_layer_types") if given.get(name)}
+    if "layer_types" not in said and (letters := spelled(family, given)):
+        said["layer_types"] = letters
     for key, (other, kind) in family["indexed"].items():
         if "layer_types" not in said and (listed := given.get(key)):
             if not isinstance(listed, list) or {*map(type, listed)} != {int}:
@@ -62,7 +70,21 @@ def _said(family: dict[str, Any], given: Mapping[str, Any], n_layers: int) -> di
         if not isinstance(named, list) or len(named) != n_layers:
             raise ValueError(f"layer types must be {n_layers}, one a layer, but got {named!r}")
         said[name] = [FORMER.get(str(one), one) for one in named]
+        if (last := family["pattern"].get(name, {}).get("last")) and said[name][-1:] != last:
+            raise ValueError(f"the last of `{name}` must be {last[0]!r}, but got {named[-1]!r}")
     return said
+
+
+def spelled(family: dict[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """The kind of each layer by a string of a letter for each; empty where a config has none."""
+    for key, letters in family["spelled"].items():
+        if text := given.get(key):
+            if not isinstance(text, str) or {*text} - {*letters}:
+                raise ValueError(
+                    f"`{key}` must be of the letters {' '.join(letters)}, but got {text!r}"
+                )
+            return [letters[letter] for letter in text]
+    return []
 
 
 def _usual(family: dict[str, Any], sizes: Mapping[str, int]) -> dict[str, list[str]]:
@@ -72,6 +94,9 @@ def _usual(family: dict[str, Any], sizes: Mapping[str, int]) -> dict[str, list[s
     if "first_k_dense_replace" in sizes:
         dense = ["dense"] * sizes["first_k_dense_replace"]
         usual["mlp_layer_types"] = follow({"first": dense, "again": ["sparse"]}, n_layers)
+    if "sparse_step" in sizes:
+        between = ["dense"] * (sizes["sparse_step"] - 1)
+        usual["mlp_layer_types"] = follow({"first": [], "again": [*between, "sparse"]}, n_layers)
     if "full_attention_interval" in sizes:
         linear = ["linear_attention"] * (sizes["full_attention_interval"] - 1)
         period = {"first": [], "again": [*linear, "full_attention"]}
@@ -83,7 +108,7 @@ def filled(rule: Mapping[str, Any], sizes: Mapping[str, int]) -> Any:
     """What a family's class puts where a config says nothing, and saves.
 
     It is a value, a number that hangs on sizes, a list of one for each layer by a pattern, or where
-    that pattern is no 0; names of sizes stand for them.
+    that pattern is no 0, or of each so many-th layer; names of sizes stand for them.
 
     Examples:
         >>> sizes = {"num_hidden_layers": 4, "num_attention_heads": 8}
@@ -96,6 +121,8 @@ def filled(rule: Mapping[str, Any], sizes: Mapping[str, int]) -> Any:
         return rule["is"]
     if "size" in rule:
         return value_of(rule["size"], sizes)
+    if step := sizes.get(rule.get("step", "")):
+        return [*range(step - 1, sizes["num_hidden_layers"], step)]
     listed = [sizes.get(one, one) for one in follow(rule, sizes["num_hidden_layers"])]
     return [i for i, one in enumerate(listed) if one] if rule.get("where") else listed
 
@@ -103,9 +130,12 @@ def filled(rule: Mapping[str, Any], sizes: Mapping[str, int]) -> Any:
 def follow(rule: Mapping[str, list[str]], n_layers: int) -> list[str]:
     """What a pattern says of so many layers: what comes first, and what is repeated after it.
 
+    Where it has a `last`, that is the last layer's.
+
     Examples:
         >>> follow({"first": ["dense"], "again": ["sparse"]}, 3)
         ['dense', 'sparse', 'sparse']
     """
     first, again = itertools.islice(rule["first"], n_layers), itertools.cycle(rule["again"])
-    return list(itertools.islice(itertools.chain(first, again), n_layers))
+    kinds = list(itertools.islice(itertools.chain(first, again), n_layers))
+    return [*kinds[:-1], *rule["last"]] if "last" in rule else kinds

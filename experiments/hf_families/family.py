@@ -10,56 +10,25 @@ import signal
 from typing import Any
 
 from anybudget.experiments.hf_families.polynomials import EXPERTS, SIZES, TIES, count
+from anybudget.experiments.hf_families.usual import (
+    FIRST_DENSE,
+    INDEXED,
+    KINDS,
+    N_LAYERS,
+    NO_SIZE,
+    SHOWN,
+    SPARSE_STEP,
+    UNLISTED,
+    USUAL,
+    next_prime,
+    usual_numbers,
+)
 
-# No size of a model, and what no model has.
-NO_NUMBER, ODD = re.compile(r"token_id|num_labels"), 61
+# What no size of a model is.
+ODD = 61
 # A key that a class takes out of what it does not list; positions and labels shape no decoder.
 READ = re.compile(r'kwargs\.(?:pop|get)\(\s*"(\w+)"')
 NO_SHAPE = re.compile(r"^rope|rotary|theta|labels")
-# What a config may say of each layer.
-KINDS = ("layer_types", "mlp_layer_types")
-FIRST_DENSE = "first_k_dense_replace"
-# Blocks of a probed model, where its family has models of so many.
-N_LAYERS = 8
-# Of families whose default has layers of one kind alone: a config that has all, at `N_LAYERS`.
-SHOWN = {
-    "bamba": {"attn_layer_indices": [1, 4, 6]},
-    "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"] * (N_LAYERS // 2)},
-    "lfm2": {"layer_types": ["conv", "full_attention"] * (N_LAYERS // 2)},
-}
-# Keys by which a config numbers the layers of one kind: what the others are called, and these.
-INDEXED = {
-    "bamba": {"attn_layer_indices": ("linear_attention", "full_attention")},
-    "lfm2": {"full_attn_idxs": ("conv", "full_attention")},
-}
-# What a model may read although its config does not list it.
-UNLISTED = {
-    "head_dim": None,
-    "num_key_value_heads": None,
-    "attention_bias": False,
-    "mlp_bias": False,
-    "use_bias": False,
-    "qkv_bias": False,
-    "add_cross_attention": False,
-}
-# The usual names of what families call otherwise.
-USUAL = {
-    "intermediate_size": ("n_inner", "ffn_dim", "ffn_hidden_size", "dff", "dim_ff"),
-    "max_position_embeddings": ("n_positions",),
-    "hidden_size": ("n_embd", "d_model"),
-    "num_key_value_heads": ("num_kv_heads",),
-    "head_dim": ("dim_head", "attention_head_dim"),
-    "num_hidden_layers": ("decoder_layers", "n_layers"),
-    "num_attention_heads": ("decoder_attention_heads", "n_heads"),
-    "num_experts": ("moe_num_experts",),
-    "num_experts_per_tok": ("moe_topk", "moe_k", "top_k_experts"),
-}
-# Sizes of a family's own are tried too; not what only says which layers are of which kind, or how
-# attention looks and tokens are routed.
-NO_SIZE = re.compile(
-    r"layer|first_k|interval|period|offset|start|end|step$|pattern|freq|topk|top_k|per_tok|window|position"
-    r"|_token|_id$|scal|factor|theta|chunk|capacity|predict|n_group$|mtp|beam|length|init|repeat"
-)
 
 
 @dataclasses.dataclass
@@ -71,6 +40,9 @@ class Family:
         held: keys that stay as the family has them, since a model hangs on them in a way that is
             no product, or is not built otherwise.
         literals: sides that are the family's own and hang on no size.
+        firsts: by a flag the size that sides are to be looked for before all others.
+        blended: whether which layers have experts hangs on how many are dense first or between.
+        deep: whether a side outside may be so many for each layer.
     """
 
     name: str
@@ -82,6 +54,9 @@ class Family:
     held: set[str] = dataclasses.field(default_factory=set)
     literals: set[int] = dataclasses.field(default_factory=set)
     n_layers: int = N_LAYERS
+    firsts: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    deep: bool = False
+    blended: bool = True
 
     @classmethod
     def of(cls, name: str) -> Family:
@@ -91,6 +66,13 @@ class Family:
         config_class = CONFIG_MAPPING[name]
         fields = {field.name: field.default for field in dataclasses.fields(config_class)}
         fields = {k: None if v is dataclasses.MISSING else v for k, v in fields.items()}
+        depth = "num_hidden_layers"
+        if (
+            depth in vars(config_class)
+            and depth not in fields
+            and KINDS[0] in (config_class.attribute_map)
+        ):  # as many as its list has
+            fields[depth] = len(said(config_class(), KINDS[0]))
         known = config_class.attribute_map
         own = {
             canon: mine for canon, mine in known.items() if mine in fields and canon not in fields
@@ -105,7 +87,8 @@ class Family:
         family = cls(name, config_class, fields, own)
         family._choose_sizes()
         for key, default in UNLISTED.items():
-            if key not in fields and key not in own and family._reads(key):
+            sized = key in SIZES and key in family._read_besides
+            if key not in fields and key not in own and (sized or family._reads(key)):
                 fields[key] = default
                 family.unlisted.add(key)
                 if key in SIZES:
@@ -154,6 +137,11 @@ class Family:
         """Canonical keys of the sizes that a config may say otherwise."""
         return sorted(key for key in self.at if key not in self.held)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The sizes of the probe's models, with how many layers they have."""
+        return self.at | {"num_hidden_layers": self.n_layers}
+
     def _built(self) -> bool:
         try:
             return bool(self.build({}))
@@ -166,11 +154,23 @@ class Family:
         except Exception:
             return False
 
+    @functools.cached_property
+    def unsaid(self) -> bool:
+        """Whether its class has no list of layers for any depth, so that a config must say it."""
+        (key,) = SHOWN.get(self.name, {"": []})
+        if key in INDEXED.get(self.name, {}):
+            return False
+        depth = self.mine("num_hidden_layers")
+        lists = [said(self.config_class(**{depth: n}), key) if key else [] for n in (5, 7)]
+        return lists[0] == lists[1] and bool(key)
+
     @property
     def names(self) -> dict[str, str]:
         """The usual names of what it calls otherwise, one each."""
         usual = {mine: canon for canon, mine in self.own.items()}
-        return {c: mine for mine, c in usual.items() if c in SIZES or c in (*USUAL, *EXPERTS)}
+        return {
+            c: mine for mine, c in usual.items() if c in SIZES or c in (*USUAL, *EXPERTS, *KINDS)
+        }
 
     @property
     def aliases(self) -> dict[str, str]:
@@ -244,10 +244,16 @@ class Family:
         layers = self.mine("num_hidden_layers")
         if self.n_layers != self.fields.get(layers):
             sizes[layers] = self.n_layers
-        if self.fields.get(FIRST_DENSE) == 0:  # blocks of both kinds, for a config may have them
-            sizes[FIRST_DENSE] = 2
-        if changes.get(layers, self.n_layers) == N_LAYERS == sizes.get(layers):
-            sizes |= SHOWN.get(self.name, {})
+        for key, usual in ((FIRST_DENSE, 0), (SPARSE_STEP, 1)):
+            if (
+                self.blended and self.fields.get(self.mine(key)) == usual
+            ):  # blocks of both kinds, as a config may
+                sizes[self.mine(key)] = 2
+        depth, shown = changes.get(layers, self.n_layers), SHOWN.get(self.name, {})
+        if self.unsaid:
+            shown = {key: (kinds * depth)[:depth] for key, kinds in shown.items()}
+        if self.unsaid or depth == N_LAYERS == sizes.get(layers):
+            sizes |= shown
         unlisted = {key for key in changes if changes[key] is None and key in self.unlisted}
         given = {key: n for key, n in (sizes | changes).items() if key not in unlisted}
         return self.config_class(**given)
@@ -264,13 +270,23 @@ class Family:
                 model = AutoModelForCausalLM.from_config(config)
             self.class_name, self.config = type(model).__name__, config
             self.kinds = {name: listed for name in KINDS if (listed := getattr(config, name, None))}
-            if FIRST_DENSE in self.fields and KINDS[1] not in self.kinds:
-                depth = getattr(config, self.mine("num_hidden_layers"))
-                dense = min(getattr(config, FIRST_DENSE), depth)
-                self.kinds[KINDS[1]] = ["dense"] * dense + ["sparse"] * (depth - dense)
+            if self.blended and KINDS[1] not in self.kinds:
+                self.kinds |= self._sparse(config)
             return {name: tuple(p.shape) for name, p in model.named_parameters()}
         finally:
             signal.alarm(0)
+
+    def _sparse(self, config: Any) -> dict[str, list[str]]:
+        """Which layers have experts, by how many are dense before them or between."""
+        depth = getattr(config, self.mine("num_hidden_layers"))
+        if (key := self.mine(FIRST_DENSE)) in self.fields:
+            first, step = getattr(config, key), 1
+        elif (key := self.mine(SPARSE_STEP)) in self.fields:
+            first, step = 0, getattr(config, key)
+        else:
+            return {}
+        sparse = [i >= first and (i + 1) % step == 0 for i in range(depth)]
+        return {KINDS[1]: ["sparse" if one else "dense" for one in sparse]}
 
 
 def said(config: Any, key: str) -> Any:
@@ -279,20 +295,3 @@ def said(config: Any, key: str) -> Any:
         return getattr(config, key, None)
     except Exception:  # transformers keeps it by layer
         return None
-
-
-@functools.cache
-def usual_numbers() -> set[str]:
-    """Keys that are whole numbers in some family's config, and two that are in none's any more."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
-    classes = [CONFIG_MAPPING[name] for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES]
-    fields = [field for one in classes for field in dataclasses.fields(one)]
-    names = {field.name for field in fields if type(field.default) is int}
-    return {"n_embed", "block_ff_dim"} | {name for name in names if not NO_NUMBER.search(name)}
-
-
-def next_prime(n: int) -> int:
-    """The least prime above a number."""
-    return next(p for p in range(n + 1, 2 * n) if all(p % q for q in range(2, int(p**0.5) + 1)))

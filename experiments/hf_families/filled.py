@@ -6,8 +6,9 @@ import itertools
 from typing import Any
 
 from anybudget.experiments.hf_families.family import Family, said
-from anybudget.experiments.hf_families.polynomials import HEAD
 from anybudget.experiments.hf_families.reading import pattern_of
+from anybudget.experiments.hf_families.usual import SPARSE_STEP
+from anybudget.space.hf_polynomials import HEAD
 
 # Depths and widths at which it is looked at, over the probe's own.
 DEPTHS, HEADS = (1, 2, 5, 9, 19), (6, 24)
@@ -36,7 +37,7 @@ def filled_of(family: Family, key: str) -> dict[str, Any] | None:
         return None
     if all(value == values[0] for value in values):
         return {"is": values[0]}
-    names = {*family.at, "num_hidden_layers"}
+    names = {*family.at, "num_hidden_layers", SPARSE_STEP}
     sizes = [{name: said(config, family.mine(name)) for name in names} for config in configs]
     if all(type(value) is int for value in values):
         return _number(values, sizes)
@@ -73,6 +74,11 @@ def _list(values: list[list[Any]], sizes: list[dict[str, Any]]) -> dict[str, Any
                 return {"first": [], "again": [name]}
         if rule := pattern_of(values):
             return rule
+    steps = [one.get(SPARSE_STEP) for one in sizes]
+    if all(type(step) is int and step > 0 for step in steps):
+        each = zip(steps, depths, strict=True)
+        if [[*range(step - 1, n, step)] for step, n in each] == values:
+            return {"step": SPARSE_STEP}
     flags = [[int(i in value) for i in range(n)] for value, n in zip(values, depths, strict=True)]
     if [sum(one) for one in flags] != [len(value) for value in values]:
         return None

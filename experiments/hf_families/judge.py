@@ -62,10 +62,12 @@ def _unmet(config: Any, model: Any) -> int:
     """Parameters of the experts that one token does not meet, by the parameters' own names."""
     n_experts = next((n for key in EXPERTS if (n := getattr(config, key, None))), 0)
     n_met = next((n for key in MET if (n := getattr(config, key, None))), n_experts)
+    routed = [one for name, one in model.named_parameters() if ROUTED.search(name)]
     return sum(
-        parameter.numel() // n_experts * (n_experts - n_met)
-        for name, parameter in model.named_parameters()
-        if ROUTED.search(name) and parameter.shape[0] == n_experts
+        one.numel() // one.shape[0] * (one.shape[0] - n_met)
+        for one in routed
+        if one.dim() > 2
+        or one.shape[0] == n_experts  # some are stacked with experts that do nothing
     )
 
 

@@ -7,6 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
+from anybudget.space.hf_polynomials import HEAD, ROUNDED, SIXTEENTH, THREE_QUARTERS
+
 Poly = Counter  # monomial ("hidden_size*num_attention_heads", sorted) -> coefficient
 
 # The sizes of the probe, by the canonical key; no two products below are equal.
@@ -50,6 +52,8 @@ SIZES = {
     "max_sequence_length": 1543,
     "type_vocab_size": 13,
     "embedding_size": 1034,
+    "global_head_dim": 178,
+    "num_global_key_value_heads": 6,
 }
 # Where a family's own rules tie its sizes together.
 STATES = {"mamba_d_conv": 17, "mamba_d_state": 26, "mamba_n_groups": 9, "mamba_n_heads": 84}
@@ -62,9 +66,6 @@ TIES = {
 # They are numbers of what has sides, and no sides.
 NO_SIDE = ("num_experts_per_tok", "num_hidden_layers")
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
-HEAD = "hidden_size//num_attention_heads"
-FLOOR = "floor(hidden_size/num_attention_heads)"
-SIXTEENTH = "ceil(hidden_size/16)"
 TIED = "tie_word_embeddings"
 
 
@@ -110,6 +111,8 @@ def sides(keys: Mapping[str, int]) -> list[tuple[Poly, int]]:
     found += [times(symbol("num_shared_experts"), symbol("intermediate_size"))]
     found += [queries + values + values, queries + values, values + values, queries + queries]
     found += [times(symbol(heads), symbol("v_head_dim"))]
+    wide = symbol("global_head_dim")
+    found += [times(symbol(one), wide) for one in (heads, kv, "num_global_key_value_heads")]
     narrow = symbol(HEAD)
     found += [times(narrow, symbol(kv)), symbol(d) + narrow + narrow]
     found += [times(symbol("index_n_heads"), symbol("index_head_dim"))]
@@ -123,15 +126,18 @@ def sides(keys: Mapping[str, int]) -> list[tuple[Poly, int]]:
     found += [value_width, key_width, key_width + key_width + value_width]
     found += [key_width + key_width + value_width + value_width]
     found += [symbol("linear_num_value_heads", 2)]
-    for prefix, state, n in (
-        ("", "state_size", "num_heads"),
-        ("mamba_", "mamba_d_state", "mamba_n_heads"),
+    heads_of = times(symbol("mamba_num_heads"), symbol("mamba_head_dim"))
+    for groups, state, n, expand in (
+        ("n_groups", "state_size", "num_heads", "expand"),
+        ("mamba_n_groups", "mamba_d_state", "mamba_n_heads", "mamba_expand"),
+        ("n_groups", "ssm_state_size", "mamba_num_heads", "expand"),
     ):
-        states = times(symbol(f"{prefix}n_groups"), symbol(state))
-        for inner in (times(symbol(f"{prefix}expand"), symbol(d)), symbol("mamba_d_ssm")):
+        states = times(symbol(groups), symbol(state))
+        for inner in (times(symbol(expand), symbol(d)), symbol("mamba_d_ssm"), heads_of):
             found += [inner, inner + inner, inner + states + states]
             found += [inner + inner + states + states + symbol(n)]
     found += [symbol("time_step_rank") + symbol("state_size", 2)]
+    found += [symbol(HEAD), symbol(ROUNDED)]
     # Last what no family was seen to have by name: so many of so wide, once to three times.
     many = sorted(key for key in keys if re.search(r"num|^n_|heads|groups|expand", key))
     many = [key for key in many if key not in NO_SIDE]
@@ -148,6 +154,10 @@ def value(poly: Poly, keys: Mapping[str, int]) -> int | None:
                 n *= keys["hidden_size"] // keys["num_attention_heads"]
             elif name == SIXTEENTH:
                 n *= -(-keys["hidden_size"] // 16)
+            elif name == THREE_QUARTERS and "linear_num_key_heads" in keys:
+                n *= 3 * keys["hidden_size"] // (4 * keys["linear_num_key_heads"])
+            elif name == ROUNDED and "intermediate_size" in keys:
+                n *= -(-(2 * keys["intermediate_size"] // 3) // 256) * 256
             elif name == "experts":
                 n *= next(keys[key] for key in EXPERTS if key in keys)
             elif name in keys:
@@ -161,8 +171,8 @@ def value(poly: Poly, keys: Mapping[str, int]) -> int | None:
 def polynomial(shapes: dict[str, tuple[int, ...]], known: list[tuple[Poly, int]]) -> Poly:
     """The sum of the parameters' products of sides."""
     total: Poly = Poly()
-    for name, shape in shapes.items():
-        factors = []
+    for name, shape, times_built in stacked(shapes):
+        factors = [next((poly for poly, n in known if n == times_built), Poly({"": times_built}))]
         for side in shape:
             match = next((poly for poly, n in known if n == side), None)
             if match is None:
@@ -175,6 +185,16 @@ def polynomial(shapes: dict[str, tuple[int, ...]], known: list[tuple[Poly, int]]
             product = Poly({_of_experts(key): n for key, n in product.items()})
         total += product
     return Poly({key: n for key, n in total.items() if n})
+
+
+def stacked(shapes: dict[str, tuple[int, ...]]) -> list[tuple[str, tuple[int, ...], int]]:
+    """Parameters that are alike but for a number in their name once: name, shape, how many."""
+    alike = Counter((re.sub(r"\.\d+(?=\.)", ".#", name), shape) for name, shape in shapes.items())
+    found = []
+    for name, shape in shapes.items():
+        if n := alike.pop((re.sub(r"\.\d+(?=\.)", ".#", name), shape), 0):
+            found.append((name, shape, n))
+    return found
 
 
 def _of_experts(monomial: str) -> str:

@@ -23,11 +23,30 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from anybudget.experiments.hf_families.family import INDEXED, KINDS, ODD, Family, said
+from anybudget.experiments.hf_families.family import ODD, Family
 from anybudget.experiments.hf_families.filled import filled_of
-from anybudget.experiments.hf_families.flags import additive, flag_of, null_sizes
-from anybudget.experiments.hf_families.polynomials import EXPERTS, TIED, Poly, count, difference
-from anybudget.experiments.hf_families.reading import fit, kinds_of, read
+from anybudget.experiments.hf_families.flags import (
+    null_sizes,
+    together,
+    zero_sizes,
+)
+from anybudget.experiments.hf_families.polynomials import (
+    EXPERTS,
+    TIED,
+    Poly,
+    count,
+    difference,
+)
+from anybudget.experiments.hf_families.reading import exceptions, fit, kinds_of, least_depth, read
+from anybudget.experiments.hf_families.roles import is_harmless, listed, role_of, twin_of, unread
+from anybudget.experiments.hf_families.usual import (
+    FIRST_DENSE,
+    INDEXED,
+    KINDS,
+    SPARSE_STEP,
+    SPELLED,
+)
+from anybudget.space.hf_polynomials import ROUNDED
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "space/hf_families.json"
@@ -48,15 +67,18 @@ def probe(name: str) -> dict[str, Any]:
         Exception: it cannot be built, or a side is no product of its sizes.
     """
     family = Family.of(name)
-    if family.config_class.sub_configs:
-        raise ValueError("made of several configs")
-    fit(family)
-    layers, outside = read(family, {TIED: True})
+    if parts := family.config_class.sub_configs:
+        models = {key: getattr(one, "model_type", "") for key, one in parts.items()}
+        named = [f"`{key}`" + (f" {kind!r}" if kind else "") for key, kind in models.items()]
+        raise ValueError(f"made of several configs: {', '.join(named)}")
+    layers, outside, kinds, labels, pattern, by = blocks_of(family)
     untied = difference(read(family, {TIED: False})[1], outside)
-    kinds, labels, pattern = kinds_of(family, layers)
     base = count(family.build({TIED: True}))
-    keys = keys_of(family, [*layers, outside, Poly(untied)])
+    all_terms = [*layers, outside]
+    keys = keys_of(family, [*all_terms, Poly(untied)])
     nulls, flags = null_sizes(family, keys, labels)
+    zero, without = zero_sizes(family, all_terms, labels)
+    flags |= {key: flag for key, flag in without.items() if key not in flags}
     own = {family.mine(key) for key in family.held}
     row: dict[str, Any] = {
         "class": family.class_name,
@@ -66,6 +88,8 @@ def probe(name: str) -> dict[str, Any]:
         "untied": untied,
         "layers": kinds,
         "pattern": pattern,
+        "by": by,
+        "least_layers": least_depth(family, pattern),
         "defaults": {key: family.fields[key] for key in sorted(keys) if key in family.fields},
         "flags": flags,
         "fixed": {key: family.fields[key] for key in sorted(own) if key in family.fields},
@@ -73,7 +97,11 @@ def probe(name: str) -> dict[str, Any]:
         "equal": {},
     }
     for key, n in family.swallowed.items():
-        if not isinstance(n, str) and (n is not None or not is_harmless(family, key, {ODD}, base)):
+        if (
+            key not in family.names
+            and not isinstance(n, str)
+            and (n is not None or not is_harmless(family, key, {ODD}, base))
+        ):
             row["fixed"][key] = n
     row["defaults"][TIED] = bool(family.fields.get(TIED, True))
     for key, default in family.fields.items():
@@ -82,14 +110,28 @@ def probe(name: str) -> dict[str, Any]:
             row[kind][key] = what
             if kind == "fixed" and default is None and (other := twin_of(family, key)):
                 row["equal"][key] = other
-    row["indexed"] = indexed(family)
+    row |= optional(family, row, keys, labels)
+    row |= numbered(family)
     row["fixed"] = {key: n for key, n in row["fixed"].items() if key not in row["indexed"]}
     row["filled"] = {key: what for key in row["fixed"] if (what := filled_of(family, key))}
-    row["alone"] = not additive(family, flags, base, labels)
-    row["null"] = nulls
+    row |= together(family, flags, base, labels)
+    row["null"] |= nulls
+    row |= {"zero": zero, "listed": listed(family, base), "unread": unread(family, base)}
+    row |= exceptions(family, all_terms)
     row["window"] = {key: family.fields[key] for key in WINDOW if key in family.fields}
-    row["harmless"] = sorted(key for key in row["harmless"] if WORDS.search(key))
-    return row
+    return row | {"harmless": sorted(key for key in row["harmless"] if WORDS.search(key))}
+
+
+def blocks_of(family: Family) -> tuple[Any, ...]:
+    """Polynomials of each layer and outside, and what `kinds_of` says of them."""
+    fit(family)
+    layers, outside = read(family, {TIED: True})
+    held = {*family.held}
+    kinds = kinds_of(family, layers, outside)
+    if family.blended and "0" in kinds[0]:  # more sets them apart, so they are read as they are
+        family.blended, family.held = False, held
+        return blocks_of(family)
+    return layers, outside, *kinds
 
 
 def keys_of(family: Family, polynomials: list[Poly]) -> set[str]:
@@ -98,13 +140,44 @@ def keys_of(family: Family, polynomials: list[Poly]) -> set[str]:
     if "experts" in used:
         used |= set(family.at) & set(EXPERTS)
     used |= {"hidden_size"} if any("//" in key for key in used) else set()
+    used |= {"intermediate_size"} if ROUNDED in used else set()
     used |= {"num_hidden_layers", "num_attention_heads", "num_experts_per_tok"}
     mine = {family.mine(key) for key in used if key and "//" not in key and key != "experts"}
-    return mine | {TIED, "first_k_dense_replace", "full_attention_interval", *KINDS}
+    shape = (*((FIRST_DENSE, SPARSE_STEP) if family.blended else ()), *KINDS)
+    return mine | {TIED, "full_attention_interval", *(family.mine(key) for key in shape)}
 
 
-def indexed(family: Family) -> dict[str, list[str]]:
-    """Keys that number the layers of one kind: what the others are, and these.
+def optional(
+    family: Family, row: dict[str, Any], keys: set[str], labels: list[str]
+) -> dict[str, Any]:
+    """Sizes of what only flags add, which must be numbers where a flag is on.
+
+    Returns:
+        `optional`: their names; `null`: what some are where a config does not say them; `defaults`
+        and `fixed` with them and without.
+    """
+    flags = row["flags"]
+    terms = [
+        Poly(one) for flag in flags.values() for one in (*flag["layers"].values(), flag["outside"])
+    ]
+    more = {key for key in keys_of(family, terms) - keys if key in family.fields}
+    on = {key: flag["is"] for key, flag in flags.items() if isinstance(flag["is"], bool)}
+    usual = {mine: key for key, mine in family.names.items()}
+    return {
+        "optional": sorted(usual.get(key, key) for key in more),
+        "null": null_sizes(family, more, labels, on)[0],
+        "defaults": row["defaults"] | {key: family.fields[key] for key in sorted(more)},
+        "fixed": {key: n for key, n in row["fixed"].items() if key not in more},
+    }
+
+
+def numbered(family: Family) -> dict[str, Any]:
+    """Keys by which a config says of which kind each layer is, other than a list of them.
+
+    Returns:
+        `indexed`: keys that number the layers of one kind, with what the others are, and these;
+        `spelled`: those that have a letter for each; `listed_depth`: whether there are as many
+        layers as a list has, whatever else a config says.
 
     Raises:
         ValueError: the config class takes one otherwise.
@@ -114,61 +187,12 @@ def indexed(family: Family) -> dict[str, list[str]]:
         shown = family.config_class(**{key: [1, 3], family.mine("num_hidden_layers"): 4})
         if shown.layer_types != [other, kind, other, kind]:
             raise ValueError(f"`{key}` does not number its layers")
-    return found
-
-
-def role_of(
-    family: Family, key: str, default: Any, base: int, labels: list[str]
-) -> tuple[str, Any]:
-    """What a key does: nothing, a flag's terms, or what is not known, so that it is fixed."""
-    if isinstance(default, bool):
-        return flag_of(family, key, default, base, labels)
-    tries: set[Any]
-    if isinstance(default, int) or (default is None and "size" in key):
-        canonical = next((usual for usual, mine in family.own.items() if mine == key), key)
-        at_probe = family.at.get(canonical, default) or 0
-        tries = {at_probe * 2, at_probe + 1} if at_probe else {1, 2}
-        if key == family.mine("num_attention_heads"):
-            tries = {at_probe // 2, at_probe * 2}
-    elif default is None:
-        saved = said(family.config, key)
-        flags: list[Any] = (
-            saved if isinstance(saved, list) and len(saved) == family.n_layers else [None]
-        )
-        if {*map(str, flags)} <= {"0", "1"}:
-            tries = {tuple(1 - flag for flag in flags)}
-        elif key == "position_embedding_type":
-            tries = {"nope", "rope"}
-        elif isinstance(saved, float):
-            tries = {saved / 2}
-        elif isinstance(saved, list) and any(isinstance(one, float) for one in saved):
-            tries = {tuple(one / 2 for one in saved)}
-        else:  # not the probe's depth alone, by which it may be left as it is
-            tries = {5, 8}
-    elif isinstance(default, str):
-        tries = {"gelu"} if "act" in key else set()
-    elif isinstance(default, float) or "layer_types" in key:
-        tries = {2 * default} if "dim" in key else set()  # a width may be so many times another
-    else:
-        return "fixed", default
-    return ("harmless", None) if is_harmless(family, key, tries, base) else ("fixed", default)
-
-
-def is_harmless(family: Family, key: str, tries: set[Any], base: int) -> bool:
-    """Whether the count stays with each of these values."""
-    values = [list(value) if isinstance(value, tuple) else value for value in tries]
-    try:
-        return all(count(family.build({key: value, TIED: True})) == base for value in values)
-    except Exception:
-        return False
-
-
-def twin_of(family: Family, key: str) -> str | None:
-    """The size that the family takes for a key that is not given, by its usual name."""
-    family.build({TIED: True})
-    saved = said(family.config, key)
-    twins = [other for other in family.at if family.at[other] == saved]
-    return twins[0] if len(twins) == 1 else None
+    spelled = SPELLED.get(family.name, {})
+    for key, letters in spelled.items():
+        if family.config_class(**{key: "".join(letters)}).layer_types != [*letters.values()]:
+            raise ValueError(f"`{key}` does not spell its layers")
+    by_list = "num_hidden_layers" in vars(family.config_class) and family.unsaid
+    return {"indexed": found, "spelled": spelled, "listed_depth": by_list}
 
 
 def main() -> None:
@@ -186,7 +210,8 @@ def main() -> None:
         try:
             found[name] = probe(name)
         except Exception as error:
-            refused[name] = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+            kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+            refused[name] = " ".join(f"{kind}{error}".split())[:160]
         print(name, refused.get(name, "counted"), flush=True)
         document = {
             "counted": dict(sorted(found.items())),

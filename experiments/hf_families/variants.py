@@ -10,10 +10,19 @@ from anybudget.experiments.hf_families.family import USUAL
 
 N_RANDOM = 6
 # Models by name, as far as their files differ from their family's default.
-NAMED: dict[str, tuple[str, dict[str, Any]]] = {
-    "mixtral": ("Mixtral-8x7B", {}),
-    "deepseek_v3": ("DeepSeek-V3", {}),
-    "deepseek_v2": (
+NAMED: list[tuple[str, str, dict[str, Any]]] = [
+    ("mixtral", "Mixtral-8x7B", {}),
+    ("deepseek_v3", "DeepSeek-V3", {}),
+    (
+        "deepseek_v3",
+        "Kimi-K2",
+        {
+            "first_k_dense_replace": 1, "n_routed_experts": 384, "num_attention_heads": 64,
+            "num_key_value_heads": 64, "vocab_size": 163840,
+        },
+    ),
+    (
+        "deepseek_v2",
         "DeepSeek-V2-Lite",
         {
             "hidden_size": 2048, "intermediate_size": 10944, "moe_intermediate_size": 1408,
@@ -22,13 +31,13 @@ NAMED: dict[str, tuple[str, dict[str, Any]]] = {
             "first_k_dense_replace": 1, "q_lora_rank": None, "vocab_size": 102400,
         },
     ),
-    "dots1": (
+    (
+        "dots1",
         "dots.llm1",
         {"first_k_dense_replace": 1, "num_experts_per_tok": 6, "n_routed_experts": 128},
     ),
-    "gpt_oss": ("GPT-OSS-120B", {}),
-    "qwen3_next": ("Qwen3-Next-80B-A3B", {}),
-    "gemma3_text": (
+    (
+        "gemma3_text",
         "Gemma-3-27B",
         {
             "hidden_size": 5376, "intermediate_size": 21504, "num_hidden_layers": 62,
@@ -36,15 +45,85 @@ NAMED: dict[str, tuple[str, dict[str, Any]]] = {
             "sliding_window": 1024,
         },
     ),
-    "mamba2": (
+    (
+        "gemma4_text",
+        "Gemma-4-26B-A4B",
+        {
+            "hidden_size": 2816, "intermediate_size": 2112, "num_attention_heads": 16,
+            "num_key_value_heads": 8, "num_global_key_value_heads": 2, "attention_k_eq_v": True,
+            "hidden_size_per_layer_input": 0, "enable_moe_block": True, "num_experts": 128,
+            "top_k_experts": 8, "moe_intermediate_size": 704,
+        },
+    ),
+    (
+        "gemma4_text",
+        "Gemma-4-31B",
+        {
+            "hidden_size": 5376, "intermediate_size": 21504, "num_hidden_layers": 60,
+            "num_attention_heads": 32, "num_key_value_heads": 16, "num_global_key_value_heads": 4,
+            "attention_k_eq_v": True, "hidden_size_per_layer_input": 0,
+        },
+    ),
+    ("gpt_oss", "GPT-OSS-120B", {}),
+    (
+        "granitemoehybrid",
+        "Granite-4.0-micro",
+        {
+            "hidden_size": 2560, "intermediate_size": 8192, "num_hidden_layers": 40,
+            "layer_types": ["attention"] * 40, "num_attention_heads": 40,
+            "num_key_value_heads": 8, "num_local_experts": 0, "num_experts_per_tok": 0,
+            "mamba_n_heads": 80, "shared_intermediate_size": 8192, "vocab_size": 100352,
+            "tie_word_embeddings": True, "position_embedding_type": "rope",
+        },
+    ),
+    (
+        "granitemoehybrid",
+        "Granite-4.0-H-Small",
+        {
+            "hidden_size": 4096, "intermediate_size": 768, "num_hidden_layers": 40,
+            "layer_types": (["mamba"] * 5 + ["attention"] + ["mamba"] * 4) * 4,
+            "num_attention_heads": 32, "num_key_value_heads": 8, "num_local_experts": 72,
+            "num_experts_per_tok": 10, "mamba_n_heads": 128, "mamba_d_state": 128,
+            "shared_intermediate_size": 1536, "vocab_size": 100352, "tie_word_embeddings": True,
+        },
+    ),
+    (
+        "lfm2_moe",
+        "LFM2-8B-A1B",
+        {
+            "num_hidden_layers": 24,
+            "layer_types": (
+                ["conv"] * 2 + ["full_attention"] + (["conv"] * 3 + ["full_attention"]) * 4
+                + ["conv"] * 2 + ["full_attention"] + ["conv"] * 2
+            ),
+        },
+    ),
+    (
+        "llama4_text",
+        "Llama-4-Maverick",
+        {"interleave_moe_layer_step": 2, "num_local_experts": 128},
+    ),
+    (
+        "mamba2",
         "Mamba-2-2.7B",
         {
             "hidden_size": 2560, "num_hidden_layers": 64, "num_heads": 80, "n_groups": 1,
             "vocab_size": 50288, "tie_word_embeddings": True,
         },
     ),
-    "rwkv": ("RWKV-4-14B", {"hidden_size": 5120, "num_hidden_layers": 40}),
-}  # fmt: skip
+    (
+        "nemotron_h",
+        "Nemotron-3-Nano-30B-A3B",
+        {
+            "hidden_size": 2688, "intermediate_size": 1856, "mamba_num_heads": 64,
+            "hybrid_override_pattern": "MEMEM*" + "EMEMEM*" * 4 + "EMEMEMEM*" + "EMEMEMEME",
+            "num_key_value_heads": 2, "n_routed_experts": 128, "num_experts_per_tok": 6,
+            "moe_intermediate_size": 1856, "moe_shared_expert_intermediate_size": 3712,
+        },
+    ),
+    ("qwen3_next", "Qwen3-Next-80B-A3B", {}),
+    ("rwkv", "RWKV-4-14B", {"hidden_size": 5120, "num_hidden_layers": 40}),
+]  # fmt: skip
 # What a variant changes, where the family has it; widths keep to multiples that heads divide.
 CHANGES: dict[str, list[Any]] = {
     "tie_word_embeddings": [True, False],
@@ -98,8 +177,7 @@ def variants(family: str) -> list[tuple[str, dict[str, Any]]]:
     ]
     rng = random.Random(family)
     found: list[tuple[str, dict[str, Any]]] = [("default", {})]
-    if family in NAMED:
-        found.append(NAMED[family])
+    found += [(label, changes) for name, label, changes in NAMED if name == family]
     for i in range(N_RANDOM):
         some = rng.sample(has, min(len(has), rng.randint(1, 5)))
         found.append((f"random {i + 1}", {key: rng.choice(CHANGES[key]) for key in some}))

@@ -91,7 +91,6 @@ def test_qwen3_has_heads_that_do_not_fill_the_width(write):
         ({"auto_map": ["a.B"]}, "`auto_map` names code of the model's own"),
         ({"num_local_experts": 8}, "`num_local_experts` is not of this family"),
         ({"per_layer_config": {"1": {}}}, "`per_layer_config` is not of this family"),
-        ({"add_cross_attention": True}, "`add_cross_attention` is not of this family"),
         ({"attention_bias": "yes"}, "`attention_bias` must be true or false, but got 'yes'"),
         ({"sliding_window": 512}, "`sliding_window` is not of this family"),
         ({"layer_types": ["linear_attention"] * 32}, "'linear_attention' are not counted"),
@@ -145,6 +144,13 @@ def test_cross_attention_is_counted_and_is_no_decoder_of_ours(write):
     assert hf_count(CROSS).n_params == 152_806_656
     with pytest.raises(ValueError, match="builds 152,806,656 parameters, and its blocks are not"):
         architecture_from_hf(write(CROSS))
+
+
+def test_cross_attention_that_a_class_does_not_read_is_said(write):
+    plain, _ = architecture_from_hf(write(LLAMA_3_8B))
+    arch, note = architecture_from_hf(write(LLAMA_3_8B | {"add_cross_attention": True}))
+    assert arch == plain
+    assert note == "`add_cross_attention` is not read by transformers' class, which has none"
 
 
 def test_a_folder_is_its_config(write):

@@ -86,6 +86,25 @@ PUBLISHED = {
          "tie_word_embeddings": True, "vocab_size": 103424},
         21_825_437_888,
     ),
+    "Granite-4.0-micro": (
+        {"model_type": "granitemoehybrid", "hidden_size": 2560, "intermediate_size": 8192,
+         "layer_types": ["attention"] * 40, "num_hidden_layers": 40, "num_attention_heads": 40,
+         "num_key_value_heads": 8, "num_local_experts": 0, "num_experts_per_tok": 0,
+         "mamba_n_heads": 80, "shared_intermediate_size": 8192, "vocab_size": 100352,
+         "position_embedding_type": "rope", "tie_word_embeddings": True},
+        3_402_836_480,
+    ),
+    "Nemotron-3-Nano-30B-A3B": (
+        {"model_type": "nemotron_h", "hidden_size": 2688, "intermediate_size": 1856,
+         "hybrid_override_pattern": "MEMEM*" + "EMEMEM*" * 4 + "EMEMEMEM*" + "EMEMEMEME",
+         "num_hidden_layers": 52, "num_attention_heads": 32, "num_key_value_heads": 2,
+         "head_dim": 128, "mamba_num_heads": 64, "mamba_head_dim": 64, "ssm_state_size": 128,
+         "n_groups": 8, "conv_kernel": 4, "n_routed_experts": 128, "num_experts_per_tok": 6,
+         "moe_intermediate_size": 1856, "moe_shared_expert_intermediate_size": 3712,
+         "n_shared_experts": 1, "tie_word_embeddings": False, "vocab_size": 131072,
+         "auto_map": {"AutoModelForCausalLM": "modeling_nemotron_h.NemotronHForCausalLM"}},
+        31_577_937_344,
+    ),
 }  # fmt: skip
 # Counted, of blocks that are not known.
 COUNTED = {
@@ -103,6 +122,32 @@ COUNTED = {
          "full_attn_idxs": [2, 5, 8, 10, 12, 14], "hidden_size": 2048, "num_hidden_layers": 16,
          "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 65536},
         1_170_340_608,
+    ),
+    "LFM2-8B-A1B": (
+        {"model_type": "lfm2_moe", "hidden_size": 2048, "intermediate_size": 7168,
+         "moe_intermediate_size": 1792, "num_dense_layers": 2, "num_experts": 32,
+         "num_experts_per_tok": 4, "num_hidden_layers": 24, "num_attention_heads": 32,
+         "num_key_value_heads": 8, "conv_L_cache": 3, "conv_bias": False, "vocab_size": 65536,
+         "layer_types": ["conv"] * 2 + ["full_attention"] + (["conv"] * 3 + ["full_attention"]) * 4
+                        + ["conv"] * 2 + ["full_attention"] + ["conv"] * 2},
+        8_339_929_856,
+    ),
+    "Gemma-4-26B-A4B": (
+        {"model_type": "gemma4_text", "hidden_size": 2816, "intermediate_size": 2112,
+         "num_hidden_layers": 30, "num_attention_heads": 16, "num_key_value_heads": 8,
+         "num_global_key_value_heads": 2, "head_dim": 256, "global_head_dim": 512,
+         "attention_k_eq_v": True, "hidden_size_per_layer_input": 0, "enable_moe_block": True,
+         "num_experts": 128, "top_k_experts": 8, "moe_intermediate_size": 704,
+         "final_logit_softcapping": 30.0, "num_kv_shared_layers": 0, "vocab_size": 262144,
+         "layer_types": (["sliding_attention"] * 5 + ["full_attention"]) * 5},
+        25_233_141_760,
+    ),
+    "Llama-4-Maverick": (
+        {"model_type": "llama4_text", "hidden_size": 5120, "intermediate_size": 8192,
+         "intermediate_size_mlp": 16384, "interleave_moe_layer_step": 2, "head_dim": 128,
+         "num_hidden_layers": 48, "num_attention_heads": 40, "num_key_value_heads": 8,
+         "num_local_experts": 128, "num_experts_per_tok": 1, "vocab_size": 202048},
+        400_711_848_960,
     ),
 }  # fmt: skip
 
@@ -129,7 +174,15 @@ def test_files_as_they_were_published(tmp_path, name):
         {"model_type": "kimi_linear", "first_k_dense_replace": 2},
         {"model_type": "opt", "word_embed_proj_dim": 512},
         {"model_type": "ernie4_5_moe", "moe_layer_end_index": 20},
-        {"model_type": "lfm2", "block_ff_dim": 6656},
+        {"model_type": "electra", "embedding_size": 256},  # its width: without a projection then
+        {"model_type": "electra", "hidden_size": 257},
+        {"model_type": "gemma4_text", "layer_types": ["sliding_attention"] * 30},
+        {"model_type": "hunyuan_v1_moe", "moe_topk": [1, 2] * 16},
+        {"model_type": "lfm2_moe"},
+        {"model_type": "llama", "per_layer_config": {"1": {"intermediate_size": 8}}},
+        {"model_type": "mamba", "intermediate_size": 1024},
+        {"model_type": "nemotron_h", "hybrid_override_pattern": "MEX"},
+        {"model_type": "nemotron_h", "num_hidden_layers": 52},
         {"model_type": "lfm2", "tie_embedding": False},
         {"model_type": "qwen3_next", "full_attention_interval": 2},
         {"model_type": "qwen3_next", "mlp_only_layers": [1]},
@@ -145,5 +198,7 @@ def test_files_as_they_were_published(tmp_path, name):
     ],
 )
 def test_what_a_family_takes_without_listing_it_is_not_passed_over(config):
-    with pytest.raises(ValueError, match=r"must be|is not of this family"):
+    with pytest.raises(
+        ValueError, match=r"must (be|say|differ|divide)|is not of this family|are not counted"
+    ):
         hf_count(config)
