@@ -18,7 +18,6 @@ makes the presets; `--ship` gives presets the coefficient of lengths alone.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
 from pathlib import Path
 
@@ -26,6 +25,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
+from anybudget.experiments.shared.coefficient import give_coefficient
 from anybudget.experiments.tiles.tiles import CHIPS, ROWS, ROWS_OF_TILE, TILE, Job, design
 from anybudget.objectives.cost.counts import layer_matmuls, logits_matmul
 from anybudget.objectives.cost.execution import PLAIN
@@ -34,8 +34,6 @@ from anybudget.objectives.cost.passes import PASSES
 from anybudget.objectives.cost.step_time import StepTimeModel
 from anybudget.objectives.cost.tiles import relaid_by_part
 from anybudget.objectives.fit.step_time import fit_step_time
-from anybudget.presets.devices import KnownDevice, known_device, save_device
-from anybudget.presets.named import path_of
 from anybudget.space.architecture import Architecture
 from anybudget.validation.compiler.rows import CompileRow, steps_of
 from anybudget.validation.compiler.topology import parse_topology
@@ -189,22 +187,6 @@ def held_out(chip: str, model: StepTimeModel, held: list[CompileRow]) -> pd.Data
     return pd.DataFrame(lines)
 
 
-def ship(chip: str, seconds_per_unit: dict[str, float]) -> None:
-    """Give a chip's preset the coefficient of `unaligned` alone: no other length's time moves."""
-    name = parse_topology(chip).device.name.removesuffix("-datasheet")
-    known = known_device(name)
-    assert known.device.step_time
-    assert known.draws is not None
-    model, found = known.device.step_time, seconds_per_unit[UNALIGNED]
-    step_time = dataclasses.replace(
-        model, seconds_per_unit=model.seconds_per_unit | {UNALIGNED: found}
-    )
-    others = known.draws[:, [name != UNALIGNED for name in known.names]]
-    draws = np.column_stack([others, np.full(len(others), found)])
-    device = dataclasses.replace(known.device, step_time=step_time)
-    save_device(path_of(name, "devices"), KnownDevice(device=device, draws=draws))
-
-
 def in_pairs(held: pd.DataFrame, jobs: list[Job]) -> pd.DataFrame:
     """Of each pair that is whole: the step off its tile over that with the next multiple."""
     keys = ["d_model", "n_heads", "d_head", "d_ff", "vocab_size", "seq_len", "batch_size"]
@@ -256,8 +238,10 @@ def main() -> None:
         tried += [choose(chip, base, chosen, rule) for rule in CANDIDATES]
         model = fit_step_time(steps_of([*base, *chosen]), MODEL).model
         held.append(held_out(chip, model, unseen))
-        if options.ship and model.seconds_per_unit[UNALIGNED]:
-            ship(chip, model.seconds_per_unit)
+        if options.ship and (found := model.seconds_per_unit[UNALIGNED]):
+            # Alone: no other length's time moves.
+            name = parse_topology(chip).device.name.removesuffix("-datasheet")
+            give_coefficient(name, UNALIGNED, found)
     table(pd.concat(tried), "rules.csv")
     unseen_lines = pd.concat(held)
     table(unseen_lines, "heldout.csv")

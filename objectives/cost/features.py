@@ -25,7 +25,7 @@ from .counts import (
 from .execution import PLAIN, Execution, Parts, by_choice
 from .kernel import KERNELS, as_run, padding, seen_share
 from .passes import ATTENDING, PASSES, elementwise_passes, flop_passes, matmul_passes
-from .tiles import relaid_by_part, unaligned_by_part
+from .tiles import chunked_by_part, relaid_by_part, unaligned_by_part
 
 # What a CPU core's caches keep, chosen by held-out error on one Zen 5 core (11.6% without either,
 # 9.2% with the first, 8.4% with both); beside an accelerator's models it is little. Weight,
@@ -214,11 +214,13 @@ ROOFLINE = "roofline_flops"
 ATTENTION = "attention"
 # Likewise of a TPU, where lengths that fill no tile were compiled: seconds per score.
 UNALIGNED = "unaligned"
+# Likewise, where scans were compiled: seconds per element that goes in or out of their chunks.
+CHUNKED = "chunked"
 # Likewise, where several chips were timed: seconds per byte sent to chips of the same host and of
 # others, and per hop of a message, as `communication.sent` counts them; and the same of what
 # tensor-parallel chips reduce.
 LINKS = ("host_bytes", "network_bytes", "hops", "tensor_bytes", "tensor_hops")
-BESIDES = (ATTENTION, UNALIGNED, *LINKS)
+BESIDES = (ATTENTION, UNALIGNED, CHUNKED, *LINKS)
 
 _PER_LAYER, _GROWING = OverABox.PER_LAYER, OverABox.GROWING
 FEATURES: dict[str, Feature] = {
@@ -237,6 +239,7 @@ FEATURES: dict[str, Feature] = {
     "spilled_lookup": Feature(spilled_lookup_by_part, _GROWING, shared=True),
     "relaid": Feature(relaid_by_part, OverABox.NOTHING, once_a_step=True, shared=True),
     UNALIGNED: Feature(unaligned_by_part, OverABox.NOTHING),
+    CHUNKED: Feature(chunked_by_part, OverABox.NOTHING),
     "layers": Feature(layers_by_part, _PER_LAYER),
     "steps": Feature(lambda arch, execution: {"overhead": 1}, _GROWING, once_a_step=True),
 }

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...space.decoder import Model
+import numpy as np
+
+from ...space.decoder import Model, kinds_of
+from .blocks import chunked_of
 from .counts import layer_matmuls, summed
 from .execution import Execution, Parts
 from .passes import elementwise_passes
@@ -58,6 +61,17 @@ def unaligned_by_part(arch: Model, execution: Execution) -> Parts:
         for mm in layer_matmuls(arch)
         if mm.part == "scores"
     )
+
+
+def chunked_by_part(arch: Model, execution: Execution) -> Parts:
+    """Elements that a TPU lays out anew for a scan's chunks, whose rows are apart in its tiles.
+
+    References:
+        Programs of v5e, libtpu 0.0.42: experiments/blocks/tpu_blocks.py.
+    """
+    elements = sum(n * chunked_of(block, arch) for n, block in kinds_of(arch))
+    rows = elementwise_passes(execution) * arch.batch_size * arch.seq_len
+    return {"scan": rows * elements} if np.any(elements) else {}
 
 
 def _least(a: Any, b: Any) -> Any:

@@ -39,6 +39,11 @@ def scores_of(block: Block, arch: Any) -> tuple[Any, Any]:
     return KINDS[type(block.mixer)].scores(block.mixer, arch) if block.mixer else (0, 0)
 
 
+def chunked_of(block: Block, arch: Any) -> Any:
+    """Elements of a row that go in and out of a scan cut into chunks; of no scan none."""
+    return KINDS[type(block.mixer)].chunked(block.mixer, arch) if block.mixer else 0
+
+
 def gradients_of(block: Block, arch: Any, size: int, padded_head: int) -> Any:
     """Bytes of a row that the backward pass of a block's mixer has at once besides what is kept."""
     mixer = block.mixer

@@ -90,6 +90,11 @@ def scores(mixer: Attention, arch: Any) -> tuple[Any, Any]:
     return arch.batch_size * mixer.n_kv_heads, group
 
 
+def chunked(mixer: Attention, arch: Any) -> Any:
+    """None: no chunks."""
+    return 0
+
+
 def kept(mixer: Attention, arch: Any, size: int, execution: Execution, padded_head: int) -> Parts:
     """Bytes of a row that wait for the backward pass.
 

@@ -63,6 +63,12 @@ def scores(mixer: GatedDelta, arch: Any) -> tuple[Any, Any]:
     return chunks * mixer.n_value_heads, chunk * chunk
 
 
+def chunked(mixer: GatedDelta, arch: Any) -> Any:
+    """Elements of a row in and out of chunks: each value head's queries, keys, values, outputs."""
+    several = 1 * (arch.seq_len > DELTA_CHUNK)
+    return several * 2 * mixer.n_value_heads * (mixer.d_key + mixer.d_value)
+
+
 def kept(mixer: GatedDelta, arch: Any, size: int, execution: Execution, padded_head: int) -> Parts:
     """Bytes of a row: what goes into the convolution, the scan and its gate, and chunks' states.
 

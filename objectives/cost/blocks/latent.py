@@ -35,6 +35,11 @@ def scores(mixer: LatentAttention, arch: Any) -> tuple[Any, Any]:
     return arch.batch_size * mixer.n_heads, arch.seq_len * arch.seq_len
 
 
+def chunked(mixer: LatentAttention, arch: Any) -> Any:
+    """None: no chunks."""
+    return 0
+
+
 def kept(
     mixer: LatentAttention, arch: Any, size: int, execution: Execution, padded_head: int
 ) -> Parts:

@@ -57,6 +57,12 @@ def scores(mixer: Mamba2, arch: Any) -> tuple[Any, Any]:
     return chunks * mixer.n_heads, chunk * chunk
 
 
+def chunked(mixer: Mamba2, arch: Any) -> Any:
+    """Elements of a row in and out of a scan of several chunks: inputs, states' keys, outputs."""
+    several = 1 * (arch.seq_len > CHUNK)
+    return several * (mixer.n_channels + mixer.n_heads * mixer.d_head)
+
+
 def kept(mixer: Mamba2, arch: Any, size: int, execution: Execution, padded_head: int) -> Parts:
     """Bytes of a row: what goes into the convolution, the scan and its gate, and chunks' states."""
     d_inner = mixer.n_heads * mixer.d_head
