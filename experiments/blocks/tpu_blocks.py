@@ -9,11 +9,12 @@ which may be stopped and run again (extra `tpu`).
 Expected (written before the first run): FLOPs within 1%; memory within 10% of the compiler's plan
 for 30 of 36; step times, by the preset that was fitted to dense steps alone, within 12% for windows
 and latent attention, too short for scans, whose decays are elementwise work of chunks squared.
-Found: FLOPs and memory held, for 42 of 42. Of small steps even the dense one's are 17% off. Of wide
-ones scans take 1.3 to 1.8 times as long as counted, the others are 5 to 13% off. What scans lack is
-laying rows out anew for their chunks: one coefficient, of wide scans of even numbers, makes 28% of
-all kinds' wide steps of odd numbers 12%, and those of other chips, by their elementwise work's
-rate, 25% 13% (v5p) and 36% 19% (v6e).
+Found: FLOPs and memory held, for 36 of 36 (the dense one needs less than counted, which is for
+blocks in one array). Of small steps even the dense one's are 17% off. Of wide ones scans take 1.3
+to 1.8 times as long as counted, the others are 5 to 13% off. What scans lack is laying rows out
+anew for their chunks: one coefficient, of wide scans of even numbers, makes 28% of all kinds' wide
+steps of odd numbers 12%, and, by their elementwise work's rate, 25% of v5p's 13% and 36% of v6e's
+19%.
 
 Six kinds: windows, latent attention, experts, Mamba-2, the gated delta rule, and a hybrid of
 Mamba-2 and attention, and the dense one beside them, in bfloat16 for one chip, plain attention,

@@ -105,6 +105,23 @@ def test_a_plain_scan_has_as_many_decays_as_a_chunk_has_pairs_and_a_kernel_hides
     assert features.softmax_by_part(model, FUSED, kind="tpu") == {"scores": 0}
 
 
+@pytest.mark.parametrize(
+    ("name", "one_chunk", "elements"),
+    # Inputs and outputs of 512, of two groups' keys and queries of 64; four heads' four of 64.
+    [("mamba2", 256, 512 + 512 + 2 * 2 * 64), ("delta", 64, 4 * 4 * 64)],
+)
+def test_what_goes_in_and_out_of_chunks_is_counted_where_there_are_several(
+    name, one_chunk, elements
+):
+    scan, full = (Block(mixer=mixer, feed_forward=MLP) for mixer in (MIXERS[name], ATTENTION))
+    model = decoder(scan, full, scan, seq_len=2 * one_chunk, batch_size=3)
+    rows = 3 * 2 * one_chunk
+    assert features.units_by_part("chunked", model, kind="tpu") == {"scan": 3 * rows * 2 * elements}
+    short = dataclasses.replace(model, seq_len=one_chunk)
+    assert features.units_by_part("chunked", short, kind="tpu") == {}
+    assert features.units_by_part("chunked", DENSE, kind="tpu") == {}
+
+
 def test_plain_scores_wait_in_the_compute_dtype_but_a_dense_models_wide():
     def scores_bytes(mixer, seq_len):
         model = decoder(Block(mixer=mixer, feed_forward=MLP), seq_len=seq_len, batch_size=1)
