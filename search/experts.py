@@ -7,6 +7,7 @@ from ..space.sparse import N_PER_TOKEN
 from .candidate import Candidate
 from .certify.bounds import certify
 from .question import Question
+from .unranked.costed import EXPERTS_ON_GPU
 
 NOT_TIMED = (
     "experts were counted, not timed: their grouped matmuls at the rate of others, each expert "
@@ -36,7 +37,7 @@ def experts_warnings(question: Question, best: Candidate) -> list[str]:
         told,
         f"what {objective.law.name} saw of experts is {N_PER_TOKEN} a token of a dense MLP's "
         f"width, {low} (dense) to {high} of them; of finer, shared or more a token it says nothing",
-        NOT_TIMED,
+        NOT_TIMED + EXPERTS_ON_GPU * (objective.device.kind == "gpu"),
     ]
 
 
