@@ -169,7 +169,8 @@ def _check_class(family: dict[str, Any], config: Mapping[str, Any]) -> None:
     named = config.get("architectures")
     if named and (not isinstance(named, list) or [str(one).lower() for one in named] != [known]):
         raise ValueError(
-            f"`architectures` must be [{family['class']!r}] for this `model_type`, but got {named}"
+            f"`architectures` must be [{family['class']!r}] for this `model_type`, "
+            f"but got {reprlib.repr(named)}"
         )
 
 
@@ -234,7 +235,8 @@ def _check_keys(
         if rule:
             same.append(filled(rule, sizes))
         if said not in same:
-            raise ValueError(f"`{key}` must be {value!r} to be counted, but got {said!r}")
+            usual, got = reprlib.repr(value), reprlib.repr(said)
+            raise ValueError(f"`{key}` must be {usual} to be counted, but got {got}")
     for key, flag in family["flags"].items():
         if isinstance(flag["is"], bool) and not isinstance(given.get(key, False), bool):
             raise ValueError(f"`{key}` must be true or false, but got {given[key]!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import reprlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -34,7 +35,9 @@ def kinds(
     if "" in pattern:  # its config does not say what sets layers apart
         for name, named in said.items():
             if named != usual.get(name):
-                raise ValueError(f"`{name}` must be as this family has it, but got {named!r}")
+                raise ValueError(
+                    f"`{name}` must be as this family has it, but got {reprlib.repr(named)}"
+                )
         yield from usual[""]
         return
     lists = {name: one for name in family["by"] if (one := said.get(name) or usual.get(name))}
@@ -64,11 +67,15 @@ def _said(family: dict[str, Any], given: Mapping[str, Any], n_layers: int) -> di
     for key, (other, kind) in family["indexed"].items():
         if "layer_types" not in said and (listed := given.get(key)):
             if not isinstance(listed, list) or {*map(type, listed)} != {int}:
-                raise ValueError(f"`{key}` must be a list of layers' numbers, but got {listed!r}")
-            said["layer_types"] = [kind if i in listed else other for i in range(n_layers)]
+                got = reprlib.repr(listed)
+                raise ValueError(f"`{key}` must be a list of layers' numbers, but got {got}")
+            places = {*listed}
+            said["layer_types"] = [kind if i in places else other for i in range(n_layers)]
     for name, named in said.items():
         if not isinstance(named, list) or len(named) != n_layers:
-            raise ValueError(f"layer types must be {n_layers}, one a layer, but got {named!r}")
+            raise ValueError(
+                f"layer types must be {n_layers}, one a layer, but got {reprlib.repr(named)}"
+            )
         said[name] = [FORMER.get(str(one), one) for one in named]
         if (last := family["pattern"].get(name, {}).get("last")) and said[name][-1:] != last:
             raise ValueError(f"the last of `{name}` must be {last[0]!r}, but got {named[-1]!r}")
@@ -81,7 +88,8 @@ def spelled(family: dict[str, Any], given: Mapping[str, Any]) -> list[str]:
         if text := given.get(key):
             if not isinstance(text, str) or {*text} - {*letters}:
                 raise ValueError(
-                    f"`{key}` must be of the letters {' '.join(letters)}, but got {text!r}"
+                    f"`{key}` must be of the letters {' '.join(letters)}, "
+                    f"but got {reprlib.repr(text)}"
                 )
             return [letters[letter] for letter in text]
     return []
@@ -92,16 +100,19 @@ def _usual(family: dict[str, Any], sizes: Mapping[str, int]) -> dict[str, list[s
     n_layers, pattern = sizes["num_hidden_layers"], family["pattern"]
     usual = {name: follow(rule, n_layers) for name, rule in pattern.items()}
     if "first_k_dense_replace" in sizes:
-        dense = ["dense"] * sizes["first_k_dense_replace"]
+        dense = ["dense"] * min(sizes["first_k_dense_replace"], n_layers)
         usual["mlp_layer_types"] = follow({"first": dense, "again": ["sparse"]}, n_layers)
     if "sparse_step" in sizes:
-        between = ["dense"] * (sizes["sparse_step"] - 1)
-        usual["mlp_layer_types"] = follow({"first": [], "again": [*between, "sparse"]}, n_layers)
+        usual["mlp_layer_types"] = _every(sizes["sparse_step"], "sparse", "dense", n_layers)
     if "full_attention_interval" in sizes:
-        linear = ["linear_attention"] * (sizes["full_attention_interval"] - 1)
-        period = {"first": [], "again": [*linear, "full_attention"]}
-        usual["layer_types"] = follow(period, n_layers)
+        interval = sizes["full_attention_interval"]
+        usual["layer_types"] = _every(interval, "full_attention", "linear_attention", n_layers)
     return usual
+
+
+def _every(step: int, kind: str, other: str, n_layers: int) -> list[str]:
+    """Of so many layers each `step`-th is of one kind."""
+    return [other if i % step else kind for i in range(1, n_layers + 1)]
 
 
 def filled(rule: Mapping[str, Any], sizes: Mapping[str, int]) -> Any:

@@ -48,7 +48,8 @@ def product(monomial: str, sizes: Mapping[str, int]) -> int:
         elif name in sizes:
             product *= sizes[name]
         else:
-            raise ValueError(f"`{name}` must be a whole number >= 1, but is missing")
+            key = "num_experts" if name == "experts" else name
+            raise ValueError(f"`{key}` must be a whole number >= 1, but is missing")
     return product
 
 

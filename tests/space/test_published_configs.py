@@ -202,3 +202,23 @@ def test_what_a_family_takes_without_listing_it_is_not_passed_over(config):
         ValueError, match=r"must (be|say|differ|divide)|is not of this family|are not counted"
     ):
         hf_count(config)
+
+
+@pytest.mark.parametrize(
+    ("family", "key"),
+    [
+        ("deepseek_v3", "first_k_dense_replace"),
+        ("qwen3_moe", "decoder_sparse_step"),
+    ],
+)
+def test_a_number_beyond_all_layers_makes_all_of_them_dense(family, key):
+    # However large, it takes no list of its own length.
+    config = {"num_hidden_layers": 4, "model_type": family}
+    many, enough = (hf_count(config | {key: n}).n_params for n in (2_000_000_000, 5))
+    assert many == enough
+
+
+def test_a_reason_is_one_line_however_long_what_it_is_about():
+    with pytest.raises(ValueError, match="one a layer, but got") as error:
+        hf_count({"model_type": "llama", "layer_types": ["full_attention"] * 10_000})
+    assert len(str(error.value)) < 250
