@@ -168,7 +168,7 @@ def _unlike_dense(arch: Decoder) -> list[str]:
         mixer, fed = block.mixer, block.feed_forward
         if isinstance(mixer, Attention):
             found += ["windows"] * (mixer.window is not None) + ["gated attention"] * mixer.gated
-        else:
+        elif mixer is not None:
             found.append(names[type(mixer).__name__])
         found += ["experts"] * isinstance(fed, Experts)
     return list(dict.fromkeys(found)) or ["blocks that are not alike"]
