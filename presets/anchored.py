@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..files.table import read_runs
-from ..objectives.fit.prior import Anchored, anchor
+from ..objectives.fit.prior import Anchored, anchor, of_another_recipe
 from ..objectives.fit.report import corpus_of
 from ..objectives.fit.runs import law_runs
 from ..objectives.fit.scores import Told, told
@@ -93,6 +93,9 @@ def moved_by(
 ) -> Moved:
     """The law of the data of some runs, another data's law being the prior.
 
+    Runs that others published are of other recipes than the user's, whose level the law's draws
+    then allow for.
+
     Args:
         known: of the other data.
         runs: a CSV as `fit` takes it, of any number of runs.
@@ -119,12 +122,18 @@ def moved_by(
     warnings = few.warnings
     if anchored.n_runs < few.n_runs:
         warnings += ("all runs are of one model: the longest tells the level, the others nothing",)
+    published = runs.parent == ANCHORS
+    if published:
+        # Of runs of one model the longest alone counted.
+        recipes = np.asarray(table["recipe"])[: None if few.shape.any() else 1]
+        draws = of_another_recipe(anchored.draws, recipes, kappa=law.kappa, seed=seed)
+        anchored = dataclasses.replace(anchored, draws=draws)
     return Moved(
         anchored=dataclasses.replace(anchored, law=law),
         prior=before,
         told=told(before, known.draws, few, anchored),
         warnings=warnings,
-        published=runs.parent == ANCHORS,
+        published=published,
     )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from public_losses import HERE, foretold, moved_to, run_of
+from public_losses import HERE, foretold, moved_to, of_another, run_of
 
 from anybudget.presets.anchors import ANCHORS
 from anybudget.presets.laws import DEFAULT_LAW, known_law
@@ -35,7 +35,8 @@ def table_of(facts: pd.DataFrame, corpus: str) -> pd.DataFrame:
     """Runs on a corpus as `fit` takes them, each with its source."""
     rows = [
         run_of(fact) | {"vocab_size": VOCAB_SIZE, "corpus": TITLES[corpus],
-                        "run": f"{fact['family']} {fact['model']}", "source": fact["source"]}
+                        "recipe": fact["recipe"], "run": f"{fact['family']} {fact['model']}",
+                        "source": fact["source"]}
         for fact in facts.to_dict("records")
     ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -44,7 +45,7 @@ def table_of(facts: pd.DataFrame, corpus: str) -> pd.DataFrame:
 def score(corpus: str, facts: pd.DataFrame) -> list[dict[str, Any]]:
     """Each family of a corpus by the default law, as it is and moved by the others' runs.
 
-    Of a corpus with one family each width is left out in its place.
+    Of a corpus with one family each width is left out in its place, and is of the others' recipe.
     """
     known, rows = known_law(DEFAULT_LAW), []
     part = "family" if facts.family.nunique() > 1 else "d_model"
@@ -53,7 +54,10 @@ def score(corpus: str, facts: pd.DataFrame) -> list[dict[str, Any]]:
         others = pd.DataFrame(facts[facts[part] != own[part].iloc[0]])
         laws = {"as it is": known}
         if len(others):
-            laws["anchored by the others"] = moved_to(known, table_of(others, corpus))
+            moved = moved_to(known, table_of(others, corpus))
+            if part == "family":
+                moved = of_another(moved, others.recipe)
+            laws["anchored by the others"] = moved
         for how, law in laws.items():
             for fact in own.to_dict("records"):
                 loss, low, high = foretold(law, run_of(fact))

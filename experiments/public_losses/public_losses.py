@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from anybudget.objectives.cost.counts import n_params, n_params_non_embedding
+from anybudget.objectives.fit.prior import BETWEEN_RECIPES, of_another_recipe
 from anybudget.objectives.loss_at_time import LossAtTime
 from anybudget.objectives.time_draws import residuals
 from anybudget.presets.anchored import moved_by
@@ -85,6 +86,13 @@ def moved_to(known: KnownLaw, runs: pd.DataFrame) -> KnownLaw:
         anchor = Path(folder) / "anchor.csv"
         runs.to_csv(anchor, index=False)
         return moved_by(known, anchor).known
+
+
+def of_another(known: KnownLaw, recipes: Any, std: float = BETWEEN_RECIPES) -> KnownLaw:
+    """A law that runs of some recipes moved, as `--anchor CORPUS` takes it for another recipe."""
+    draws: Any = known.draws
+    wide = of_another_recipe(draws, np.asarray(recipes), kappa=known.law.kappa, std=std)
+    return KnownLaw(law=known.law, draws=wide)
 
 
 def score_family(family: str, facts: pd.DataFrame) -> list[dict[str, Any]]:

@@ -43,6 +43,9 @@ LEVEL, PARTS, POWERS, TERMS = 0.25, 0.1, 0.1, 0.2
 # level before the first run. 0.15 over three web corpora of one vocabulary (openlm.py), 0.20 over
 # five texts and tokenizers of others, the Pile the farthest (experiments/public_losses).
 OWN_LEVEL = 0.2
+# The same between recipes (model, optimizer, batches, schedule) on one corpus and vocabulary, over
+# eleven recipes on three corpora (experiments/public_losses/recipes.py).
+BETWEEN_RECIPES = 0.016
 # The least that a run's loss is off a law of another corpus, relative.
 MIN_NOISE = 0.01
 # What a law of another corpus is off a run, relative, for each e-fold of parameters and of tokens
@@ -242,6 +245,34 @@ def anchor(law: LossLaw, draws: np.ndarray | None, runs: LawRuns, *, seed: int =
         level=float(np.mean(runs.measured_loss / was)) - 1,
         n_runs=runs.n_runs,
     )
+
+
+def of_another_recipe(
+    draws: np.ndarray,
+    recipes: np.ndarray,
+    *,
+    kappa: float = 1.0,
+    std: float = BETWEEN_RECIPES,
+    seed: int = 0,
+) -> np.ndarray:
+    """Draws of a law that runs of some recipes moved, for one who trains by none of these.
+
+    Its level lies apart from the mean of all recipes, which runs tell the worse the fewer recipes
+    they are of: a random effect, and the same for all candidates.
+
+    Args:
+        draws: of a law's numbers, (draws, numbers).
+        recipes: name of each run's, (runs,).
+        kappa: of the law.
+        std: relative standard deviation between levels of recipes.
+        seed: of the levels.
+    """
+    shares = np.unique(recipes, return_counts=True)[1] / len(recipes)
+    unsure = std * math.sqrt(1 + (shares**2).sum())
+    normal = np.random.default_rng(seed + 2).standard_normal((len(draws), 1))
+    # The level is of the loss, and the parts are inside the law's power.
+    scales = np.exp(unsure / kappa * normal)
+    return np.hstack([draws[:, :3] * scales, draws[:, 3:]])
 
 
 def _posterior(

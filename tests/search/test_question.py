@@ -1,6 +1,7 @@
 """Questions: what the words put, and what makes two of them one."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,8 @@ import pytest
 
 from anybudget.api import fit
 from anybudget.objectives.cost.counts import n_params, n_params_non_embedding
+from anybudget.objectives.fit.prior import BETWEEN_RECIPES
+from anybudget.presets.anchors import anchor_path
 from anybudget.presets.devices import DEFAULT_DEVICE, known_device, load_device, save_device
 from anybudget.presets.laws import CPU_LAW, DEFAULT_LAW, load_law
 from anybudget.presets.spaces import ANY_ASPECT_RATIO, batch_sizes, evidence, load_space
@@ -279,5 +282,12 @@ def test_a_known_corpus_moves_the_law_by_what_others_published(tmp_path):
     shape = {"d_model": 1536, "n_layers": 18, "n_params": 587e6, "n_params_non_embedding": 510e6}
     assert law.loss(float(shape[law.n_column]), 11.8e9, shape) == pytest.approx(2.181, rel=0.03)
     assert "17 runs on the Pile that others published" in question.warnings[1]
+    # The same table as one's own: no other recipe is to be trained.
+    shutil.copy(anchor_path("pile", tmp_path), tmp_path / "mine.csv")
+    own = QuestionMaker(tmp_path)(Words(budget="3h", anchor="mine.csv"))
+    assert own.objective.law.numbers == law.numbers
+    levels = np.log(question.known.law.draws[:, 0] / own.known.law.draws[:, 0])
+    unsure = BETWEEN_RECIPES * np.sqrt(1 + (7**2 + 8**2 + 2**2) / 17**2)
+    assert levels.std() == pytest.approx(unsure, rel=0.07)
     with pytest.raises(ValueError, match="no runs are called 'pyle'; did you mean pile"):
         QuestionMaker(tmp_path)(Words(budget="3h", anchor="pyle"))

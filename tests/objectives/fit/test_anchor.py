@@ -5,7 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from anybudget.objectives.fit.prior import MIN_NOISE, anchor, between_corpora
+from anybudget.objectives.fit.prior import (
+    MIN_NOISE,
+    anchor,
+    between_corpora,
+    of_another_recipe,
+)
 from anybudget.objectives.fit.runs import LawRuns, law_runs
 from anybudget.objectives.law.loss_law import LossLaw
 from anybudget.presets.laws import known_law
@@ -115,6 +120,22 @@ def test_intervals_of_an_anchored_law_hold_as_often_as_they_say():
         held.append(low < loss_of_largest(other)[0] < high)
     # Two standard errors of 200 at 95%, and the Laplace approximation's slack.
     assert 0.90 <= np.mean(held) <= 0.99
+
+
+@pytest.mark.parametrize("kappa", [1.0, 0.5])
+def test_another_recipe_has_a_level_of_its_own_for_all_shapes_alike(kappa):
+    law, table = dataclasses.replace(KNOWN.law, kappa=kappa), counts(SHAPES)
+    recipes = np.array(["theirs"] * 3 + ["others'"])
+    there = of_another_recipe(KNOWN.draws, recipes, kappa=kappa, std=0.1)
+    before, after = (
+        law.loss_under(draws.T[:, :, None], table["n_params"], table["n_tokens"], table)
+        for draws in (KNOWN.draws, there)
+    )
+    levels = np.log(after / before)
+    np.testing.assert_allclose(levels, np.repeat(levels[:, :1], len(SHAPES), axis=1), atol=1e-12)
+    # Its own, and that of the mean of two recipes, one of them of three runs.
+    assert levels[:, 0].std() == pytest.approx(0.1 * np.sqrt(1 + 9 / 16 + 1 / 16), rel=0.07)
+    assert abs(levels[:, 0].mean()) < 0.015
 
 
 def test_unanchored_a_level_is_as_unsure_as_it_is_between_corpora():
