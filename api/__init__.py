@@ -13,10 +13,9 @@ from .learn import calibrate, calibration_path, devices, fit, laws
 from .show import explore, export, plot, report, save
 from .train import compile, confirm, refine  # noqa: A004 - the command's name
 from .watch import forecast, forecasts
-from .which import SIZES, ask, batch, find, front, predict
+from .which import ask, batch, find, front, predict
 
 __all__ = [
-    "SIZES",
     "ask",
     "batch",
     "calibrate",

@@ -192,7 +192,7 @@ def save(answer: Answer, folder: Path | str) -> Path:
 
     folder = writable(folder)
     with held(folder, wait_s=TURN_S):
-        save(answer, folder, command="anybudget.save")
+        save(answer_of(answer), folder, command="anybudget.save")
     return folder
 
 

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from .unranked import sizes
 from .words import Asked, Fields, Line, Stage, silent, writable
-
-# What `find` writes of a space that no law ranks.
-SIZES = "sizes.csv"
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,15 +68,15 @@ def find(
     from ..search.find import find
     from ..search.unranked.sizes import is_mixed
 
+    exploring = Exploring(n_trials=trials, sampler=sampler, storage=storage, study_name=study)
     if is_mixed(words := _words(budget, asked)):
-        return _sizes(words, top, storage, out, on_progress)
-    question = ask(budget, **asked)
+        return sizes(words, top, out, on_progress, (distinct, exploring))
     folder = writable(out) if out else None
     answer = find(
-        question,
+        ask(budget, **asked),
         top=top,
         distinct=distinct,
-        exploring=Exploring(n_trials=trials, sampler=sampler, storage=storage, study_name=study),
+        exploring=exploring,
         certify=certify,
         on_progress=on_progress,
     )
@@ -94,23 +92,6 @@ def _save(answer: Answer, folder: Path, command: str) -> None:
 
     with held(folder, wait_s=TURN_S):
         save(answer, folder, command=command)
-
-
-def _sizes(
-    words: Words, top: int, storage: str | None, out: Path | str | None, on_progress: Stage
-) -> Sizes:
-    """What `find` answers where no law ranks; `sizes.csv` is written where `out` says."""
-    from ..search.unranked.sizes import sizes
-
-    if storage:
-        raise ValueError("a kept study (--storage) is of models that a law ranks; leave it out")
-    folder = writable(out) if out else None
-    found = sizes(words, top=top, on_progress=on_progress)
-    if folder:
-        from ..files.write import csv_text, write_whole
-
-        write_whole(folder / SIZES, csv_text(found.frame))
-    return found
 
 
 def ask(

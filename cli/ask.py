@@ -71,7 +71,7 @@ def find(
     if not isinstance(answer, Answer):
         show(show_sizes(answer))
         if out:
-            show_written(out, [api.SIZES])
+            show_written(out, ["sizes.csv"])
         return
     show(show_found(answer, answer.question.space_name))
     show(show_training(answer.best, answer.objective, out))

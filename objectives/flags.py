@@ -56,7 +56,7 @@ def flags(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> 
         *_of_attention(objective, arch, prediction),
         *_of_tiles(objective, arch, prediction),
         *of_training(objective, prediction.n_params, prediction.n_steps, prediction.n_tokens),
-        *_of_whole_runs(objective),
+        *of_whole_runs(objective),
     ]
 
 
@@ -84,10 +84,14 @@ def _of_speed(objective: LossAtTime, arch: Architecture, prediction: Prediction)
 def _of_the_law(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> Iterator[str]:
     law, n_params = objective.law, objective.counted_params(prediction)
     of_each = "active " * is_sparse(arch)
-    ratio = prediction.n_tokens / n_params, law.ranges.get("tokens_per_param")
+    # As the law counts them.
+    n_tokens = objective.effective_tokens(
+        prediction.n_tokens, arch.tokens_per_step, prediction.n_params
+    )
+    ratio = n_tokens / n_params, law.ranges.get("tokens_per_param")
     for what, value, limits in (
         (f"{of_each}parameters", n_params, law.n_params_range),
-        ("tokens", prediction.n_tokens, law.n_tokens_range),
+        ("tokens", n_tokens, law.n_tokens_range),
         (f"tokens per {of_each}parameter", *ratio),
         ("d_model / n_layers", arch.aspect_ratio, law.aspect_ratio_range),
     ):
@@ -183,7 +187,7 @@ def of_training(
     if n_steps < FEW_STEPS:
         yield (
             f"only {n_steps:.0f} optimizer steps (under {FEW_STEPS:,}): "
-            "warmup and decay take a large share, so the law is optimistic"
+            "warmup and decay take a large share, so less is learnt than a law says"
         )
     if objective.data_limit_tokens:
         epochs = n_tokens / objective.data_limit_tokens
@@ -200,7 +204,8 @@ def of_training(
             )
 
 
-def _of_whole_runs(objective: LossAtTime) -> Iterator[str]:
+def of_whole_runs(objective: LossAtTime) -> Iterator[str]:
+    """A sentence on what of a long time on several chips is no step."""
     is_ours = objective.device.basis == "measured"
     if objective.n_chips > 1 and objective.time_budget_s >= A_DAY_S and not is_ours:
         yield (

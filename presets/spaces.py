@@ -16,7 +16,7 @@ from ..space.sparse import FIELD as EXPERTS
 
 HERE = Path(__file__).parent / "spaces"
 # What a space says whose mixers take turns.
-PATTERN = "pattern"
+PATTERN, MIXED = "pattern", "hybrid"
 UNRANKED = (
     f"no law here ranks models in which mixers take turns (`{PATTERN}`): `find` alone takes such a "
     "space and tells their time, memory and tokens; `--space moe` is of models with experts"
@@ -96,6 +96,11 @@ def load_mixed_space(
         ValueError: as of `load_space`, or the pattern is none.
     """
     data = _gathered(name_or_path, settings, batch_sizes)
+    if EXPERTS in data:
+        raise ValueError(
+            f"`{PATTERN}` and `{EXPERTS}` do not go together, for no one number of parameters says "
+            "how large such models are; `predict --config` takes one"
+        )
     value, where = data.pop(PATTERN)
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -119,10 +124,22 @@ def _gathered(
     data: dict[str, Any] = {name: (value, "an architecture") for name, value in DEFAULTS.items()}
     if batch_sizes:
         data["batch_size"] = (list(batch_sizes), "the batch's price")
-    for source in (HERE / f"{DEFAULT}.toml", _path(name_or_path)):
+    for source in _sources(name_or_path, settings):
         for key, value in read_toml(source).items():
             data[_known(key, str(source))] = (value, str(source))
     return data | {key: (value, "--set") for key, value in _set(settings).items()}
+
+
+def _sources(name_or_path: str | Path, settings: Iterable[str]) -> list[Path]:
+    """Files that say what a space is, the last to say something being right.
+
+    Where mixers take turns, what is left out is as in the hybrid, not as in spaces of dense models,
+    whose architectures are too many to be tried one by one.
+    """
+    default, path, mixed = HERE / f"{DEFAULT}.toml", _path(name_or_path), HERE / f"{MIXED}.toml"
+    if not says(PATTERN, name_or_path, settings):
+        return [default, path]
+    return [default, path, mixed] if str(name_or_path) in GIVE_WAY else [default, mixed, path]
 
 
 def _space(data: dict[str, Any], aspect_ratio: Range | None) -> SearchSpace:

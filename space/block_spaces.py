@@ -154,12 +154,18 @@ class MixedSpace:
 
     @property
     def _widths(self) -> dict[int, Axes]:
-        """The dense space's lists, of whole patterns alone."""
+        """The dense space's lists, of whole patterns, with key heads where a mixer has them."""
         n = len(self.pattern)
-        return {
-            d_model: axes | {"n_layers": [depth for depth in axes["n_layers"] if depth % n == 0]}
-            for d_model, axes in self.dense.widths.items()
-        }
+        shares_keys = not {"attention", "window"}.isdisjoint(self.pattern)
+        found = {}
+        for d_model, axes in self.dense.widths.items():
+            heads = axes["attention"]
+            if not shares_keys:
+                heads = list({(n_heads, d_head): (n_heads, n_heads, d_head)
+                              for n_heads, _, d_head in heads}.values())  # fmt: skip
+            depths = [depth for depth in axes["n_layers"] if depth % n == 0]
+            found[d_model] = axes | {"n_layers": depths, "attention": heads}
+        return found
 
     def models(self) -> Iterator[Decoder]:
         """All of them."""

@@ -61,13 +61,14 @@ def _notes(count: HfCount, config: dict[str, Any]) -> Iterator[str]:
         )
     block = vectors(count.layers[0])
     alike = all(layer == count.layers[0] for layer in count.layers)
-    if not alike or (block, vectors(count.outside)) != ({"hidden_size": 2}, {"hidden_size": 1}):
+    gains = {"hidden_size": 2}, {"hidden_size": 1}
+    if not alike or (block, vectors(count.outside)) != gains:
         yield (
             f"transformers builds {count.n_params:,} parameters: biases, learned positions, and "
             "norms other than two gains a block are not counted"
         )
     if unread := [key for key in families()["counted"][count.family]["unread"] if config.get(key)]:
-        yield f"`{unread[0]}` is not read by transformers' class, which has none"
+        yield f"`{unread[0]}` is not read by transformers' class, which has no such part"
     if count.assumed:
         assumed = ", ".join(f"{key} {value}" for key, value in sorted(count.assumed.items()))
         yield f"not said, so as transformers has it: {assumed}"

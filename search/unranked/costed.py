@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...objectives.budget import format_budget
 from ...objectives.cost.counts import n_active_params
-from ...objectives.flags import of_memory, of_training
+from ...objectives.flags import of_memory, of_training, of_whole_runs
 from ...objectives.loss_at_time import LossAtTime
 from ...objectives.shown import Shown
 from ...objectives.step_cost import Cost
@@ -23,18 +23,21 @@ NO_LAW = (
     "no law for this: the laws here were fitted on dense decoders with full attention, one also on "
     "experts as in `--space moe`, and this one has {}; it is not to be ranked by loss against those"
 )
-NOT_TIMED = "{} counted, not timed: their matmuls at the device's rate of others"
+NOT_TIMED = "{} counted, not timed: matmuls in them at the device's rate of others"
 EVENLY = ", all experts with as many tokens"
 # Wide steps of all kinds but dense, that no number was read off (experiments/blocks/tpu_blocks).
-ON_TPU = "; as a v5e's compiler has them, steps of one block were 12% off"
+ON_TPU = (
+    "; as a v5e's compiler has them, steps of one block were 6 to 20% off by kind, those of scans "
+    "as a v6e's does 19%"
+)
 # What the few public steps of such models on GPUs took (experiments/blocks/public_blocks.csv).
 SCANS_ON_GPU = (
-    "; of scans on a GPU one public table is known (DeltaNet, H100, 2024), whose steps took 1.9 "
-    "times what is counted, a transformer's beside them 1.1 times"
+    "; of scans on a GPU one public table is known (DeltaNet, H100, 2024), whose steps took 1.85 "
+    "to 2.06 times what is counted, a transformer's beside them 1.05 to 1.25 times"
 )
 EXPERTS_ON_GPU = (
-    "; four public steps of GPT-OSS-120B on 64 H100 or B200, experts split among chips, which is "
-    "not counted, took 0.8 to 2.4 times what is"
+    "; four public steps of GPT-OSS-120B on 64 H100 or B200 took 0.8 to 2.4 times as long, with "
+    "experts split among chips, which is not counted here"
 )
 
 
@@ -135,6 +138,7 @@ def costed(arch: Decoder, objective: LossAtTime, more: tuple[str, ...] = ()) -> 
         *of_training(
             objective, found.cost.n_params, found.n_steps, found.n_steps * arch.tokens_per_step
         ),
+        *of_whole_runs(objective),
     ]
     return dataclasses.replace(found, warnings=told)
 

@@ -12,6 +12,8 @@ from ...objectives.loss_at_time import LossAtTime
 from ...objectives.shown import Shown
 from ...presets.spaces import DEFAULT, PATTERN, default_space, load_mixed_space, says
 from ...space.block_spaces import MixedSpace
+from ...space.blocks import Attention, LatentAttention, Mlp
+from ...space.decoder import Decoder
 from ..question import ask, batches_of, of_the_device
 from ..words import Words
 from .costed import Costed, costed
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 MOST_MODELS = 50_000
 # Between the sizes that are shown.
 STEP = 2.0
+AT_AN_END = (
+    "the one that is marked is the {} of those that read most: beyond what the space has, or what "
+    "fits, nothing was tried"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -77,9 +83,10 @@ class Sizes(Shown):
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The front, a row of plain numbers each."""
+        """The front, a row of plain values each; of heads those of softmax attention."""
         told = {PATTERN: " ".join(self.space.pattern)}
-        return [{key: (one.as_dict() | told)[key] for key in COLUMNS} for one in self.front]
+        all_of = [one.as_dict() | _fields(one.arch) | told for one in self.front]
+        return [{key: row[key] for key in COLUMNS} for row in all_of]
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -96,14 +103,16 @@ class Sizes(Shown):
             "n_fitting": self.n_fitting,
             "law": None,
             "marked": self.at,
+            "marked_by": self.objective.law.name,
             "front": [one.as_dict() for one in self.front],
             "warnings": self.warnings,
         }
 
 
 COLUMNS = (
-    *("d_model", "n_layers", PATTERN, "vocab_size", "tied_embeddings", "seq_len", "batch_size"),
-    *("n_params", "n_active_params", "n_params_non_embedding", "step_time_s", "n_steps"),
+    *("d_model", "n_layers", PATTERN, "n_heads", "n_kv_heads", "d_head", "d_ff", "gated_mlp"),
+    *("vocab_size", "tied_embeddings", "seq_len", "batch_size"),
+    *("n_params", "n_params_non_embedding", "step_time_s", "n_steps"),
     *("n_tokens", "memory_bytes", "remat", "sharding", "n_accumulation", "micro_batch_size"),
 )
 
@@ -155,6 +164,8 @@ def sizes(
     front = list(_front(tried))[::-1]
     at = min(range(len(front)), key=lambda i: _loss_as_dense(front[i]))
     marked = costed(front[at].arch, objective, of_the_device(objective.device, words.device))
+    ends = {0: "smallest", len(front) - 1: "largest"}
+    edge = [AT_AN_END.format(ends[at])] if at in ends else []
     return Sizes(
         space_name=name,
         space=space,
@@ -163,7 +174,7 @@ def sizes(
         front=front,
         at=at,
         top=top,
-        warnings=marked.warnings,
+        warnings=marked.warnings + edge,
     )
 
 
@@ -182,6 +193,18 @@ def _size_and_tokens(one: Costed) -> tuple[int, float]:
     n_tokens = one.n_steps * arch.tokens_per_step
     worth = objective.effective_tokens(n_tokens, arch.tokens_per_step, cost.n_params)
     return objective.counted_params(cost), float(worth)
+
+
+def _fields(arch: Decoder) -> dict[str, Any]:
+    """Sizes of the MLP and of softmax attention by an architecture's names, None without."""
+    fed = arch.pattern[0].feed_forward
+    softmax = [mixer for _, block in arch.kinds
+               if isinstance(mixer := block.mixer, Attention | LatentAttention)]  # fmt: skip
+    of_heads = {name: getattr(softmax[0], name, None) if softmax else None
+                for name in ("n_heads", "n_kv_heads")}  # fmt: skip
+    of_heads["d_head"] = arch.d_head if softmax else None
+    of_mlp = {"d_ff": fed.d_ff, "gated_mlp": fed.gated} if isinstance(fed, Mlp) else {}
+    return of_heads | of_mlp
 
 
 def _loss_as_dense(one: Costed) -> float:

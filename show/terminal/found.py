@@ -68,9 +68,12 @@ def _answer(found: Answer) -> Lines:
 
 def is_guess(found: Answer) -> bool:
     """Whether parameters or tokens are far beyond what the law's runs had."""
-    law, predicted = found.objective.law, found.best.prediction
-    n_params = found.objective.counted_params(predicted)
-    beyond = n_params / law.n_params_range[1], predicted.n_tokens / law.n_tokens_range[1]
+    objective, predicted = found.objective, found.best.prediction
+    law, n_params = objective.law, objective.counted_params(predicted)
+    n_tokens = objective.effective_tokens(
+        predicted.n_tokens, found.best.arch.tokens_per_step, predicted.n_params
+    )
+    beyond = n_params / law.n_params_range[1], n_tokens / law.n_tokens_range[1]
     return max(beyond) > REACH
 
 

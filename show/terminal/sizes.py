@@ -33,8 +33,9 @@ def show_sizes(found: Sizes) -> Lines:
         yield prose("; ".join(remats))
     yield prose(
         f"Certified: all {space.n_models:,} were tried, {found.n_fitting:,} fit, and "
-        f"{len(found.front)} read more than any that is at least as large (--out writes them): if "
-        "parameters and tokens alone decide, the best of this space is one of them."
+        f"{len(found.front)} read more than any that is at least as large (sizes.csv of --out): if "
+        "parameters and tokens alone decide, the best of this space is one of them. Tokens that "
+        "are repeated or in batches off the best count for less, as for dense models."
     )
     law, marked = objective.law.name, found.marked
     yield prose(
@@ -45,14 +46,16 @@ def show_sizes(found: Sizes) -> Lines:
 
 
 def _table(found: Sizes) -> Table:
-    table = plain_table("shape", "params", "tokens", "per param", "batch", "step ms", "GB")
+    table = plain_table("shape", "d_ff", "params", "tokens", "per param", "batch", "step ms", "GB")
+    rows = {id(one): row for one, row in zip(found.front, found.rows, strict=True)}
     for one in found.shown:
-        row = one.as_dict()
+        row = rows[id(one)]
         table.add_row(
             f"{row['d_model']}×{row['n_layers']}{MARK * (one is found.marked)}",
+            f"{row['d_ff']}{'g' * row['gated_mlp']}",
             short_count(row["n_params"]),
             short_count(row["n_tokens"]),
-            f"{row['n_tokens'] / row['n_params']:.1f}",
+            f"{row['n_tokens'] / row['n_params']:.3g}",
             f"{row['batch_size']}×{row['seq_len']:,}",
             milliseconds(row["step_time_s"]),
             gigabytes(row["memory_bytes"]) + REMAT_MARKS[row["remat"]],

@@ -66,10 +66,10 @@ def test_the_law_counts_parameters_its_own_way(roomy):
         (0.5, 0.5),
         (1, 1),
         # Muennighoff et al. 2023, equation 5: U + U R* (1 - exp(-R / R*)); a billion parameters and
-        # as many tokens have R* = 1.81 + 0.56.
-        (2, 1 + 2.37 * (1 - math.exp(-1 / 2.37))),
-        (3.37, 1 + 2.37 * (1 - 1 / math.e)),
-        (1e6, 3.37),
+        # as many tokens have R* = 1.81 + 0.57.
+        (2, 1 + 2.38 * (1 - math.exp(-1 / 2.38))),
+        (3.38, 1 + 2.38 * (1 - 1 / math.e)),
+        (1e6, 3.38),
     ],
 )
 def test_repeated_tokens_are_worth_less(roomy, epochs, worth):

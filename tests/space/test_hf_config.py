@@ -150,7 +150,7 @@ def test_cross_attention_that_a_class_does_not_read_is_said(write):
     plain, _ = architecture_from_hf(write(LLAMA_3_8B))
     arch, note = architecture_from_hf(write(LLAMA_3_8B | {"add_cross_attention": True}))
     assert arch == plain
-    assert note == "`add_cross_attention` is not read by transformers' class, which has none"
+    assert note.startswith("`add_cross_attention` is not read by transformers' class")
 
 
 def test_a_folder_is_its_config(write):

@@ -10,7 +10,7 @@ from anybudget import api
 from anybudget.presets.spaces import load_mixed_space
 from anybudget.search.answer import Answer
 from anybudget.search.unranked.costed import Costed
-from anybudget.space.blocks import Attention, Experts
+from anybudget.space.blocks import Attention
 
 FEW = {"d_model": "256:1024:256", "batch_size": "16,64"}
 FIND = {"device": "h100-sxm", "space": "hybrid", "set": FEW}
@@ -97,7 +97,7 @@ def test_out_holds_the_front_and_json_is_one_document(run, tmp_path, found):
     code, out, _ = run(*words, "--out", str(folder), "--json")
     assert code == 0
     assert len(json.loads(out)["front"]) == len(found.front)
-    assert len((folder / api.SIZES).read_text().splitlines()) == 1 + len(found.front)
+    assert len((folder / "sizes.csv").read_text().splitlines()) == 1 + len(found.front)
     code, _, err = run("report", str(folder))
     assert code == 2
     assert "Traceback" not in err
@@ -109,17 +109,34 @@ def test_the_other_spaces_answer_too(name):
     assert len(answer.front) > 1
 
 
-def test_a_space_of_ones_own_may_have_experts(tmp_path):
+def test_a_space_of_ones_own_says_the_pattern_alone(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text('pattern = ["delta", "attention"]\nn_experts = 8\nd_model = 512\nn_layers = 8\n'
-                    'd_head = 128\nd_ff = 1024\ngated_mlp = true\nseq_len = 1024\n'
-                    'heads_per_kv_head = "1:1"\n')  # fmt: skip
-    space = load_mixed_space(path)
-    assert {type(block.feed_forward) for arch in space.models() for block in arch.pattern} == {
-        Experts
-    }
-    answer = api.find("1h", device="h100-sxm", space=str(path))
-    assert answer.marked.cost.n_active_params < answer.marked.cost.n_params
+    path.write_text('pattern = ["delta", "attention"]')
+    space, hybrid = load_mixed_space(path), load_mixed_space("hybrid")
+    assert space.dense == hybrid.dense
+    assert space.n_models > hybrid.n_models  # every other depth is whole patterns
+    assert load_mixed_space("default", settings=["pattern=delta,attention"]).dense == hybrid.dense
+
+
+def test_latent_attention_alone_is_one_model_whatever_key_heads_there_may_be():
+    one, many = (
+        load_mixed_space("mla", settings=["d_model=1024", f"heads_per_kv_head=1:{n}"])
+        for n in (1, 8)
+    )
+    assert list(one.models()) == list(many.models())
+
+
+def test_a_row_makes_the_model_again(found):
+    for row, one in zip(found.rows, found.front, strict=True):
+        full = one.arch.pattern[4]
+        assert (row["n_heads"], row["n_kv_heads"]) == (full.mixer.n_heads, full.mixer.n_kv_heads)
+        assert (row["d_ff"], row["gated_mlp"]) == (full.feed_forward.d_ff, True)
+    json.dumps(found.rows)
+
+
+def test_it_is_no_answer_to_be_kept(found, tmp_path):
+    with pytest.raises(ValueError, match="a result is what `find` answered"):
+        api.save(found, tmp_path)
 
 
 def test_a_pattern_is_names(tmp_path):
