@@ -51,9 +51,13 @@ def _sums(answer: dict[str, Any]) -> str:
     n_params = answer["n_params"]
     n_active = answer.get("n_active_params", n_params)
     met = f"{n_active:,} met by a token, " * (n_active < n_params)
-    return (
-        f"\n{n_params:,} parameters ({met}{answer['n_params_non_embedding']:,} outside the "
-        f"vocabulary), {gigabytes(answer['memory_bytes'])} GB, remat {answer['remat']}\n"
-        f"{answer['step_time_s'] * 1e3:.2f} ms a step × {answer['n_steps']:,} steps = "
-        f"{answer['n_tokens']:,} tokens ({answer['n_tokens'] / n_params:.1f} per parameter)\n"
+    size = (
+        f"{n_params:,} parameters ({met}{answer['n_params_non_embedding']:,} outside the "
+        f"vocabulary), {gigabytes(answer['memory_bytes'])} GB, remat {answer['remat']}"
     )
+    ratio = f"{answer['n_tokens'] / n_active:.1f} per {'active ' * bool(met)}parameter"
+    time = (
+        f"{answer['step_time_s'] * 1e3:.2f} ms a step × {answer['n_steps']:,} steps = "
+        f"{answer['n_tokens']:,} tokens ({ratio})"
+    )
+    return f"\n{prose(size)}\n{prose(time)}\n"
