@@ -60,6 +60,13 @@ def flags(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> 
     ]
 
 
+def tokens_of_law(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> float:
+    """One model's tokens as the law counts them; where it makes no step, none."""
+    if not (n_tokens := prediction.n_tokens):
+        return 0.0
+    return objective.effective_tokens(n_tokens, arch.tokens_per_step, prediction.n_params)
+
+
 def of_memory(objective: LossAtTime, prediction: Cost) -> Iterator[str]:
     """A sentence where a model does not fit."""
     device = objective.device
@@ -84,10 +91,7 @@ def _of_speed(objective: LossAtTime, arch: Architecture, prediction: Prediction)
 def _of_the_law(objective: LossAtTime, arch: Architecture, prediction: Prediction) -> Iterator[str]:
     law, n_params = objective.law, objective.counted_params(prediction)
     of_each = "active " * is_sparse(arch)
-    # As the law counts them.
-    n_tokens = objective.effective_tokens(
-        prediction.n_tokens, arch.tokens_per_step, prediction.n_params
-    )
+    n_tokens = tokens_of_law(objective, arch, prediction)
     ratio = n_tokens / n_params, law.ranges.get("tokens_per_param")
     for what, value, limits in (
         (f"{of_each}parameters", n_params, law.n_params_range),
@@ -119,9 +123,7 @@ def _of_luck(objective: LossAtTime, arch: Architecture, prediction: Prediction) 
     copying = objective.law.copying
     if not copying or prediction.n_steps < 1:
         return
-    n_tokens = objective.effective_tokens(
-        prediction.n_tokens, arch.tokens_per_step, prediction.n_params
-    )
+    n_tokens = tokens_of_law(objective, arch, prediction)
     chance = float(copying.chance(n_tokens, arch.as_dict()))
     if UNDECIDED[0] < chance < UNDECIDED[1]:
         yield (

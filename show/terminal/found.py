@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from ...objectives.budget import format_budget
+from ...objectives.flags import tokens_of_law
 from ...objectives.loss_at_time import REACH
 from ...search.answer import Answer
 from ...search.question import Question
@@ -70,9 +71,7 @@ def is_guess(found: Answer) -> bool:
     """Whether parameters or tokens are far beyond what the law's runs had."""
     objective, predicted = found.objective, found.best.prediction
     law, n_params = objective.law, objective.counted_params(predicted)
-    n_tokens = objective.effective_tokens(
-        predicted.n_tokens, found.best.arch.tokens_per_step, predicted.n_params
-    )
+    n_tokens = tokens_of_law(objective, found.best.arch, predicted)
     beyond = n_params / law.n_params_range[1], n_tokens / law.n_tokens_range[1]
     return max(beyond) > REACH
 
