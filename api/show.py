@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..machines.extras import need
 from .which import batch
-from .words import Line, Stage, answer_of, beside, silent, writable
+from .words import Line, Stage, answer_of, beside, keep, silent, writable
 
 if TYPE_CHECKING:
     from ..search.answer import Answer
@@ -187,12 +187,8 @@ def save(answer: Answer, folder: Path | str) -> Path:
     >>> (save(answer, "kept") / "result.json").exists()
     True
     """
-    from ..files.lock import TURN_S, held
-    from ..show.save import save
-
     folder = writable(folder)
-    with held(folder, wait_s=TURN_S):
-        save(answer_of(answer), folder, command="anybudget.save")
+    keep(answer_of(answer), folder, "anybudget.save")
     return folder
 
 

@@ -20,17 +20,18 @@ def sizes(
     top: int,
     out: Path | str | None,
     on_progress: Stage,
-    searched: tuple[str, Exploring],
+    distinct: str,
+    exploring: Exploring,
 ) -> Sizes:
     """What `find` answers where no law ranks; `sizes.csv` is written where `out` says.
 
     Raises:
-        ValueError: as `sizes`, or how it is to be `searched` is not as usual but for its trials.
+        ValueError: as `sizes`, or how it would be searched is not as usual but for its trials.
     """
+    from ..search.explore.study import Exploring
     from ..search.unranked.sizes import sizes
 
-    exploring = searched[1]
-    if searched != ("shape", type(exploring)(n_trials=exploring.n_trials)):
+    if distinct != "shape" or exploring != Exploring(n_trials=exploring.n_trials):
         raise ValueError(
             "distinct, sampler, storage and study are of models that a law ranks; here all are "
             "tried, so leave them out"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from .unranked import sizes
-from .words import Asked, Fields, Line, Stage, silent, writable
+from .words import Asked, Fields, Line, Stage, keep, silent, writable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ def find(
 
     exploring = Exploring(n_trials=trials, sampler=sampler, storage=storage, study_name=study)
     if is_mixed(words := _words(budget, asked)):
-        return sizes(words, top, out, on_progress, (distinct, exploring))
+        return sizes(words, top, out, on_progress, distinct, exploring)
     folder = writable(out) if out else None
     answer = find(
         ask(budget, **asked),
@@ -81,17 +81,8 @@ def find(
         on_progress=on_progress,
     )
     if folder:
-        _save(answer, folder, command)
+        keep(answer, folder, command)
     return answer
-
-
-def _save(answer: Answer, folder: Path, command: str) -> None:
-    """Write an answer, when no other process does there."""
-    from ..files.lock import TURN_S, held
-    from ..show.save import save
-
-    with held(folder, wait_s=TURN_S):
-        save(answer, folder, command=command)
 
 
 def ask(

@@ -168,6 +168,15 @@ def beside(result: Answer | Path | str, out: Path | str | None, name: str) -> Pa
     return (path if path.is_dir() else path.parent) / name
 
 
+def keep(answer: Answer, folder: Path, command: str) -> None:
+    """Write an answer, while no other process writes there."""
+    from ..files.lock import TURN_S, held
+    from ..show.save import save
+
+    with held(folder, wait_s=TURN_S):
+        save(answer, folder, command=command)
+
+
 def writable(folder: Path | str) -> Path:
     """The folder, made where it is missing, or a refusal before any work is done."""
     from ..files.write import check_writable

@@ -50,6 +50,7 @@ def find(
     Example: `anybudget find 3h --device h100-sxm --out found`
     """
     from .. import api
+    from ..api.unranked import SIZES
     from ..machines.extras import left_out
     from ..search.answer import Answer
     from ..show.terminal.found import show_found
@@ -71,7 +72,7 @@ def find(
     if not isinstance(answer, Answer):
         show(show_sizes(answer))
         if out:
-            show_written(out, ["sizes.csv"])
+            show_written(out, [SIZES])
         return
     show(show_found(answer, answer.question.space_name))
     show(show_training(answer.best, answer.objective, out))

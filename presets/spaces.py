@@ -124,22 +124,19 @@ def _gathered(
     data: dict[str, Any] = {name: (value, "an architecture") for name, value in DEFAULTS.items()}
     if batch_sizes:
         data["batch_size"] = (list(batch_sizes), "the batch's price")
-    for source in _sources(name_or_path, settings):
-        for key, value in read_toml(source).items():
+    given, path = _set(settings), _path(name_or_path)
+    sources = {path: read_toml(path)}
+    if PATTERN in given or PATTERN in sources[path]:
+        # What is left out is as in the hybrid, for spaces of dense models have too many
+        # architectures to be tried one by one.
+        mixed = HERE / f"{MIXED}.toml"
+        between = {mixed: read_toml(mixed)}
+        sources = sources | between if str(name_or_path) in GIVE_WAY else between | sources
+    default = HERE / f"{DEFAULT}.toml"
+    for source, said in ({default: read_toml(default)} | sources).items():
+        for key, value in said.items():
             data[_known(key, str(source))] = (value, str(source))
-    return data | {key: (value, "--set") for key, value in _set(settings).items()}
-
-
-def _sources(name_or_path: str | Path, settings: Iterable[str]) -> list[Path]:
-    """Files that say what a space is, the last to say something being right.
-
-    Where mixers take turns, what is left out is as in the hybrid, not as in spaces of dense models,
-    whose architectures are too many to be tried one by one.
-    """
-    default, path, mixed = HERE / f"{DEFAULT}.toml", _path(name_or_path), HERE / f"{MIXED}.toml"
-    if not says(PATTERN, name_or_path, settings):
-        return [default, path]
-    return [default, path, mixed] if str(name_or_path) in GIVE_WAY else [default, mixed, path]
+    return data | {key: (value, "--set") for key, value in given.items()}
 
 
 def _space(data: dict[str, Any], aspect_ratio: Range | None) -> SearchSpace:

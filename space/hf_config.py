@@ -61,8 +61,7 @@ def _notes(count: HfCount, config: dict[str, Any]) -> Iterator[str]:
         )
     block = vectors(count.layers[0])
     alike = all(layer == count.layers[0] for layer in count.layers)
-    gains = {"hidden_size": 2}, {"hidden_size": 1}
-    if not alike or (block, vectors(count.outside)) != gains:
+    if not alike or (block, vectors(count.outside)) != ({"hidden_size": 2}, {"hidden_size": 1}):
         yield (
             f"transformers builds {count.n_params:,} parameters: biases, learned positions, and "
             "norms other than two gains a block are not counted"

@@ -16,14 +16,24 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from public_layouts import HERE, NEWEST, SEQUENCES, SHAPES, VOCAB_SIZE, off, rows_of, score
 
+from anybudget.experiments.public_layouts.public_layouts import (
+    HERE,
+    NEWEST,
+    SEQUENCES,
+    SHAPES,
+    VOCAB_SIZE,
+    rows_of,
+    score,
+)
+from anybudget.experiments.public_steps.public_steps import HERE as STEPS
+from anybudget.experiments.public_steps.public_steps import TOLD, asked, off
+from anybudget.experiments.published_gpu.published_gpu import llm_foundry
 from anybudget.objectives.cost import features, step_time
 from anybudget.objectives.cost.counts import layer_matmuls, logits_matmul, summed
 from anybudget.objectives.cost.execution import Execution, Parts, by_choice
@@ -32,11 +42,6 @@ from anybudget.objectives.fit.step_time import fit_step_time
 from anybudget.presets.devices import KnownDevice, load_device, save_device
 from anybudget.space.decoder import Model
 from anybudget.validation.timing.step_table import read_step_table
-
-sys.path += [str(HERE.parent / "published_gpu"), str(HERE.parent / "public_steps")]
-from public_steps import HERE as STEPS  # pyright: ignore[reportAttributeAccessIssue]
-from public_steps import TOLD, asked  # pyright: ignore[reportAttributeAccessIssue]
-from published_gpu import llm_foundry  # pyright: ignore[reportAttributeAccessIssue]
 
 FORMS = {
     "as it ships": "",

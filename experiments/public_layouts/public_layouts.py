@@ -30,7 +30,7 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 import anybudget
-from anybudget.objectives.time_draws import draw_step_times
+from anybudget.experiments.public_steps.public_steps import interval, of_groups
 
 HERE = Path(__file__).parent
 SHAPES = {
@@ -94,29 +94,15 @@ def score(row: dict[str, Any], device: str = "a100-80gb") -> dict[str, Any]:
         )
     except ValueError as refusal:
         return row | {"refused": str(refusal)}
-    question, found = predicted.question, predicted.candidate
-    drawn = draw_step_times(
-        question.objective.device,
-        found.arch,
-        found.prediction.execution,
-        question.draws.seconds_per_unit,
-        np.random.default_rng(0),
-        residual=question.draws.time_residual,
-    )
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    seconds = found.prediction.step_time_s
+    found, (low, high) = predicted.candidate.prediction, interval(predicted)
+    ratio = row["measured_s"] / found.step_time_s
     return row | {
-        "predicted_s": seconds,
-        "memory": found.prediction.memory_bytes,
-        "fits": bool(found.prediction.feasible),
-        "ratio": row["measured_s"] / seconds,
-        "holds": low <= row["measured_s"] <= high,
+        "predicted_s": found.step_time_s,
+        "memory": found.memory_bytes,
+        "fits": bool(found.feasible),
+        "ratio": ratio,
+        "holds": low <= ratio <= high,
     }
-
-
-def off(ratios: pd.Series) -> float:
-    """As in public_steps/summary.csv."""
-    return float(np.exp(np.abs(np.log(ratios)).mean()) - 1)
 
 
 def times(rows: Any) -> pd.DataFrame:
@@ -126,18 +112,7 @@ def times(rows: Any) -> pd.DataFrame:
     groups = [("all", timed), *timed.groupby("kernel"), *timed.groupby("remat")]
     for name in ("study", "tensor_parallel", "pipeline_parallel", "micro_batch_size"):
         groups += [(f"newest, {name} {value}", one) for value, one in newest.groupby(name)]
-    return pd.DataFrame(
-        {
-            "rows": name,
-            "n": len(one),
-            "median": one.ratio.median(),
-            "least": one.ratio.min(),
-            "most": one.ratio.max(),
-            "error": off(one.ratio),
-            "held": one.holds.mean(),
-        }
-        for name, one in groups
-    )
+    return of_groups(groups)
 
 
 def memory(rows: Any) -> pd.DataFrame:

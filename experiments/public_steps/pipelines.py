@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from public_steps import BARE, HERE, asked
+from public_steps import BARE, HERE, asked, off
 
 GPUS_PER_HOST = 8
 STAGES = (1, 2, 4, 8, 16)
@@ -50,11 +50,6 @@ def fastest(fact: dict[str, Any]) -> dict[str, Any] | None:
     return {"source": fact["source"], "stages": best, "without": ratios[1], "with": ratios[best]}
 
 
-def error(ratios: pd.Series) -> float:
-    """As in summary.csv."""
-    return float(np.exp(np.abs(np.log(ratios)).mean()) - 1)
-
-
 def main() -> None:
     """Predict the rows, print and write the errors."""
     facts = pd.read_csv(HERE / "facts.csv").astype(object)
@@ -70,8 +65,8 @@ def main() -> None:
             "n": len(one),
             "median_without": one["without"].median(),
             "median_with": one["with"].median(),
-            "error_without": error(one["without"]),
-            "error_with": error(one["with"]),
+            "error_without": off(one["without"]),
+            "error_with": off(one["with"]),
         }
         for name, one in groups
     )

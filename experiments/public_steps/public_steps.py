@@ -96,17 +96,24 @@ def score(fact: dict[str, Any], told: list[str]) -> dict[str, Any]:
         ),
     }  # fmt: skip
     if question.draws is not None:
-        drawn = draw_step_times(
-            question.objective.device,
-            candidate.arch,
-            candidate.prediction.execution,
-            question.draws.seconds_per_unit,
-            np.random.default_rng(0),
-            residual=question.draws.time_residual,
-        )
-        low, high = np.quantile(drawn / seconds, (0.025, 0.975))
+        low, high = interval(predicted)
         row |= {"low": low, "high": high, "holds": bool(low <= row["ratio"] <= high)}
     return row
+
+
+def interval(predicted: Predicted) -> np.ndarray:
+    """Ends of 95% of a step's drawn times over the predicted one."""
+    question, candidate = predicted.question, predicted.candidate
+    assert question.draws is not None
+    drawn = draw_step_times(
+        question.objective.device,
+        candidate.arch,
+        candidate.prediction.execution,
+        question.draws.seconds_per_unit,
+        np.random.default_rng(0),
+        residual=question.draws.time_residual,
+    )
+    return np.quantile(drawn / candidate.prediction.step_time_s, (0.025, 0.975))
 
 
 def summary(scores: pd.DataFrame) -> pd.DataFrame:
@@ -117,6 +124,11 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
     groups += [(f"{kind} rows", one) for kind, one in judged.groupby("kind")]
     groups += [(f"device {name}", one) for name, one in judged.groupby("device")]
     groups += [(f"source {name}", one) for name, one in judged.groupby("source", sort=False)]
+    return of_groups(groups)
+
+
+def of_groups(groups: list[tuple[Any, pd.DataFrame]]) -> pd.DataFrame:
+    """Error, range and coverage of named rows, each with its `ratio` and whether it `holds`."""
     return pd.DataFrame(
         {
             "rows": name,
@@ -124,11 +136,16 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
             "median": one.ratio.median(),
             "least": one.ratio.min(),
             "most": one.ratio.max(),
-            "error": np.exp(np.abs(np.log(one.ratio)).mean()) - 1,
+            "error": off(one.ratio),
             "held": one.holds.mean(),
         }
         for name, one in groups
     )
+
+
+def off(ratios: pd.Series) -> float:
+    """The mean of the logs' sizes, as a relative error."""
+    return float(np.exp(np.abs(np.log(ratios)).mean()) - 1)
 
 
 def spread(scores: pd.DataFrame) -> pd.DataFrame:

@@ -81,12 +81,15 @@ class Sizes(Shown):
             "ranks them"
         )
 
+    def row(self, one: Costed) -> dict[str, Any]:
+        """One of the front as plain values; of heads those of softmax attention."""
+        told = one.as_dict() | _fields(one.arch) | {PATTERN: " ".join(self.space.pattern)}
+        return {key: told[key] for key in COLUMNS}
+
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The front, a row of plain values each; of heads those of softmax attention."""
-        told = {PATTERN: " ".join(self.space.pattern)}
-        all_of = [one.as_dict() | _fields(one.arch) | told for one in self.front]
-        return [{key: row[key] for key in COLUMNS} for row in all_of]
+        """The front, a row each."""
+        return [self.row(one) for one in self.front]
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -181,8 +184,9 @@ def sizes(
 def _front(tried: list[Costed]) -> Iterator[Costed]:
     """Those that read more than any that is at least as large, the largest first."""
     most = 0.0
-    for one in sorted(tried, key=_size_and_tokens, reverse=True):
-        if (tokens := _size_and_tokens(one)[1]) > most:
+    each = [(_size_and_tokens(one), one) for one in tried]
+    for (_, tokens), one in sorted(each, key=lambda pair: pair[0], reverse=True):
+        if tokens > most:
             most = tokens
             yield one
 

@@ -47,9 +47,8 @@ def show_sizes(found: Sizes) -> Lines:
 
 def _table(found: Sizes) -> Table:
     table = plain_table("shape", "d_ff", "params", "tokens", "per param", "batch", "step ms", "GB")
-    rows = {id(one): row for one, row in zip(found.front, found.rows, strict=True)}
     for one in found.shown:
-        row = rows[id(one)]
+        row = found.row(one)
         table.add_row(
             f"{row['d_model']}×{row['n_layers']}{MARK * (one is found.marked)}",
             f"{row['d_ff']}{'g' * row['gated_mlp']}",
